@@ -1,0 +1,150 @@
+package rotator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// sizes runs a benchmark at every size and share of cooling keys.
+func sizes(b *testing.B, run func(b *testing.B, p *Pool, cooling int)) {
+	for _, n := range []int{10, 1_000, 100_000} {
+		keys := makeKeys(b, n)
+		for _, percent := range []int{0, 50, 99} {
+			b.Run(fmt.Sprintf("keys=%d/cooling=%d", n, percent), func(b *testing.B) {
+				p, err := NewPool(keys, NewState(start), start)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				run(b, p, n*percent/100)
+			})
+		}
+	}
+}
+
+// coolRandomly makes n keys of the pool cool for an hour.
+func coolRandomly(p *Pool, n int) {
+	for _, i := range rand.Perm(p.Len())[:n] {
+		p.Cool(start, Slot(i), Cooldown{For: time.Hour})
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	sizes(b, func(b *testing.B, p *Pool, cooling int) {
+		coolRandomly(p, cooling)
+		now := start.Add(time.Second)
+		for b.Loop() {
+			if _, ok := p.Pick(now, nil); !ok {
+				b.Fatal("no key")
+			}
+		}
+	})
+}
+
+// BenchmarkPickTried is the last of 15 attempts: 14 keys have been tried.
+func BenchmarkPickTried(b *testing.B) {
+	p, err := NewPool(makeKeys(b, 1_000), NewState(start), start)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tried := span(100, 114)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Pick(start, tried)
+	}
+}
+
+// BenchmarkCool is what a rejection costs: a key is picked and cooled, and, since
+// the clock moves on by as much, the cooldown of another one ends. The share of
+// cooling keys stays the same.
+func BenchmarkCool(b *testing.B) {
+	sizes(b, func(b *testing.B, p *Pool, cooling int) {
+		now := start
+		step := func() {
+			now = now.Add(time.Millisecond)
+			s, ok := p.Pick(now, nil)
+			if !ok || !p.Cool(now, s, Cooldown{For: time.Duration(cooling+1) * time.Millisecond}) {
+				b.Fatal("no key")
+			}
+		}
+		for range cooling + 1 {
+			step()
+		}
+		for b.Loop() {
+			step()
+		}
+	})
+}
+
+// BenchmarkCensus is a metrics scrape.
+func BenchmarkCensus(b *testing.B) {
+	p, err := NewPool(makeKeys(b, 100_000), NewState(start), start)
+	if err != nil {
+		b.Fatal(err)
+	}
+	coolRandomly(p, 50_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Census(start)
+	}
+}
+
+// BenchmarkPickParallel and BenchmarkMutexParallel belong together: the second
+// is the least that a pool with one lock can cost.
+func BenchmarkPickParallel(b *testing.B) {
+	p, err := NewPool(makeKeys(b, 1_000), NewState(start), start)
+	if err != nil {
+		b.Fatal(err)
+	}
+	coolRandomly(p, 500)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			p.Pick(start, nil)
+		}
+	})
+}
+
+func BenchmarkMutexParallel(b *testing.B) {
+	var mu sync.Mutex
+	var picked [1_000]int
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			mu.Lock()
+			picked[rand.IntN(len(picked))]++
+			mu.Unlock()
+		}
+	})
+}
+
+// BenchmarkNewPool reports what a pool and its state keep in memory for each key,
+// beyond the key itself, while none cools.
+func BenchmarkNewPool(b *testing.B) {
+	keys := makeKeys(b, 100_000)
+	before := heapInUse()
+	p, err := NewPool(keys, NewState(start), start)
+	if err != nil {
+		b.Fatal(err)
+	}
+	perKey := float64(heapInUse()-before) / float64(len(keys))
+	runtime.KeepAlive(p)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewPool(keys, NewState(start), start); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(perKey, "B/key")
+}
+
+func heapInUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

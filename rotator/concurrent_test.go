@@ -1,0 +1,149 @@
+package rotator
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// While some goroutines pick and count, others cool by way of pools that come
+// and go. The time stands still, so a key that is known to cool must not be
+// picked any more, by whichever pool.
+func TestConcurrentUse(t *testing.T) {
+	const n = 400
+	keys, s := makeKeys(t, n), NewState(start)
+	shared := makePool(t, keys, s, start)
+	var cooled [n]atomic.Bool // set once Cool has returned
+	var stop atomic.Bool
+	var observers, writers sync.WaitGroup
+
+	for range 4 {
+		observers.Go(func() {
+			for !stop.Load() {
+				checkPicks(t, shared, cooled[:])
+				checkCensus(t, shared)
+			}
+		})
+		observers.Go(func() {
+			for !stop.Load() {
+				known := snapshot(cooled[:])
+				p, err := NewPool(keys, s, start)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if c := p.Census(start); c.Ready > n-len(known) {
+					t.Errorf("a new pool has %d ready keys, though %d of %d cool", c.Ready, len(known), n)
+				}
+				p.Close(start)
+				checkPicks(t, p, nil)
+			}
+		})
+	}
+	for w := range 4 {
+		writers.Go(func() {
+			p, err := NewPool(keys, s, start)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for i := w; i < n; i += 4 {
+				if i > n/2 {
+					p.Close(start) // what it learns must still reach the others
+				}
+				if !p.Cool(start, Slot(i), Cooldown{For: time.Hour, Reason: Reason(w)}) {
+					t.Errorf("key %d cools already", i)
+				}
+				cooled[i].Store(true)
+			}
+		})
+	}
+	writers.Wait()
+	stop.Store(true)
+	observers.Wait()
+
+	checkPool(t, shared)
+	checkState(t, s)
+	if c := shared.Census(start); c.Ready != 0 || c.Cooling[0] != n/4 || c.Cooling[3] != n/4 {
+		t.Errorf("the census is %+v", c)
+	}
+	shared.Close(start.Add(time.Hour))
+	if len(s.entries) != 0 {
+		t.Errorf("%d entries are left", len(s.entries))
+	}
+}
+
+func snapshot(cooled []atomic.Bool) []Slot {
+	var known []Slot
+	for i := range cooled {
+		if cooled[i].Load() {
+			known = append(known, Slot(i))
+		}
+	}
+	return known
+}
+
+func checkPicks(t *testing.T, p *Pool, cooled []atomic.Bool) {
+	known := snapshot(cooled)
+	tried := []Slot{Slot(rand.IntN(p.Len())), Slot(rand.IntN(p.Len()))}
+	for range 20 {
+		if s, ok := p.Pick(start, tried); ok && (slices.Contains(known, s) || slices.Contains(tried, s)) {
+			t.Errorf("picked slot %d, which cools or has been tried", s)
+		}
+	}
+}
+
+func checkCensus(t *testing.T, p *Pool) {
+	c := p.Census(start)
+	cooling := 0
+	for _, n := range c.Cooling {
+		cooling += n
+	}
+	if c.Keys != p.Len() || c.Ready+cooling != c.Keys || (c.Soonest > 0) != (c.Ready == 0) {
+		t.Errorf("the census contradicts itself: %+v", c)
+	}
+}
+
+// Of many answers that come in at once, the latest deadline stays, and one that
+// all of them state moves once.
+func TestConcurrentCooldowns(t *testing.T) {
+	p := makePool(t, makeKeys(t, 2), nil, start)
+	var wg sync.WaitGroup
+	var moved atomic.Int32
+	for i := range 50 {
+		wg.Go(func() {
+			p.Cool(start, 0, Cooldown{For: time.Duration(1 + i*37%50)})
+			if p.Cool(start, 1, Cooldown{For: 50}) {
+				moved.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if moved.Load() != 1 {
+		t.Errorf("one deadline moved %d times", moved.Load())
+	}
+	if c := p.Census(start.Add(49)); c.Ready != 0 || c.Soonest != 1 {
+		t.Errorf("before the latest deadline the census is %+v", c)
+	}
+	if c := p.Census(start.Add(50)); c.Ready != 2 {
+		t.Errorf("at the latest deadline the census is %+v", c)
+	}
+}
+
+// Close may be called from several places at once.
+func TestConcurrentClose(t *testing.T) {
+	s := NewState(start)
+	p := makePool(t, makeKeys(t, 10), s, start)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { p.Close(start) })
+	}
+	wg.Wait()
+	checkState(t, s)
+	if len(s.entries) != 0 {
+		t.Errorf("%d entries are left", len(s.entries))
+	}
+}

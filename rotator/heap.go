@@ -1,0 +1,89 @@
+package rotator
+
+// deadlines is a binary min-heap of cooling slots, soonest first, that knows
+// where each slot stands, so that a deadline can move. Not safe for concurrent
+// use; it allocates only when it grows past what it has held before.
+type deadlines struct {
+	items []deadline
+	at    []int32 // slot → index in items, -1 when the slot is not in the heap
+}
+
+type deadline struct {
+	until int64 // nanoseconds since the state's epoch
+	slot  Slot
+}
+
+func newDeadlines(slots int) deadlines {
+	at := make([]int32, slots)
+	for i := range at {
+		at[i] = -1
+	}
+	return deadlines{at: at}
+}
+
+func (d *deadlines) has(s Slot) bool { return d.at[s] >= 0 }
+
+// set adds the slot, or moves it to another deadline.
+func (d *deadlines) set(s Slot, until int64) {
+	i := d.at[s]
+	if i < 0 {
+		i = int32(len(d.items))
+		d.items = append(d.items, deadline{until, s})
+		d.at[s] = i
+	}
+	d.items[i].until = until
+	if !d.up(i) {
+		d.down(i)
+	}
+}
+
+// pop removes and returns the soonest. The heap must not be empty.
+func (d *deadlines) pop() Slot {
+	s := d.items[0].slot
+	last := len(d.items) - 1
+	d.place(0, d.items[last])
+	d.items = d.items[:last]
+	if last > 0 {
+		d.down(0)
+	}
+	d.at[s] = -1
+	return s
+}
+
+func (d *deadlines) up(i int32) bool {
+	item, start := d.items[i], i
+	for i > 0 {
+		parent := (i - 1) / 2
+		if d.items[parent].until <= item.until {
+			break
+		}
+		d.place(i, d.items[parent])
+		i = parent
+	}
+	d.place(i, item)
+	return i != start
+}
+
+func (d *deadlines) down(i int32) {
+	item, n := d.items[i], int32(len(d.items))
+	for {
+		child := 2*i + 1
+		if child >= n {
+			break
+		}
+		if right := child + 1; right < n && d.items[right].until < d.items[child].until {
+			child = right
+		}
+		if item.until <= d.items[child].until {
+			break
+		}
+		d.place(i, d.items[child])
+		i = child
+	}
+	d.place(i, item)
+}
+
+func (d *deadlines) place(i int32, item deadline) {
+	d.items[i] = item
+	d.at[item.slot] = i
+}
