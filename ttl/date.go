@@ -1,0 +1,163 @@
+package ttl
+
+import (
+	"strings"
+	"time"
+)
+
+// timestamp reads a whole value as a point in time, in seconds since 1970: an
+// HTTP-date (RFC 9110, section 5.6.7) or a time as in RFC 3339.
+func timestamp(s string, now time.Time) (float64, bool) {
+	if len(s) >= len("2006-01-02T15:04:05Z") && s[4] == '-' && s[10]|0x20 == 't' {
+		t, err := time.Parse(time.RFC3339, s)
+		return unix(t), err == nil
+	}
+	t, ok := httpDate(s, now)
+	return unix(t), ok
+}
+
+func unix(t time.Time) float64 {
+	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
+}
+
+// httpDate reads the three forms of RFC 9110, section 5.6.7. Unlike
+// http.ParseTime it also takes the zone "UTC", which is seen in the wild. The
+// weekday is not looked at: senders that compute it wrongly still mean the
+// date. now decides the century of a year of two digits.
+func httpDate(s string, now time.Time) (time.Time, bool) {
+	p := dateParser{rest: s}
+	var d civil
+	if weekday, rest, found := strings.Cut(s, ","); found {
+		p.bad = letters(weekday) != len(weekday)
+		p.rest = strings.TrimLeft(rest, " ")
+		d = p.fixdate(now)
+	} else {
+		d = p.asctime()
+	}
+	if p.bad || p.rest != "" {
+		return time.Time{}, false
+	}
+	return d.time()
+}
+
+// civil is a date and a time of day in UTC.
+type civil struct {
+	year, day, hour, minute, second int
+	month                           time.Month
+}
+
+func (d civil) time() (time.Time, bool) {
+	midnight := time.Date(d.year, d.month, d.day, 0, 0, 0, 0, time.UTC)
+	if midnight.Day() != d.day || d.hour > 23 || d.minute > 59 || d.second > 60 {
+		return time.Time{}, false // 30 February; 60 is a leap second
+	}
+	seconds := d.hour*3600 + d.minute*60 + d.second
+	return midnight.Add(time.Duration(seconds) * time.Second), true
+}
+
+// dateParser takes a date apart from the left. After the first thing that does
+// not fit, bad is set and the results mean nothing.
+type dateParser struct {
+	rest string
+	bad  bool
+}
+
+// fixdate reads "01 Jun 2026 12:01:30 GMT" and "01-Jun-26 12:01:30 GMT".
+func (p *dateParser) fixdate(now time.Time) (d civil) {
+	d.day = p.number(2, 2)
+	p.oneOf(" -")
+	d.month = p.month()
+	p.oneOf(" -")
+	d.year = p.year(now.Year())
+	p.oneOf(" ")
+	p.clock(&d)
+	p.oneOf(" ")
+	p.zone()
+	return d
+}
+
+// asctime reads "Mon Jun  1 12:01:30 2026".
+func (p *dateParser) asctime() (d civil) {
+	p.rest = p.rest[letters(p.rest):]
+	p.oneOf(" ")
+	d.month = p.month()
+	p.oneOf(" ")
+	p.rest = strings.TrimLeft(p.rest, " ")
+	d.day = p.number(1, 2)
+	p.oneOf(" ")
+	p.clock(&d)
+	p.oneOf(" ")
+	d.year = p.number(4, 4)
+	return d
+}
+
+func (p *dateParser) clock(d *civil) {
+	d.hour = p.number(2, 2)
+	p.oneOf(":")
+	d.minute = p.number(2, 2)
+	p.oneOf(":")
+	d.second = p.number(2, 2)
+}
+
+// number reads all the digits that come next, of which there must be least to
+// most.
+func (p *dateParser) number(least, most int) int {
+	n := digits(p.rest)
+	if n < least || n > most {
+		p.bad = true
+		return 0
+	}
+	value := int(whole(p.rest[:n]))
+	p.rest = p.rest[n:]
+	return value
+}
+
+// year reads a year of four digits or two.
+func (p *dateParser) year(thisYear int) int {
+	if digits(p.rest) == 2 {
+		return fullYear(p.number(2, 2), thisYear)
+	}
+	return p.number(4, 4)
+}
+
+// oneOf skips one character, which must be in set.
+func (p *dateParser) oneOf(set string) {
+	if p.rest == "" || strings.IndexByte(set, p.rest[0]) < 0 {
+		p.bad = true
+		return
+	}
+	p.rest = p.rest[1:]
+}
+
+func (p *dateParser) month() time.Month {
+	n := letters(p.rest)
+	for m := time.January; m <= time.December; m++ {
+		if n == 3 && strings.EqualFold(p.rest[:n], m.String()[:3]) {
+			p.rest = p.rest[n:]
+			return m
+		}
+	}
+	p.bad = true
+	return 0
+}
+
+// zone reads all that is left, which must name UTC.
+func (p *dateParser) zone() {
+	p.bad = p.bad || p.rest != "GMT" && p.rest != "UTC"
+	p.rest = ""
+}
+
+// fullYear completes a year of two digits to the one nearest to thisYear. RFC
+// 9110, section 5.6.7 demands the half of it: what looks more than 50 years
+// ahead lies in the past.
+func fullYear(year, thisYear int) int {
+	year += thisYear - thisYear%100
+	switch {
+	case year > thisYear+50:
+		return year - 100
+	case year < thisYear-49:
+		return year + 100
+	default:
+		return year
+	}
+}

@@ -1,0 +1,75 @@
+package ttl
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTimestamp(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	const at = 1780315290 // 1 June 2026, 12:01:30 UTC
+	for _, c := range []struct {
+		why, value string
+		want       float64
+	}{
+		{"the preferred form", "Mon, 01 Jun 2026 12:01:30 GMT", at},
+		{"the form of RFC 850", "Monday, 01-Jun-26 12:01:30 GMT", at},
+		{"the form of asctime", "Mon Jun  1 12:01:30 2026", at},
+		{"asctime with a day of two digits", "Thu Jun 11 12:01:30 2026", at + 10*86400},
+		{"UTC, which http.ParseTime refuses", "Mon, 01 Jun 2026 12:01:30 UTC", at},
+		{"a zone as in mail", "Mon, 01 Jun 2026 12:01:30 +0000", none},
+		{"an offset east", "Mon, 01 Jun 2026 14:31:30 +0230", none},
+		{"an offset west", "Mon, 01 Jun 2026 07:01:30 -0500", none},
+		{"a day of one digit", "Mon, 1 Jun 2026 12:01:30 GMT", none},
+		{"the wrong weekday", "Fri, 01 Jun 2026 12:01:30 GMT", at},
+		{"a weekday of another language", "Mo, 01 Jun 2026 12:01:30 GMT", at},
+		{"letters of the wrong case", "mon, 01 JUN 2026 12:01:30 GMT", at},
+		{"a leap second", "Wed, 31 Dec 2008 23:59:60 GMT", 1230768000},
+		{"a leap day", "Thu, 29 Feb 2024 00:00:00 GMT", 1709164800},
+		{"two digits, 50 years ahead", "Monday, 01-Jun-76 12:01:30 GMT", 3358238490},
+		{"two digits, more than 50 years ahead", "Monday, 01-Jun-77 12:01:30 GMT", 234014490},
+		{"RFC 3339", "2026-06-01T12:01:30Z", at},
+		{"RFC 3339 with a fraction and a zone", "2026-06-01T14:01:30.5+02:00", at + 0.5},
+		{"a day that the month does not have", "Mon, 30 Feb 2026 12:01:30 GMT", none},
+		{"no day of the month", "Mon, 00 Jun 2026 12:01:30 GMT", none},
+		{"no such hour", "Mon, 01 Jun 2026 24:01:30 GMT", none},
+		{"no such minute", "Mon, 01 Jun 2026 12:60:30 GMT", none},
+		{"no such second", "Mon, 01 Jun 2026 12:01:61 GMT", none},
+		{"no such month", "Mon, 01 Juni 2026 12:01:30 GMT", none},
+		{"a year of three digits", "Mon, 01 Jun 226 12:01:30 GMT", none},
+		{"no zone", "Mon, 01 Jun 2026 12:01:30", none},
+		{"a zone that says little", "Mon, 01 Jun 2026 12:01:30 EST", none},
+		{"something after it", "Mon, 01 Jun 2026 12:01:30 GMT 5", none},
+		{"something after asctime", "Mon Jun  1 12:01:30 2026 GMT", none},
+		{"two dates", "Mon, 01 Jun 2026 12:01:30 GMT, Mon, 01 Jun 2026 12:01:30 GMT", none},
+		{"hours of one digit", "Mon, 01 Jun 2026 2:01:30 GMT", none},
+		{"RFC 3339 without a zone", "2026-06-01T12:01:30.000", none},
+		{"a date alone", "2026-06-01", none},
+		{"a word", "soon", none},
+		{"a number", "1780315290", none},
+		{"empty", "", none},
+	} {
+		if got, ok := timestamp(c.value, now); !agrees(got, ok, c.want) {
+			t.Errorf("%s: timestamp(%q) = %v, %v, want %v", c.why, c.value, got, ok, c.want)
+		}
+	}
+}
+
+func TestFullYear(t *testing.T) {
+	for _, c := range []struct {
+		why                  string
+		year, thisYear, want int
+	}{
+		{"this year", 26, 2026, 2026},
+		{"50 years ahead is still ahead", 76, 2026, 2076},
+		{"51 years ahead is past", 77, 2026, 1977},
+		{"the next century", 5, 2099, 2105},
+		{"50 years ahead, past the turn of it", 49, 2099, 2149},
+		{"49 years back is back", 50, 2099, 2050},
+		{"the last century", 99, 2001, 1999},
+	} {
+		if got := fullYear(c.year, c.thisYear); got != c.want {
+			t.Errorf("%s: fullYear(%d, %d) = %d, want %d", c.why, c.year, c.thisYear, got, c.want)
+		}
+	}
+}

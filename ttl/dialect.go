@@ -1,0 +1,109 @@
+// Package ttl answers two questions about an upstream's answer: what does it
+// mean for the API key that was used (its Class), and how long does it say to
+// wait. Both are pure functions of the status, the headers, the body and the
+// time of receipt; the package keeps no state and reads no clock.
+//
+// What differs between providers is data: a Dialect is a table of rules, which
+// recognise classes, and a table of waits, which find the stated time.
+package ttl
+
+import (
+	"slices"
+	"time"
+)
+
+// Response is an upstream's answer, as far as it matters here.
+type Response struct {
+	// Status is the HTTP status code.
+	Status int
+	// Header has canonical keys, such as "X-Ratelimit-Reset-Requests", as
+	// net/http makes them. It is only read.
+	Header map[string][]string
+	// Body is the answer's body without its content coding. It may be cut off
+	// anywhere and is nil where there is none. The cost of reading it grows
+	// with its length, so bound it: rejections say what they have to say
+	// within 64 KiB. It is only read, and not kept.
+	Body []byte
+	// Now is when the answer was received.
+	Now time.Time
+}
+
+// Verdict is what an answer means and states.
+type Verdict struct {
+	Class Class
+	// Stated tells whether the answer states how long to wait. It never does
+	// for OK.
+	Stated bool
+	// Seconds is the stated wait from the time of receipt: finite, at least
+	// 0, and as large as the answer likes (1e100 has been seen): compare it
+	// as it is, do not convert it first. 0 where nothing is stated.
+	Seconds float64
+	// Source tells where the wait was read: a header's name in lower case, or
+	// "body:message"; "" where nothing is stated. It is one of a fixed set
+	// and so can label a metric.
+	Source string
+}
+
+// Dialect is one provider's way of speaking. It is immutable and safe for
+// concurrent use.
+type Dialect struct {
+	rules    []rule
+	waits    []wait
+	statuses []int
+}
+
+func newDialect(rules []rule, waits []wait) *Dialect {
+	d := &Dialect{rules: rules, waits: waits}
+	for _, r := range rules {
+		d.statuses = append(d.statuses, r.statuses...)
+	}
+	slices.Sort(d.statuses)
+	d.statuses = slices.Compact(d.statuses)
+	return d
+}
+
+// Judges tells whether an answer with this status can be anything but OK. Any
+// other answer needs no judging, and nobody has to wait for its body.
+func (d *Dialect) Judges(status int) bool {
+	return slices.Contains(d.statuses, status)
+}
+
+// Judge returns what the answer means and how long it says to wait. Where the
+// class is OK, nothing counts as stated: the headers that announce a reset
+// come with successes as well, and so does Retry-After at some providers.
+func (d *Dialect) Judge(r Response) Verdict {
+	if !d.Judges(r.Status) {
+		return Verdict{}
+	}
+	a := answer{header: r.Header, now: r.Now}
+	var codes codeList
+	if len(r.Body) > 0 {
+		a.message, codes = readError(r.Body)
+	}
+	class := d.classify(r.Status, a, codes)
+	if class == OK {
+		return Verdict{}
+	}
+	s, ok := d.stated(a)
+	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source}
+}
+
+// classify returns the class of the first rule that fits.
+func (d *Dialect) classify(status int, a answer, codes codeList) Class {
+	for i := range d.rules {
+		if d.rules[i].fits(status, a, codes) {
+			return d.rules[i].class
+		}
+	}
+	return OK
+}
+
+// stated returns what the first row that finds something has found.
+func (d *Dialect) stated(a answer) (stated, bool) {
+	for i := range d.waits {
+		if s, ok := d.waits[i].read(a, &d.waits[i]); ok {
+			return s, true
+		}
+	}
+	return stated{}, false
+}

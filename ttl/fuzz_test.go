@@ -1,0 +1,160 @@
+package ttl
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sources are all that a verdict may name.
+func sources() []string {
+	all := []string{"body:message"}
+	for _, w := range commonWaits {
+		if w.field.name != "" {
+			all = append(all, w.field.name)
+		}
+		for _, window := range w.windows {
+			all = append(all, window.reset.name)
+		}
+	}
+	return all
+}
+
+// fuzzedFields are the headers that the two values of FuzzJudge go through.
+func fuzzedFields() []field {
+	fields := []field{dateField, ageField}
+	for _, w := range commonWaits {
+		if w.field.name != "" {
+			fields = append(fields, w.field)
+		}
+		for _, window := range w.windows {
+			fields = append(fields, window.limit, window.remaining, window.reset, window.period)
+		}
+	}
+	return fields
+}
+
+func FuzzJudge(f *testing.F) {
+	fields, known := fuzzedFields(), sources()
+	f.Add(429, uint(4), "Mon, 01 Jun 2026 12:01:30 GMT", uint(0), "Mon, 01 Jun 2026 12:00:00 GMT", []byte(nil), int64(1780315200))
+	f.Add(429, uint(7), "24h6m34s", uint(5), "10000", []byte("try again in 9"+strings.Repeat("9", 310)), int64(0))
+	f.Add(429, uint(13), `"a";r=0;t=1e308, ";`, uint(2), "1e400", []byte(`{"error":{"message":"Limit 1, Requested 2"}}`), int64(-1))
+	for _, c := range loadCases(f) {
+		if c.Body != nil {
+			f.Add(c.Status, uint(4), "1.5", uint(0), "", []byte(*c.Body), c.Now.Unix())
+		}
+	}
+	f.Fuzz(func(t *testing.T, status int, i uint, v string, j uint, w string, body []byte, now int64) {
+		r := Response{Status: status, Body: body, Now: time.Unix(now, 0), Header: map[string][]string{}}
+		before := bytes.Clone(body)
+		r.Header[fields[i%uint(len(fields))].key] = []string{v, w}
+		key := fields[j%uint(len(fields))].key
+		r.Header[key] = append(r.Header[key], w)
+		for _, d := range []*Dialect{OpenAI, Generic} {
+			got := d.Judge(r)
+			if got != d.Judge(r) {
+				t.Fatal("two verdicts on one answer")
+			}
+			if !bytes.Equal(before, body) {
+				t.Fatal("the body has changed")
+			}
+			if got.Class != OK && !d.Judges(status) {
+				t.Fatalf("%+v for a status that is not judged", got)
+			}
+			if got.Class == OK && got != (Verdict{}) {
+				t.Fatalf("%+v: ok states something", got)
+			}
+			if !finite(got.Seconds) || got.Seconds < 0 {
+				t.Fatalf("%v seconds", got.Seconds)
+			}
+			if got.Stated && !slices.Contains(known, got.Source) || !got.Stated && (got.Source != "" || got.Seconds != 0) {
+				t.Fatalf("%+v", got)
+			}
+			p := Policy{Default: time.Minute, Min: time.Second, Max: time.Hour, Jitter: 10}
+			if d := p.Cooldown(got, 0.5); d < p.Min || d > p.Max+p.Max/10 {
+				t.Fatalf("%+v cools for %v", got, d)
+			}
+		}
+	})
+}
+
+// What both take, duration and time.ParseDuration take for the same.
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"6m0s", "120ms", "1.984999999s", "1d2h30m", "1h1h", "5\u00b5s", "0.1us", "1e3s", "-1s", ".5s"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := duration(s)
+		if ok && (!finite(got) || got < 0) {
+			t.Fatalf("duration(%q) = %v", s, got)
+		}
+		want, err := time.ParseDuration(s)
+		if !ok || err != nil {
+			return
+		}
+		// ParseDuration drops what is less than a nanosecond, in every part.
+		if d := math.Abs(got - want.Seconds()); d > 1e-9*float64(len(s))+1e-12*got {
+			t.Fatalf("duration(%q) = %v, ParseDuration = %v", s, got, want)
+		}
+	})
+}
+
+// Every HTTP-date that the time package reads is read here, and as the same
+// time. It leaves unchecked that the weekday fits, as is done here.
+func FuzzHTTPDate(f *testing.F) {
+	const gmt = "Mon, 02 Jan 2006 15:04:05 GMT"
+	for _, s := range []string{
+		"Mon, 01 Jun 2026 12:01:30 GMT", "Mon, 1 Jun 2026 12:01:30 UTC", "Mon, 01 Jun 2026 12:01:30 +0000",
+		"Monday, 01-Jun-26 12:01:30 GMT", "Mon Jun  1 12:01:30 2026", "Tue, 31 Feb 2026 12:01:60 GMT",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := httpDate(s, noon)
+		if ok && !finite(unix(got)) {
+			t.Fatalf("httpDate(%q) = %v", s, got)
+		}
+		for _, layout := range []string{gmt, time.ANSIC} {
+			// A layout forgives spaces and fractions that are not in it.
+			want, err := time.Parse(layout, s)
+			if err != nil || want.Format(layout) != s {
+				continue
+			}
+			if !ok || !got.Equal(want) {
+				t.Fatalf("httpDate(%q) = %v, %v, time.Parse = %v", s, got, ok, want)
+			}
+		}
+	})
+}
+
+// The message of a body that encoding/json reads is the one that it reads.
+func FuzzReadError(f *testing.F) {
+	for _, c := range loadCases(f) {
+		if c.Body != nil {
+			f.Add([]byte(*c.Body))
+		}
+	}
+	f.Add([]byte(`{"a":[-1,2.5e3,true,null,{}],"error":{"message":"No \xff"}} `))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		message, _ := readError(body)
+		var e map[string]any
+		if json.Unmarshal(body, &e) != nil {
+			return
+		}
+		inner, _ := e["error"].(map[string]any)
+		want, _ := inner["message"].(string)
+		// Of equal keys encoding/json takes the last; white space from escapes
+		// becomes a space here; and what nests too deep counts as broken.
+		if want == "" || bytes.ContainsRune(body, '\\') || bytes.Count(body, []byte("error")) != 1 ||
+			bytes.Count(body, []byte("message")) != 1 || bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > maxDepth {
+			return
+		}
+		if want := strings.ToLower(want); message != want {
+			t.Fatalf("readError(%q) = %q, want %q", body, message, want)
+		}
+	})
+}

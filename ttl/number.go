@@ -1,0 +1,94 @@
+package ttl
+
+import (
+	"math"
+	"strconv"
+)
+
+// number reads a whole value as digits, perhaps with a fraction and an
+// exponent. strconv.ParseFloat alone would take signs, "inf", "nan", "0x1p4"
+// and "1_000" as well, none of which anybody means in a header, and what
+// exceeds a float64 is no statement either.
+func number(s string) (float64, bool) {
+	n := decimalLen(s)
+	if n == 0 || n+exponentLen(s[n:]) != len(s) {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	return v, err == nil
+}
+
+// decimal reads the digits, perhaps with a fraction, that s begins with, and
+// returns their length, 0 where there are none. The value is infinite where it
+// exceeds a float64.
+func decimal(s string) (value float64, length int) {
+	n := decimalLen(s)
+	if n == 0 {
+		return 0, 0
+	}
+	v, _ := strconv.ParseFloat(s[:n], 64) // the only possible error comes with an infinite value
+	return v, n
+}
+
+func decimalLen(s string) int {
+	n := digits(s)
+	if n == 0 || n == len(s) || s[n] != '.' {
+		return n
+	}
+	if fraction := digits(s[n+1:]); fraction > 0 {
+		return n + 1 + fraction
+	}
+	return n
+}
+
+func exponentLen(s string) int {
+	if s == "" || s[0]|0x20 != 'e' {
+		return 0
+	}
+	n := 1
+	if n < len(s) && (s[n] == '+' || s[n] == '-') {
+		n++
+	}
+	d := digits(s[n:])
+	if d == 0 {
+		return 0
+	}
+	return n + d
+}
+
+// digits returns how many ASCII digits s begins with.
+func digits(s string) int {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// grouped reads the whole number that s begins with, with or without commas
+// between thousands: "30000" and "30,000" are the same, "30000, " is a number
+// and a comma.
+func grouped(s string) (float64, bool) {
+	n := digits(s)
+	if n == 0 {
+		return 0, false
+	}
+	value := whole(s[:n])
+	for s = s[n:]; len(s) > 3 && s[0] == ',' && digits(s[1:min(len(s), 5)]) == 3; s = s[4:] {
+		value = value*1000 + whole(s[1:4])
+	}
+	return value, true
+}
+
+// whole returns the value of a string of digits.
+func whole(s string) float64 {
+	value := 0.0
+	for i := range len(s) {
+		value = value*10 + float64(s[i]-'0')
+	}
+	return value
+}
+
+func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }

@@ -1,0 +1,114 @@
+package ttl
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule recognises one class by the status and by any one piece of evidence; a
+// rule that asks for no evidence needs the status alone. In a dialect's table
+// the first rule that fits decides.
+type rule struct {
+	class    Class
+	statuses []int
+
+	// codes are compared whole with the error's code and type. They are the
+	// best evidence: a client cannot influence them.
+	codes []string
+	// begins are the starts of messages, in lower case. Providers quote what
+	// the client sent in the middle of a message ("Invalid value: '…'"), and
+	// who may choose those words must not be able to cool keys with them. So
+	// statuses that a client can provoke, above all 400, take this one.
+	begins []string
+	// phrases are parts of messages, in lower case.
+	phrases []string
+	// fields are headers and their values.
+	fields []fieldIs
+	// oversized asks for a message that says that more was requested than the
+	// limit allows.
+	oversized bool
+}
+
+// fieldIs asks for a header: with this value or, if value is "", with any that
+// is not empty.
+type fieldIs struct {
+	field field
+	value string
+}
+
+func (r *rule) fits(status int, a answer, codes codeList) bool {
+	if !slices.Contains(r.statuses, status) {
+		return false
+	}
+	return r.bare() || r.fitsCode(codes) || r.fitsMessage(a.message) || r.fitsField(a)
+}
+
+func (r *rule) bare() bool {
+	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized
+}
+
+func (r *rule) fitsCode(codes codeList) bool {
+	for _, code := range codes.list() {
+		for _, want := range r.codes {
+			if string(code) == want {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *rule) fitsMessage(message string) bool {
+	if message == "" {
+		return false
+	}
+	for _, want := range r.begins {
+		if strings.HasPrefix(message, want) {
+			return true
+		}
+	}
+	for _, want := range r.phrases {
+		if strings.Contains(message, want) {
+			return true
+		}
+	}
+	return r.oversized && oversized(message)
+}
+
+func (r *rule) fitsField(a answer) bool {
+	for _, want := range r.fields {
+		for _, value := range a.values(want.field) {
+			value = trim(value)
+			if value != "" && (want.value == "" || value == want.value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// oversized tells whether a message such as "Limit 7000, Used 0, Requested
+// ~12903" says that the request alone exceeds the limit. A limit of 0 is
+// another matter: that account has no allowance, others may have.
+func oversized(message string) bool {
+	limit, ok := figure(message, "limit")
+	if !ok || limit == 0 {
+		return false
+	}
+	requested, ok := figure(message, "requested")
+	return ok && requested > limit
+}
+
+// figure returns the number after the first label that has one.
+func figure(text, label string) (float64, bool) {
+	for {
+		_, after, found := strings.Cut(text, label)
+		if !found {
+			return 0, false
+		}
+		if v, ok := grouped(strings.TrimLeft(after, ": ~")); ok {
+			return v, true
+		}
+		text = after
+	}
+}

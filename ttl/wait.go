@@ -1,0 +1,169 @@
+package ttl
+
+import (
+	"strings"
+	"time"
+)
+
+// wait is a row of a dialect's table: a place where an answer may state how
+// long to wait, and how to read it. The first row that finds something decides.
+type wait struct {
+	read func(a answer, w *wait) (stated, bool)
+	// field is the header to read, for the readers of one header.
+	field field
+	// windows are the limits to compare, for byWindow.
+	windows []window
+}
+
+// stated is a wait in seconds, finite and at least 0, and where it was read.
+type stated struct {
+	seconds float64
+	source  string
+}
+
+// answer is what the rows of a dialect look at.
+type answer struct {
+	header  map[string][]string
+	now     time.Time
+	message string // in lower case, see readError
+}
+
+// field is a header: its name in lower case, by which people know it, and its
+// key in a header map.
+type field struct{ name, key string }
+
+// named returns the field of that name in lower case. The key is what net/http
+// makes of the name.
+func named(name string) field {
+	key := []byte(name)
+	for i := range key {
+		if (i == 0 || key[i-1] == '-') && 'a' <= key[i] && key[i] <= 'z' {
+			key[i] -= 'a' - 'A'
+		}
+	}
+	return field{name: name, key: string(key)}
+}
+
+var (
+	dateField = named("date")
+	ageField  = named("age")
+)
+
+// values returns the field's lines. A value with a comma in it is one value:
+// the numbers and dates that are read here do not come in lists.
+func (a answer) values(f field) []string { return a.header[f.key] }
+
+func trim(value string) string { return strings.Trim(value, " \t") }
+
+// sent returns when the answer was made, in seconds since 1970 by the
+// upstream's clock. Absolute times in the same answer are by that clock, so
+// that a wrong clock here does no harm. An answer with an Age comes out of a
+// cache, which makes its Date an old one (RFC 9111, section 4.2.3), and only
+// our own clock is left.
+func (a answer) sent() float64 {
+	if len(a.values(ageField)) == 0 {
+		for _, value := range a.values(dateField) {
+			if t, ok := timestamp(trim(value), a.now); ok {
+				return t
+			}
+		}
+	}
+	return unix(a.now)
+}
+
+// until returns the seconds from the answer to t, in seconds since 1970; 0
+// where t has passed.
+func (a answer) until(t float64) float64 { return max(t-a.sent(), 0) }
+
+// inMilliseconds reads a header that counts milliseconds.
+func inMilliseconds(a answer, w *wait) (stated, bool) {
+	for _, value := range a.values(w.field) {
+		if v, ok := number(trim(value)); ok {
+			return stated{v / 1000, w.field.name}, true
+		}
+	}
+	return stated{}, false
+}
+
+// inSecondsOrDate reads Retry-After (RFC 9110, section 10.2.3): seconds, with
+// the fraction that some providers add, or an HTTP-date.
+func inSecondsOrDate(a answer, w *wait) (stated, bool) {
+	for _, value := range a.values(w.field) {
+		value = trim(value)
+		if v, ok := number(value); ok {
+			return stated{v, w.field.name}, true
+		}
+		if t, ok := httpDate(value, a.now); ok {
+			return stated{a.until(unix(t)), w.field.name}, true
+		}
+	}
+	return stated{}, false
+}
+
+// asReset reads a header that says when a limit is reset, in any of the forms
+// that have been seen.
+func asReset(a answer, w *wait) (stated, bool) {
+	for _, value := range a.values(w.field) {
+		if v, ok := a.reset(trim(value), 1); ok {
+			return stated{v, w.field.name}, true
+		}
+	}
+	return stated{}, false
+}
+
+// reset reads one value of a reset header: a number of units of scale seconds,
+// or a number too large for that: seconds or milliseconds since 1970; a
+// duration; a date.
+func (a answer) reset(value string, scale float64) (seconds float64, ok bool) {
+	if v, ok := number(value); ok {
+		switch {
+		case v >= 1e12:
+			return a.until(v / 1000), true
+		case v >= 1e9:
+			return a.until(v), true
+		default:
+			return v * scale, true
+		}
+	}
+	if v, ok := duration(value); ok {
+		return v, true
+	}
+	if t, ok := timestamp(value, a.now); ok {
+		return a.until(t), true
+	}
+	return 0, false
+}
+
+// waitWords are the words, in lower case, that a message puts before the time
+// it states.
+var waitWords = []string{
+	"try again in ",
+	"try again after ",
+	"retry in ",
+	"retry after ",
+	"reset in ",
+	"reset after ",
+}
+
+// inWords reads the message: "Please try again in 6m0s." The first time that
+// it states counts.
+func inWords(a answer, _ *wait) (stated, bool) {
+	text := a.message
+	first, found := stated{}, false
+	for _, words := range waitWords {
+		for rest := text; ; {
+			_, after, ok := strings.Cut(rest, words)
+			if !ok {
+				break
+			}
+			if v, ok := span(after); ok {
+				// What stands before it is all that the other words may search.
+				text = text[:len(text)-len(after)-len(words)]
+				first, found = stated{v, "body:message"}, true
+				break
+			}
+			rest = after
+		}
+	}
+	return first, found
+}
