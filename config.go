@@ -1,0 +1,288 @@
+package keycycler
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// Defaults and bounds of the options. The README's table says the same.
+const (
+	defaultPool        = "default"
+	defaultProvider    = "openai"
+	defaultMaxAttempts = 15
+	maxMaxAttempts     = 1000
+
+	defaultCooldown    = 60 * time.Second
+	defaultCooldownMin = 30 * time.Second
+	defaultCooldownMax = 24 * time.Hour
+	maxCooldownMin     = 24 * time.Hour
+	minCooldownMax     = time.Second
+	maxCooldownMax     = 365 * 24 * time.Hour
+	defaultJitter      = 10
+
+	defaultReplayMemory = 1 << 20
+	maxReplayMemory     = 1 << 30
+	defaultReplayDisk   = 64 << 20
+	maxReplayDisk       = 1 << 40
+
+	maxPoolName = 64
+)
+
+// setDefaults fills in what the config leaves open.
+func (h *Handler) setDefaults() {
+	if h.Pool == "" {
+		h.Pool = defaultPool
+	}
+	if h.Provider == "" {
+		h.Provider = defaultProvider
+	}
+	if h.MaxAttempts == 0 {
+		h.MaxAttempts = defaultMaxAttempts
+	}
+	if h.StateRaw == nil {
+		h.StateRaw = []byte(`{"backend":"memory"}`)
+	}
+}
+
+// check holds every option against its bounds. Its errors name the option. It
+// works with and without defaults: the Caddyfile parser calls it option by
+// option, so that an error names the line too.
+func (h *Handler) check() error {
+	for _, check := range []func() error{
+		h.checkPool, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
+		h.Cooldown.check, h.checkOn, h.Replay.check, h.checkKeepHeaders,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkPool() error {
+	ok := len(h.Pool) <= maxPoolName && strings.Trim(strings.ToLower(h.Pool), "abcdefghijklmnopqrstuvwxyz0123456789.-_") == ""
+	if !ok {
+		return fmt.Errorf("pool: the name %q must be 1 to %d letters, digits, dots, dashes or underscores", h.Pool, maxPoolName)
+	}
+	return nil
+}
+
+func (h *Handler) checkProvider() error {
+	if _, ok := providers[h.Provider]; h.Provider != "" && !ok {
+		return fmt.Errorf("provider: unknown provider %q: one of %s", h.Provider, strings.Join(slices.Sorted(maps.Keys(providers)), ", "))
+	}
+	return nil
+}
+
+func (h *Handler) checkMaxAttempts() error {
+	if h.MaxAttempts < 0 || h.MaxAttempts > maxMaxAttempts {
+		return fmt.Errorf("max_attempts: %d is out of range: 1 to %d", h.MaxAttempts, maxMaxAttempts)
+	}
+	return nil
+}
+
+func (h *Handler) checkTryDuration() error {
+	if h.TryDuration < 0 {
+		return fmt.Errorf("try_duration: %s is negative: 0 means no limit", time.Duration(h.TryDuration))
+	}
+	return nil
+}
+
+func (h *Handler) checkKeepHeaders() error {
+	for _, name := range h.KeepHeaders {
+		if !slices.Contains(accountHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
+			return fmt.Errorf("keep_headers: %q is not one of the headers that can be kept: %s", name, strings.Join(accountHeaders, ", "))
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkOn() error {
+	_, err := h.checkRules()
+	return err
+}
+
+// checkRules returns the index of the first rule that is wrong, and why.
+func (h *Handler) checkRules() (int, error) {
+	seen := make(map[string]bool)
+	longest := h.Cooldown.policy().Max
+	for i, r := range h.On {
+		if err := r.check(longest); err != nil {
+			return i, fmt.Errorf("on: %w", err)
+		}
+		for _, subject := range r.subjects() {
+			if seen[subject] {
+				return i, fmt.Errorf("on: two rules for %s", subject)
+			}
+			seen[subject] = true
+		}
+	}
+	return 0, nil
+}
+
+// subjects returns what the rule is about, one name each.
+func (r Rule) subjects() []string {
+	if r.Class != "" {
+		return []string{r.Class}
+	}
+	subjects := make([]string, len(r.Status))
+	for i, s := range r.Status {
+		subjects[i] = fmt.Sprint(s)
+		if s < 10 {
+			subjects[i] += "xx"
+		}
+	}
+	return subjects
+}
+
+func (r Rule) check(longest time.Duration) error {
+	if (len(r.Status) == 0) == (r.Class == "") {
+		return fmt.Errorf("a rule needs either statuses or a class")
+	}
+	for _, s := range r.Status {
+		if s != 4 && s != 5 && (s < 400 || s > 599) {
+			return fmt.Errorf("status %d is out of range: 400 to 599, 4xx or 5xx", s)
+		}
+	}
+	if _, ok := ttl.ParseClass(r.Class); r.Class != "" && !ok {
+		return fmt.Errorf("unknown class %q: one of %s", r.Class, classNames())
+	}
+	if _, ok := actions[r.Action]; !ok {
+		return fmt.Errorf("unknown action %q: cooldown, retry or pass", r.Action)
+	}
+	d := time.Duration(r.Duration)
+	switch {
+	case d != 0 && r.Action != "cooldown":
+		return fmt.Errorf("a duration goes with cooldown, not with %s", r.Action)
+	case d < 0:
+		return fmt.Errorf("cooldown %s is negative", d)
+	case d > longest:
+		return fmt.Errorf("cooldown %s is longer than the cooldown's max, %s", d, longest)
+	}
+	return nil
+}
+
+func classNames() string {
+	names := make([]string, 0, ttl.Overloaded)
+	for c := ttl.RateLimited; c <= ttl.Overloaded; c++ {
+		names = append(names, c.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// policy returns the bounds with their defaults. c may be nil.
+func (c *Cooldown) policy() ttl.Policy {
+	p := ttl.Policy{Default: defaultCooldown, Min: defaultCooldownMin, Max: defaultCooldownMax, Jitter: defaultJitter}
+	if c == nil {
+		return p
+	}
+	if c.Max != nil {
+		p.Max = time.Duration(*c.Max)
+	}
+	// A bound that the operator moved moves what he left alone.
+	p.Min = min(p.Min, p.Max)
+	if c.Min != nil {
+		p.Min = time.Duration(*c.Min)
+	}
+	p.Default = min(max(p.Default, p.Min), p.Max)
+	if c.Jitter != nil {
+		p.Jitter = *c.Jitter
+	}
+	if c.Default != nil {
+		p.Default = time.Duration(*c.Default)
+	}
+	return p
+}
+
+func (c *Cooldown) check() error {
+	_, err := c.checkOptions()
+	return err
+}
+
+// checkOptions returns the name of the first option that is wrong, and why.
+func (c *Cooldown) checkOptions() (string, error) {
+	p := c.policy()
+	switch {
+	case p.Min < 0 || p.Min > maxCooldownMin:
+		return "min", fmt.Errorf("cooldown min: %s is out of range: 0s to %s", p.Min, maxCooldownMin)
+	case p.Max < minCooldownMax || p.Max > maxCooldownMax:
+		return "max", fmt.Errorf("cooldown max: %s is out of range: %s to %s", p.Max, minCooldownMax, maxCooldownMax)
+	case p.Min > p.Max:
+		return "min", fmt.Errorf("cooldown min: %s is more than max, %s", p.Min, p.Max)
+	case p.Default < p.Min || p.Default > p.Max:
+		return "default", fmt.Errorf("cooldown default: %s is out of range: min, %s, to max, %s", p.Default, p.Min, p.Max)
+	case math.IsNaN(p.Jitter) || p.Jitter < 0 || p.Jitter > 100:
+		return "jitter", fmt.Errorf("cooldown jitter: %v%% is out of range: 0%% to 100%%", p.Jitter)
+	}
+	return "", nil
+}
+
+// limits returns the bounds with their defaults. r may be nil.
+func (r *Replay) limits() replayLimits {
+	l := replayLimits{memory: defaultReplayMemory, disk: defaultReplayDisk}
+	if r != nil && r.Memory != nil {
+		l.memory = *r.Memory
+	}
+	if r != nil && r.Disk != nil {
+		l.disk = *r.Disk
+	}
+	return l
+}
+
+func (r *Replay) check() error {
+	l := r.limits()
+	if l.memory < 0 || l.memory > maxReplayMemory {
+		return fmt.Errorf("replay memory: %d bytes are out of range: 0 to %d", l.memory, maxReplayMemory)
+	}
+	if l.disk < 0 || l.disk > maxReplayDisk {
+		return fmt.Errorf("replay disk: %d bytes are out of range: 0 to %d", l.disk, int64(maxReplayDisk))
+	}
+	return nil
+}
+
+// unfitHeaders frame the message or name its target: they cannot carry a key.
+var unfitHeaders = []string{
+	"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Upgrade", "Te", "Expect",
+	"Keep-Alive", "Proxy-Connection", "Content-Type", "Content-Encoding",
+}
+
+func (a *Auth) check() error {
+	if a == nil {
+		return nil
+	}
+	ways := 0
+	for _, used := range []bool{a.Bearer, a.Header != "", a.Query != ""} {
+		if used {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return fmt.Errorf("auth: exactly one of bearer, header and query is needed")
+	case a.Prefix != "" && a.Header == "":
+		return fmt.Errorf("auth: a prefix goes with header")
+	case a.Header != "" && !httpguts.ValidHeaderFieldName(a.Header):
+		return fmt.Errorf("auth header: %q is no header name", a.Header)
+	case slices.Contains(unfitHeaders, textproto.CanonicalMIMEHeaderKey(a.Header)):
+		return fmt.Errorf("auth header: %q cannot carry a key", a.Header)
+	case !httpguts.ValidHeaderFieldValue(a.Prefix) || strings.TrimSpace(a.Prefix) != a.Prefix:
+		return fmt.Errorf("auth header: %q is no prefix: one word, no white space around it", a.Prefix)
+	}
+	return nil
+}
+
+// duration is a pointer to d, for options whose zero is not their default.
+func duration(d time.Duration) *caddy.Duration {
+	cd := caddy.Duration(d)
+	return &cd
+}

@@ -1,0 +1,54 @@
+package keycycler
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxRejection is how much of a rejection's body is judged, in bytes, as it
+// arrives and decoded.
+const maxRejection = 64 << 10
+
+// decode returns the content of a body in this content coding (RFC 9110 §8.4), at
+// most maxRejection bytes of it, as far as it can be read: a body that was cut
+// off gives what it has. An unknown coding gives the body as it is.
+func decode(coding string, body []byte) []byte {
+	reader := decoder(strings.ToLower(strings.TrimSpace(coding)), body)
+	if reader == nil {
+		return body
+	}
+	decoded, _ := io.ReadAll(io.LimitReader(reader, maxRejection))
+	return decoded
+}
+
+// decoder returns nil where there is nothing to decode.
+func decoder(coding string, body []byte) io.Reader {
+	src := bytes.NewReader(body)
+	switch coding {
+	case "gzip", "x-gzip":
+		if r, err := gzip.NewReader(src); err == nil {
+			return r
+		}
+	case "deflate":
+		if r, err := zlib.NewReader(src); err == nil {
+			return r
+		}
+		// Some send it without the zlib header that RFC 9110 §8.4.1.2 asks for.
+		return flate.NewReader(bytes.NewReader(body))
+	case "br":
+		return brotli.NewReader(src)
+	case "zstd":
+		r, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<20))
+		if err == nil {
+			return r
+		}
+	}
+	return nil
+}

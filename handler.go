@@ -1,0 +1,176 @@
+package keycycler
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// statusClientGone is what Caddy's access log shows for a client that has left.
+const statusClientGone = 499
+
+// exchange is one client request on its way through the attempts.
+type exchange struct {
+	h       *Handler
+	r       *http.Request
+	body    *replayBody // nil when the request has none
+	slot    rotator.Slot
+	tried   []rotator.Slot
+	started time.Time
+	writer  attemptWriter
+}
+
+var exchanges = sync.Pool{New: func() any {
+	x := &exchange{tried: make([]rotator.Slot, 0, defaultMaxAttempts)}
+	x.writer.judge = x.settle
+	x.writer.commit = x.commit
+	return x
+}}
+
+// ServeHTTP sends the request with one key after the other until a response is
+// the client's.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	x := exchanges.Get().(*exchange)
+	x.begin(h, w, r)
+	defer x.end()
+	for {
+		now := time.Now()
+		slot, ok := h.pool.Pick(now, x.tried)
+		if !ok || x.over(now) {
+			return x.exhausted(w, now)
+		}
+		h.sawReady()
+		x.slot = slot
+		x.tried = append(x.tried, slot)
+		if err := x.attempt(next); !x.writer.rejected() {
+			return err
+		}
+		x.writer.base.restore(w.Header())
+		if r.Context().Err() != nil {
+			w.WriteHeader(statusClientGone)
+			return nil
+		}
+	}
+}
+
+func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
+	x.h, x.r = h, r
+	x.started = time.Now()
+	x.body = newReplayBody(r, h.replay)
+	x.writer.client = w
+	x.writer.holds = h.judge.holds
+	x.writer.base.take(w.Header())
+}
+
+func (x *exchange) end() {
+	if x.body != nil {
+		x.body.finish()
+	}
+	x.h, x.r, x.body, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil
+	x.tried = x.tried[:0]
+	exchanges.Put(x)
+}
+
+// over tells whether the request has had its attempts or its time.
+func (x *exchange) over(now time.Time) bool {
+	limit := time.Duration(x.h.TryDuration)
+	return len(x.tried) >= x.h.MaxAttempts || limit > 0 && len(x.tried) > 0 && now.Sub(x.started) >= limit
+}
+
+// attempt calls the upstream with the key at x.slot. Only where its response was
+// rejected is a broken-off body of no account.
+func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	request := x.h.injector.request(ctx, x.r, x.slot)
+	if x.body != nil {
+		body := x.body.attempt(request)
+		defer body.Close()
+		request.Body = body
+	}
+	x.writer.begin(cancel)
+	defer func() {
+		x.writer.end()
+		if !x.writer.rejected() {
+			return
+		}
+		err = nil
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			panic(p)
+		}
+	}()
+	return next.ServeHTTP(&x.writer, request)
+}
+
+// commit is called when a response becomes the client's.
+func (x *exchange) commit() {
+	if x.body != nil {
+		x.body.commit()
+	}
+}
+
+// settle judges the held response: it cools the key and tells whether the client
+// gets the response.
+func (x *exchange) settle(w *attemptWriter) bool {
+	now := time.Now()
+	v := x.h.judge.judge(ttl.Response{
+		Status: w.status,
+		Header: w.header,
+		Body:   decode(w.header.Get("Content-Encoding"), w.held),
+		Now:    now,
+	}, rand.Float64())
+	if v.action == actionCooldown {
+		x.cool(now, w.status, v)
+	}
+	pass := v.action == actionPass || x.body != nil && !x.body.replayable()
+	if pass {
+		w.held = maskResponse(w.header, w.held, w.whole, x.h.pool.Key(x.slot).Secret())
+	}
+	return pass
+}
+
+// cool takes the key out of the draw.
+func (x *exchange) cool(now time.Time, status int, v verdict) {
+	moved := x.h.pool.Cool(now, x.slot, rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source})
+	if !moved {
+		return
+	}
+	if c := x.h.logger.Check(zapcore.InfoLevel, "key is cooling"); c != nil {
+		c.Write(
+			zap.Stringer("key_id", x.h.pool.Key(x.slot)),
+			zap.Int("status", status),
+			zap.Stringer("class", v.class),
+			zap.String("source", v.source),
+			zap.Float64("seconds", v.cooldown.Seconds()),
+		)
+	}
+}
+
+// exhausted answers for a pool that has no key for this request.
+func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
+	census := x.h.pool.Census(now)
+	f := newRefusal(census)
+	if census.Ready == 0 && !x.h.dry.Swap(true) {
+		x.h.logger.Warn("no key is ready",
+			zap.Int("keys", census.Keys),
+			zap.Stringer("class", f.class),
+			zap.Float64("seconds", f.wait.Seconds()))
+	}
+	return x.h.provider.writeRefusal(w, f)
+}
+
+// sawReady notes that the pool has keys again.
+func (h *Handler) sawReady() {
+	if h.dry.Load() && h.dry.CompareAndSwap(true, false) {
+		h.logger.Info("keys are ready again")
+	}
+}

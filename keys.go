@@ -1,0 +1,133 @@
+package keycycler
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// maxKeysFile bounds what is read of a keys file, in bytes: a million long keys.
+// It is there for files that have no end.
+const maxKeysFile = 256 << 20
+
+// byteOrderMark is what some editors put before UTF-8 text.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// keySet collects keys, each once, in order.
+type keySet struct {
+	keys []rotator.Key
+	from map[rotator.ID]string // where the key stood first
+	log  *zap.Logger
+}
+
+// loadKeys returns the keys of the options keys and keys_file, in this order.
+func (h *Handler) loadKeys() ([]rotator.Key, error) {
+	set := &keySet{from: make(map[rotator.ID]string), log: h.logger}
+	repl := caddy.NewReplacer()
+	for i, text := range h.Keys {
+		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", i+1)); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range h.KeysFiles {
+		path, err := repl.ReplaceOrErr(text, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("keys_file: %w", err)
+		}
+		if err := set.addFile(path); err != nil {
+			return nil, err
+		}
+	}
+	if len(set.keys) == 0 {
+		return nil, noKeys(h.KeysFiles)
+	}
+	return set.keys, nil
+}
+
+func noKeys(files []string) error {
+	if len(files) == 0 {
+		return errors.New("no keys: set keys or keys_file")
+	}
+	return fmt.Errorf("keys_file: no key in %s", strings.Join(files, ", "))
+}
+
+// addInline adds a key from the config, after its placeholders are replaced.
+func (s *keySet) addInline(repl *caddy.Replacer, text, where string) error {
+	secret, err := repl.ReplaceOrErr(text, true, true)
+	if err != nil {
+		if !strings.Contains(text, "{") {
+			err = errors.New("is empty")
+		}
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	return s.add(strings.TrimSpace(secret), where)
+}
+
+// addFile adds the keys of a file.
+func (s *keySet) addFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("keys_file: %w", err)
+	}
+	defer f.Close()
+	if err := s.addLines(f, path); err != nil {
+		return fmt.Errorf("keys_file: %w", err)
+	}
+	return nil
+}
+
+// addLines adds one key a line; path names the source in errors.
+func (s *keySet) addLines(r io.Reader, path string) error {
+	limited := &io.LimitedReader{R: r, N: maxKeysFile + 1}
+	lines := bufio.NewScanner(limited)
+	lines.Buffer(nil, rotator.MaxKeyLen+1024)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := lines.Bytes()
+		if n == 1 {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		if err := s.add(string(line), fmt.Sprintf("%s:%d", path, n)); err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("%s:%d: the line is longer than a key may be, %d bytes", path, n+1, rotator.MaxKeyLen)
+	case err != nil:
+		return err
+	case limited.N <= 0:
+		return fmt.Errorf("%s: the file is larger than %d MiB", path, maxKeysFile>>20)
+	}
+	return nil
+}
+
+// add keeps the key unless it is there already. where is for people.
+func (s *keySet) add(secret, where string) error {
+	key, err := rotator.NewKey(secret)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if first, doubled := s.from[key.ID()]; doubled {
+		s.log.Warn("key stands twice: kept once",
+			zap.Stringer("key_id", key), zap.String("at", where), zap.String("first", first))
+		return nil
+	}
+	s.from[key.ID()] = where
+	s.keys = append(s.keys, key)
+	return nil
+}

@@ -1,0 +1,236 @@
+// Package keycycler is a Caddy HTTP handler that turns a pool of upstream API
+// keys into one endpoint. It stands before reverse_proxy: a request goes out with
+// one of many keys; a key that meets its rate limit cools for as long as the
+// provider says; the request is replayed with the next key, and the client
+// notices nothing.
+//
+// A request travels through handler.go (the attempts), request.go (what an
+// attempt sends), replay.go (the body that can be sent again), response.go (what
+// is held back until it is judged), judge.go (what an answer means) and
+// exhausted.go (what the client gets when no key is ready). The engine that picks
+// and cools keys is package rotator, the reading of limits is package ttl.
+package keycycler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler sends each request with one of many API keys, and sends it again with
+// another key when the upstream rejects the one it used. It must stand before
+// `reverse_proxy` (or another handler that calls the upstream), which is where
+// the Caddyfile directive `keycycler` puts it.
+//
+// It keeps nothing back from the client but rejections: every other response
+// streams straight through.
+type Handler struct {
+	// The pool's name, for people: it stands in logs. 1 to 64 letters, digits,
+	// dots, dashes and underscores. Default: `default`. What is known about a key
+	// belongs to the key, not to the pool: pools that hold the same key share it.
+	Pool string `json:"pool,omitempty"`
+
+	// API keys, each of visible ASCII. Placeholders such as
+	// `{env.OPENAI_API_KEY}` and `{file./run/secrets/key}` are replaced when the
+	// config is loaded; an empty or unknown one is an error. A key that is written
+	// here in plain text can be read by whoever can read the config, and also
+	// through Caddy's admin API.
+	Keys []string `json:"keys,omitempty"`
+
+	// Files with one key a line. Blank lines and lines that begin with `#` are
+	// skipped; white space around a key, a byte order mark and CRLF line ends are
+	// allowed. Global placeholders in the path are replaced. The files are read
+	// when the config is loaded. A key that stands twice is kept once, with a
+	// warning.
+	KeysFiles []string `json:"keys_files,omitempty"`
+
+	// How the upstream wants the key, and what its errors look like: `openai`
+	// (default; also what speaks its dialect) or `generic`, which sends the key
+	// the same way and judges nothing but the status 429.
+	Provider string `json:"provider,omitempty"`
+
+	// How the key is sent, where that is not as the provider's preset says.
+	Auth *Auth `json:"auth,omitempty"`
+
+	// How many times one client request may call the upstream, each time with
+	// another key: 1 to 1000. 0 means the default: 15.
+	MaxAttempts int `json:"max_attempts,omitempty"`
+
+	// No new attempt starts when a request has taken this long. It does not cut
+	// off an attempt that runs. Default: 0, no limit.
+	TryDuration caddy.Duration `json:"try_duration,omitempty"`
+
+	// What responses mean for the key, where that shall not be as the provider's
+	// preset says. A rule for a class comes before a rule for a status, an exact
+	// status before `4` or `5` (all of 4xx or 5xx).
+	On []Rule `json:"on,omitempty"`
+
+	// How long a key cools.
+	Cooldown *Cooldown `json:"cooldown,omitempty"`
+
+	// How much of a request's body is kept so that it can be sent again.
+	Replay *Replay `json:"replay,omitempty"`
+
+	// Where the state of the keys lives. Default: `{"backend": "memory"}`, in this
+	// process: it outlives config reloads, not the process.
+	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=http.keycycler.state inline_key=backend"`
+
+	// Client headers that would be taken off the request and shall pass, of
+	// `OpenAI-Organization` and `OpenAI-Project`. All other headers
+	// that are taken off carry credentials, and credentials never pass.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
+	logger   *zap.Logger
+	pool     *rotator.Pool
+	provider *provider
+	injector *injector
+	judge    *judge
+	replay   replayLimits
+
+	// Whether the last request found no key: one log line per change.
+	dry atomic.Bool
+}
+
+// Auth says how the key travels: exactly one of its fields is set, or Bearer.
+type Auth struct {
+	// Send `Authorization: Bearer <key>`.
+	Bearer bool `json:"bearer,omitempty"`
+
+	// Send the key in the header of this name. Caddy redacts only `Authorization`
+	// in its own logs: see the README, "Security", before you use another.
+	Header string `json:"header,omitempty"`
+
+	// A word that stands before the key in the header, with a space between, such
+	// as `Token`. Only with `header`.
+	Prefix string `json:"prefix,omitempty"`
+
+	// Send the key in the query parameter of this name. A parameter of the same
+	// name that the client sent is replaced.
+	Query string `json:"query,omitempty"`
+}
+
+// Rule says what one kind of response means for the key that met it.
+type Rule struct {
+	// Response statuses, 400 to 599; 4 and 5 stand for all of 4xx and 5xx.
+	// Exactly one of `status` and `class` is set.
+	Status []int `json:"status,omitempty"`
+
+	// What the response means: `rate_limited`, `quota_exhausted`, `invalid_key`,
+	// `request_too_large` or `overloaded`.
+	Class string `json:"class,omitempty"`
+
+	// `cooldown` cools the key and tries the next one; `retry` tries the next one
+	// and leaves the key as it is; `pass` gives the response to the client.
+	Action string `json:"action,omitempty"`
+
+	// With `cooldown`: the key cools for just this long (and the jitter), whatever
+	// the response states, and whatever the minimum. At most the cooldown's `max`.
+	// Default: 0, what the response states.
+	Duration caddy.Duration `json:"duration,omitempty"`
+}
+
+// Cooldown bounds how long a key is left alone.
+type Cooldown struct {
+	// Where the response states nothing. Within min and max. Default: 60s.
+	Default *caddy.Duration `json:"default,omitempty"`
+
+	// The least, whatever the response states. 0 to 24h. Default: 30s.
+	Min *caddy.Duration `json:"min,omitempty"`
+
+	// The most, whatever the response states, and how long a key cools that was
+	// refused as invalid. 1s to 8760h (a year). Default: 24h.
+	Max *caddy.Duration `json:"max,omitempty"`
+
+	// What is added on top, so that keys do not all come back at once: uniform
+	// between 0 and this many percent, 0 to 100. Default: 10.
+	Jitter *float64 `json:"jitter,omitempty"`
+}
+
+// Replay bounds the copy of a request's body that allows to send it again.
+type Replay struct {
+	// Bytes kept in memory per request, 0 to 1 GiB. Default: 1 MiB.
+	Memory *int64 `json:"memory,omitempty"`
+
+	// Bytes kept beyond that in an unlinked temporary file per request, 0 to
+	// 1 TiB. Default: 64 MiB. A request whose body is larger than memory and disk
+	// together goes out once: a rejection of it is passed to the client.
+	Disk *int64 `json:"disk,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.keycycler",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision reads the keys and joins the shared state. It calls no upstream.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.setDefaults()
+	h.logger = ctx.Logger().With(zap.String("pool", h.Pool))
+	if err := h.check(); err != nil {
+		return err
+	}
+	keys, err := h.loadKeys()
+	if err != nil {
+		return err
+	}
+	h.provider = providers[h.Provider]
+	h.replay = h.Replay.limits()
+	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
+	h.injector = newInjector(h.provider, h.Auth, h.KeepHeaders, keys)
+
+	mod, err := ctx.LoadModule(h, "StateRaw")
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	backend, ok := mod.(StateBackend)
+	if !ok {
+		return fmt.Errorf("state: module %T is no state backend", mod)
+	}
+	h.pool, err = rotator.NewPool(keys, backend.State(), time.Now())
+	if err != nil {
+		return err
+	}
+	h.logger.Info("pool is ready", zap.Int("keys", len(keys)), zap.String("provider", h.Provider))
+	return nil
+}
+
+// Validate checks what Provision left.
+func (h *Handler) Validate() error {
+	if h.pool == nil || h.pool.Len() == 0 {
+		return errors.New("no keys")
+	}
+	return nil
+}
+
+// Cleanup takes the pool out of the shared state; what is known about its keys
+// stays there. It may be called after a failed Provision, and twice.
+func (h *Handler) Cleanup() error {
+	if h.pool != nil {
+		h.pool.Close(time.Now())
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

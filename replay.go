@@ -1,0 +1,230 @@
+package keycycler
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+)
+
+// maxEager is the largest body that is read whole before the first attempt, in
+// bytes. It has mostly arrived with the header, and a transport that gets it
+// whole need not wait for it.
+const maxEager = 64 << 10
+
+// replayLimits bound the copy of one request's body, in bytes.
+type replayLimits struct {
+	memory int64
+	disk   int64
+}
+
+// replayBody reads a client's body once and gives it to every attempt from its
+// start. A byte comes from the client under one lock into the copy; an attempt
+// reads the copy, and at its end pulls more from the client. So a finished
+// attempt's late read, which net/http allows, takes nothing away from the next.
+//
+// The copy stands in memory first and then in an unlinked temporary file. Past
+// the limits it is dropped: the attempt under way streams on, and the request
+// cannot be replayed any more. At commit it is given back as soon as the winning
+// attempt has read it, even if the upload still runs.
+type replayBody struct {
+	source  io.Reader
+	request *http.Request // the client's: net/http puts trailers into it at EOF
+	trailer http.Header   // the announced trailers' names, without values
+
+	mu      sync.Mutex
+	turn    sync.Cond // a pull has ended, or a reader was closed
+	pulling bool      // somebody reads from source, without holding mu
+	active  *attemptBody
+	end     error // how the source ended: io.EOF or what the client's body said
+	keep    bool  // the copy is for later attempts too
+	lost    bool  // the copy is not whole: no further attempt
+	done    bool  // the request is over
+
+	copy  spool
+	start int64 // where in the body the copy begins: 0 while it is whole
+}
+
+// attemptBody is the body of one attempt's request. Close it when the attempt is
+// over; the client's body stays open.
+type attemptBody struct {
+	body    *replayBody
+	trailer http.Header // the attempt's: filled at EOF
+	offset  int64
+	closed  bool
+}
+
+// newReplayBody returns nil when there is no body to replay.
+func newReplayBody(r *http.Request, limits replayLimits) *replayBody {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil
+	}
+	b := &replayBody{source: r.Body, request: r, trailer: r.Trailer.Clone(), keep: true}
+	b.turn.L = &b.mu
+	b.copy.limits = limits
+	if eager(r, limits) {
+		b.readAll(r.ContentLength)
+	}
+	return b
+}
+
+func eager(r *http.Request, limits replayLimits) bool {
+	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) && r.Header.Get("Expect") == ""
+}
+
+// readAll reads the whole body into the copy, before any attempt starts. How the
+// body ended, if it did, the attempts are told when they come there.
+func (b *replayBody) readAll(length int64) {
+	for b.end == nil && b.copy.size < length {
+		missing := length - b.copy.size
+		room := b.copy.room(int(missing))
+		n, err := b.source.Read(room[:min(int64(len(room)), missing)])
+		b.copy.grown(n)
+		b.end = err
+	}
+}
+
+// attempt returns the body for the next attempt, whose request it belongs to.
+func (b *replayBody) attempt(request *http.Request) *attemptBody {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := &attemptBody{body: b}
+	if b.trailer != nil {
+		// A map of its own: a late read may fill in the client's at any time.
+		a.trailer = b.trailer.Clone()
+		request.Trailer = a.trailer
+	}
+	b.active = a
+	return a
+}
+
+// replayable tells whether another attempt would get the whole body.
+func (b *replayBody) replayable() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.lost && b.keep
+}
+
+// commit ends the copying: the attempt under way is the last.
+func (b *replayBody) commit() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keep = false
+	b.trim()
+}
+
+// finish gives everything back. Late reads get an error from now on.
+func (b *replayBody) finish() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done, b.keep, b.active = true, false, nil
+	b.copy.release()
+	b.turn.Broadcast()
+}
+
+// trim gives the copy back when nobody needs it. b.mu is held.
+func (b *replayBody) trim() {
+	whole := b.start + b.copy.size
+	if !b.keep && b.active != nil && b.active.offset == whole {
+		b.copy.release()
+		b.start = whole
+	}
+}
+
+// Read implements io.Reader.
+func (a *attemptBody) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b := a.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		switch {
+		case a.closed || b.done || a != b.active:
+			return 0, http.ErrBodyReadAfterClose
+		case a.offset < b.start+b.copy.size:
+			return a.readCopy(p)
+		case b.end != nil:
+			a.setTrailer()
+			return 0, b.end
+		case !b.pulling:
+			return a.pull(p)
+		}
+		// An earlier attempt's late read is under way: what it gets is for all.
+		b.turn.Wait()
+	}
+}
+
+// readCopy reads what was pulled before. b.mu is held.
+func (a *attemptBody) readCopy(p []byte) (int, error) {
+	b := a.body
+	n, err := b.copy.readAt(p, a.offset-b.start)
+	a.offset += int64(n)
+	b.trim()
+	return n, err
+}
+
+// pull reads from the client, releasing b.mu meanwhile: an attempt that is over
+// may sit in here for as long as the client's upload pauses.
+func (a *attemptBody) pull(p []byte) (int, error) {
+	b := a.body
+	b.pulling = true
+	b.mu.Unlock()
+	n, err := b.source.Read(p)
+	b.mu.Lock()
+	b.pulling = false
+	b.turn.Broadcast()
+	if b.done {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.end = err
+	if a != b.active {
+		b.storeForOther(p[:n])
+		return 0, http.ErrBodyReadAfterClose
+	}
+	a.offset += int64(n)
+	b.store(p[:n], a.offset)
+	b.trim()
+	if err != nil {
+		a.setTrailer()
+	}
+	return n, err
+}
+
+// store adds to the copy what the active attempt has read, up to this offset of
+// the body. b.mu is held.
+func (b *replayBody) store(p []byte, offset int64) {
+	if b.keep && !b.lost && b.copy.write(p) {
+		return
+	}
+	// The copy ends here: too large, disk full, or nobody needs it any more.
+	b.lost = true
+	b.copy.release()
+	b.start = offset
+}
+
+// storeForOther adds to the copy what an attempt that is over has read, whatever
+// the limits: the attempt under way has not seen it. b.mu is held.
+func (b *replayBody) storeForOther(p []byte) {
+	if !b.copy.force(p) {
+		b.lost, b.end = true, errSpool
+	}
+}
+
+// setTrailer hands the client's trailers to the attempt's request at EOF.
+func (a *attemptBody) setTrailer() {
+	if a.body.end == io.EOF && a.trailer != nil {
+		maps.Copy(a.trailer, a.body.request.Trailer)
+	}
+}
+
+// Close ends the attempt's reading. It does not close the client's body.
+func (a *attemptBody) Close() error {
+	b := a.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.closed = true
+	b.turn.Broadcast()
+	return nil
+}

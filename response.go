@@ -1,0 +1,333 @@
+package keycycler
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+const (
+	// maxDiscard is how much of a rejection's body is read and thrown away beyond
+	// maxRejection, in bytes, so that the upstream's connection can be used again.
+	maxDiscard = 256 << 10
+
+	// maxHold is how long a response is held back for the rest of its body: it is
+	// judged by what has come by then.
+	maxHold = 10 * time.Second
+
+	// maxEarly is how many 103 responses of one attempt are kept, which is what
+	// net/http's own client takes.
+	maxEarly = 5
+)
+
+// errRejected ends the copying of a rejection's body that has no end.
+var errRejected = errors.New("keycycler: the response was rejected")
+
+// The phases of an attempt's response.
+const (
+	waiting   int32 = iota // nothing but informational responses so far
+	holding                // a response that may be a rejection; its body is collected
+	committed              // it is the client's: everything passes
+	rejected               // nobody will see it: everything is thrown away
+)
+
+// attemptWriter is the ResponseWriter of an attempt. It passes a response on, or
+// holds it back until the body says what it means. The header map is the client's
+// own, so that trailers work; a rejection leaves no trace in it, since the
+// exchange restores it before the next attempt.
+type attemptWriter struct {
+	client http.ResponseWriter
+	judge  func(w *attemptWriter) bool // true: pass it on. Called once, with status, header and held
+	commit func()                      // called when the response becomes the client's
+	holds  func(status int) bool
+	cancel context.CancelFunc // ends the attempt
+
+	phase atomic.Int32
+	mu    sync.Mutex // guards the rest, and every change of phase
+
+	base      headerCopy // the header before the attempt
+	status    int        // of the held response
+	header    http.Header
+	held      []byte
+	whole     bool // held is all there will be of the body
+	discarded int
+	early     []http.Header
+	timer     *time.Timer
+	attempt   uint64 // counts up: a late timer's is an old one
+}
+
+// begin makes w ready for the next attempt.
+func (w *attemptWriter) begin(cancel context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel = cancel
+	w.attempt++
+	w.status, w.header, w.held, w.whole, w.discarded, w.early = 0, nil, w.held[:0], false, 0, nil
+	w.phase.Store(waiting)
+}
+
+// end judges what is still held. Call it when the attempt's handler is back.
+func (w *attemptWriter) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase.Load() == holding {
+		w.whole = true
+		w.settle(false)
+	}
+	w.attempt++
+}
+
+func (w *attemptWriter) rejected() bool { return w.phase.Load() == rejected }
+
+// Header implements http.ResponseWriter.
+func (w *attemptWriter) Header() http.Header { return w.client.Header() }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *attemptWriter) WriteHeader(status int) {
+	if w.phase.Load() == committed {
+		w.client.WriteHeader(status)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase.Load() != waiting {
+		return
+	}
+	switch {
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		w.inform(status)
+	case w.holds(status):
+		w.hold(status)
+	default:
+		w.pass(status)
+		w.phase.Store(committed)
+	}
+}
+
+// inform handles an informational response. One that only says that work goes on
+// passes at once, without the header of an answer that may be a rejection. Early
+// hints are about that answer: they are kept until it is the client's.
+func (w *attemptWriter) inform(status int) {
+	h := w.Header()
+	if status == http.StatusEarlyHints {
+		if len(w.early) < maxEarly {
+			w.early = append(w.early, h.Clone())
+		}
+		return
+	}
+	own := maps.Clone(h)
+	w.base.restore(h)
+	w.client.WriteHeader(status)
+	replace(h, own)
+}
+
+// hold begins to hold a response back.
+func (w *attemptWriter) hold(status int) {
+	w.phase.Store(holding)
+	w.status = status
+	w.header = w.Header().Clone() // what the handler adds later are trailers
+	attempt := w.attempt
+	w.timer = time.AfterFunc(maxHold, func() { w.timeout(attempt) })
+}
+
+// timeout judges a response whose body does not end by what has come of it.
+func (w *attemptWriter) timeout(attempt uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.attempt != attempt || w.phase.Load() != holding {
+		return
+	}
+	w.settle(true)
+	if w.phase.Load() == rejected {
+		w.cancel()
+	}
+}
+
+// settle judges the held response and passes it on or throws it away. The phase
+// changes last: until then the handler's writes wait for w.mu.
+func (w *attemptWriter) settle(flush bool) {
+	w.timer.Stop()
+	if !w.judge(w) {
+		w.phase.Store(rejected)
+		return
+	}
+	h := w.Header()
+	trailers := maps.Clone(h)
+	maps.DeleteFunc(trailers, func(name string, _ []string) bool { return w.header[name] != nil })
+	replace(h, w.header)
+	w.pass(w.status)
+	//nolint:errcheck // the handler's own writes will tell
+	w.client.Write(w.held)
+	maps.Copy(h, trailers)
+	if flush {
+		//nolint:errcheck // likewise
+		http.NewResponseController(w.client).Flush()
+	}
+	w.phase.Store(committed)
+}
+
+// pass makes the response the client's; the caller changes the phase.
+func (w *attemptWriter) pass(status int) {
+	w.commit()
+	if len(w.early) > 0 {
+		h := w.Header()
+		final := maps.Clone(h)
+		for _, hints := range w.early {
+			replace(h, hints)
+			w.client.WriteHeader(http.StatusEarlyHints)
+		}
+		replace(h, final)
+	}
+	w.client.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *attemptWriter) Write(p []byte) (int, error) {
+	if w.phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.phase.Load() == committed {
+		return w.client.Write(p)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.phase.Load() {
+	case holding:
+		return w.collect(p)
+	case rejected:
+		return w.discard(p)
+	default: // the timeout has come between
+		return w.client.Write(p)
+	}
+}
+
+// collect keeps p. A body that is full is judged without the rest.
+func (w *attemptWriter) collect(p []byte) (int, error) {
+	n := min(len(p), maxRejection-len(w.held))
+	w.held = append(w.held, p[:n]...)
+	if n == len(p) {
+		return n, nil
+	}
+	w.settle(false)
+	if w.phase.Load() == rejected {
+		m, err := w.discard(p[n:])
+		return n + m, err
+	}
+	m, err := w.client.Write(p[n:])
+	return n + m, err
+}
+
+func (w *attemptWriter) discard(p []byte) (int, error) {
+	w.discarded += len(p)
+	if w.discarded > maxDiscard {
+		return 0, errRejected
+	}
+	return len(p), nil
+}
+
+// ReadFrom implements io.ReaderFrom: once the response is the client's, the
+// connection reads for itself.
+func (w *attemptWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.phase.Load() == committed {
+		if rf, ok := w.client.(io.ReaderFrom); ok {
+			return rf.ReadFrom(r)
+		}
+	}
+	return io.Copy(struct{ io.Writer }{w}, r)
+}
+
+// FlushError is called by http.ResponseController.
+func (w *attemptWriter) FlushError() error {
+	if w.phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.phase.Load() != committed {
+		return nil
+	}
+	return http.NewResponseController(w.client).Flush()
+}
+
+// Flush implements http.Flusher.
+func (w *attemptWriter) Flush() {
+	//nolint:errcheck // this method has no way to tell
+	w.FlushError()
+}
+
+// Hijack is called by http.ResponseController. Who takes the connection over has
+// accepted the request.
+func (w *attemptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.phase.Load() {
+	case waiting:
+		w.commit()
+		w.phase.Store(committed)
+	case holding, rejected:
+		return nil, nil, http.ErrNotSupported
+	}
+	return http.NewResponseController(w.client).Hijack()
+}
+
+// Push implements http.Pusher.
+func (w *attemptWriter) Push(target string, opts *http.PushOptions) error {
+	if pusher, ok := w.client.(http.Pusher); ok {
+		return pusher.Push(target, opts)
+	}
+	return caddyhttp.ErrNotImplemented
+}
+
+// Unwrap lets http.ResponseController reach the connection's deadlines.
+func (w *attemptWriter) Unwrap() http.ResponseWriter { return w.client }
+
+// headerCopy is a header's fields, in memory that can be used again.
+type headerCopy struct {
+	names  []string
+	ends   []int // where each name's values end
+	values []string
+}
+
+// take copies h.
+func (c *headerCopy) take(h http.Header) {
+	c.names, c.ends, c.values = c.names[:0], c.ends[:0], c.values[:0]
+	for name, values := range h {
+		c.names = append(c.names, name)
+		c.values = append(c.values, values...)
+		c.ends = append(c.ends, len(c.values))
+	}
+}
+
+// restore makes h what it was. The values are h's own afterwards.
+func (c *headerCopy) restore(h http.Header) {
+	clear(h)
+	start := 0
+	for i, name := range c.names {
+		h[name] = append([]string(nil), c.values[start:c.ends[i]]...)
+		start = c.ends[i]
+	}
+}
+
+func replace(h, with http.Header) {
+	clear(h)
+	maps.Copy(h, with)
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*attemptWriter)(nil)
+	_ http.Flusher        = (*attemptWriter)(nil)
+	_ http.Hijacker       = (*attemptWriter)(nil)
+	_ http.Pusher         = (*attemptWriter)(nil)
+	_ io.ReaderFrom       = (*attemptWriter)(nil)
+)

@@ -1,0 +1,157 @@
+package keycycler
+
+import (
+	"errors"
+	"os"
+	"sync"
+)
+
+// spool is a growing copy of bytes: pooled chunks of memory up to a limit, then
+// an unlinked temporary file. Not safe for concurrent use.
+type spool struct {
+	limits replayLimits
+	size   int64 // bytes held: those in chunks, then those in file
+	inRAM  int64
+	chunks [][]byte // full but for the last: len is what is used, cap the chunk
+	file   *os.File
+	path   string // set where an open file could not be unlinked
+	first  [1][]byte
+}
+
+// errSpool is what an attempt gets whose body cannot be had any more.
+var errSpool = errors.New("keycycler: the copy of the request's body was lost")
+
+// Chunks come in two sizes: most bodies are small, most bytes are in large ones.
+const (
+	smallChunk = 4 << 10
+	largeChunk = 32 << 10
+)
+
+var (
+	smallChunks = sync.Pool{New: func() any { return new([smallChunk]byte) }}
+	largeChunks = sync.Pool{New: func() any { return new([largeChunk]byte) }}
+)
+
+// write appends p within the limits. It reports false when p does not fit, or the
+// file cannot be written: the copy is of no use then.
+func (s *spool) write(p []byte) bool {
+	if s.file == nil {
+		n := int(min(int64(len(p)), max(s.limits.memory-s.inRAM, 0)))
+		s.writeMemory(p[:n])
+		p = p[n:]
+	}
+	if len(p) == 0 {
+		return true
+	}
+	if s.size-s.inRAM+int64(len(p)) > s.limits.disk {
+		return false
+	}
+	return s.writeFile(p)
+}
+
+// force appends p whatever the limits, for the one read that may be late.
+func (s *spool) force(p []byte) bool {
+	if s.file != nil {
+		return s.writeFile(p)
+	}
+	s.writeMemory(p)
+	return true
+}
+
+func (s *spool) writeMemory(p []byte) {
+	for len(p) > 0 {
+		n := copy(s.room(len(p)), p)
+		s.grown(n)
+		p = p[n:]
+	}
+}
+
+func (s *spool) writeFile(p []byte) bool {
+	if s.file == nil && !s.open() {
+		return false
+	}
+	n, err := s.file.Write(p)
+	s.size += int64(n)
+	return err == nil
+}
+
+// open makes the temporary file and takes its name away: whatever happens to
+// this process, nothing of a client's body stays behind.
+func (s *spool) open() bool {
+	f, err := os.CreateTemp("", "keycycler-*")
+	if err != nil {
+		return false
+	}
+	if os.Remove(f.Name()) != nil {
+		s.path = f.Name() // Windows keeps the name of an open file
+	}
+	s.file = f
+	return true
+}
+
+// room returns free memory behind the last byte, at least one byte of it: for
+// want bytes to come. grown tells how much of it was filled.
+func (s *spool) room(want int) []byte {
+	if last := len(s.chunks) - 1; last >= 0 {
+		if c := s.chunks[last]; len(c) < cap(c) {
+			return c[len(c):cap(c)]
+		}
+	}
+	if s.chunks == nil {
+		s.chunks = s.first[:0]
+	}
+	s.chunks = append(s.chunks, newChunk(len(s.chunks) == 0 && want <= smallChunk))
+	return s.room(want)
+}
+
+func (s *spool) grown(n int) {
+	last := len(s.chunks) - 1
+	s.chunks[last] = s.chunks[last][:len(s.chunks[last])+n]
+	s.size += int64(n)
+	s.inRAM += int64(n)
+}
+
+// readAt reads up to len(p) bytes from offset on, which is below size.
+func (s *spool) readAt(p []byte, offset int64) (int, error) {
+	if offset >= s.inRAM {
+		return s.file.ReadAt(p[:min(int64(len(p)), s.size-offset)], offset-s.inRAM)
+	}
+	head := int64(cap(s.chunks[0]))
+	if offset < head {
+		return copy(p, s.chunks[0][offset:]), nil
+	}
+	offset -= head
+	return copy(p, s.chunks[1+offset/largeChunk][offset%largeChunk:]), nil
+}
+
+// release gives memory and file back and leaves an empty spool.
+func (s *spool) release() {
+	for i, c := range s.chunks {
+		freeChunk(c)
+		s.chunks[i] = nil
+	}
+	s.chunks, s.size, s.inRAM = s.chunks[:0], 0, 0
+	if s.file == nil {
+		return
+	}
+	s.file.Close()
+	if s.path != "" {
+		os.Remove(s.path)
+	}
+	s.file, s.path = nil, ""
+}
+
+func newChunk(small bool) []byte {
+	if small {
+		return smallChunks.Get().(*[smallChunk]byte)[:0]
+	}
+	return largeChunks.Get().(*[largeChunk]byte)[:0]
+}
+
+func freeChunk(c []byte) {
+	if cap(c) == smallChunk {
+		smallChunks.Put((*[smallChunk]byte)(c[:smallChunk]))
+		return
+	}
+	largeChunks.Put((*[largeChunk]byte)(c[:largeChunk]))
+}

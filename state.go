@@ -1,0 +1,88 @@
+package keycycler
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+func init() {
+	caddy.RegisterModule(new(MemoryState))
+}
+
+// StateBackend is what a module in the namespace http.keycycler.state provides.
+type StateBackend interface {
+	// State returns what is known about keys. It is called once for each pool,
+	// after the module was provisioned, and must be usable until its Cleanup.
+	State() *rotator.State
+}
+
+// states holds what outlives a config. It is a UsagePool, since a reload
+// provisions the new config before it cleans up the old one.
+var states = caddy.NewUsagePool()
+
+// MemoryState keeps the state of the keys in this process. All pools of the
+// process share it; it outlives config reloads, not the process.
+type MemoryState struct {
+	state *rotator.State
+}
+
+const memoryStateKey = "memory"
+
+// CaddyModule returns the Caddy module information.
+func (*MemoryState) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.keycycler.state.memory",
+		New: func() caddy.Module { return new(MemoryState) },
+	}
+}
+
+// Provision joins the process's state.
+func (m *MemoryState) Provision(caddy.Context) error {
+	state, _, err := states.LoadOrNew(memoryStateKey, func() (caddy.Destructor, error) {
+		return rotator.NewState(time.Now()), nil
+	})
+	if err != nil {
+		return err
+	}
+	m.state = state.(*rotator.State)
+	return nil
+}
+
+// State returns the process's state.
+func (m *MemoryState) State() *rotator.State { return m.state }
+
+// Cleanup leaves the state, which goes when no config uses it any more.
+func (m *MemoryState) Cleanup() error {
+	if m.state == nil {
+		return nil
+	}
+	m.state = nil
+	_, err := states.Delete(memoryStateKey)
+	return err
+}
+
+// UnmarshalCaddyfile sets up the backend from Caddyfile tokens. Syntax:
+//
+//	state memory
+func (*MemoryState) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the backend's name
+	if d.NextArg() {
+		return d.Errf("state memory: surplus argument")
+	}
+	for d.NextBlock(0) {
+		return d.Errf("state memory: unknown option%s", printable(d.Val()))
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*MemoryState)(nil)
+	_ caddy.CleanerUpper    = (*MemoryState)(nil)
+	_ caddyfile.Unmarshaler = (*MemoryState)(nil)
+	_ StateBackend          = (*MemoryState)(nil)
+)
