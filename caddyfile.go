@@ -1,7 +1,10 @@
 package keycycler
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
+
+	"github.com/keycycler/keycycler/ttl"
 )
 
 func init() {
@@ -53,6 +58,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // `invalid_key`, `request_too_large` and `overloaded`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
+	directive := *d
 	if d.NextArg() {
 		h.Pool = d.Val()
 		if err := h.checkPool(); err != nil {
@@ -60,10 +66,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	if d.NextArg() {
-		return d.Errf("keycycler: surplus argument after the pool's name")
+		return d.Errf("keycycler: surplus argument after the pool's name: keys belong behind 'keys', within the block")
 	}
 	var rules []caddyfile.Dispenser // where each rule stands, for the check that needs the cooldown's max
-	err := parseBlock(d, "keycycler", map[string]option{
+	_, err := parseBlock(d, "keycycler", map[string]option{
 		"keys":         {parse: h.parseKeys, many: true},
 		"keys_file":    {parse: h.parseKeysFile, many: true},
 		"provider":     {parse: h.parseProvider},
@@ -86,7 +92,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return rules[i].WrapErr(err)
 	}
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 {
-		return d.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
+		return directive.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
 	return nil
 }
@@ -98,92 +104,121 @@ type option struct {
 }
 
 // parseBlock hands each option of the block that opens here to its parser. An
-// unknown option and one that stands twice are errors; so are arguments that a
-// parser left.
-func parseBlock(d *caddyfile.Dispenser, block string, options map[string]option) error {
+// unknown option and one that stands twice are errors; so are arguments and
+// blocks that a parser left. It returns the options that were there.
+func parseBlock(d *caddyfile.Dispenser, block string, options map[string]option) (map[string]bool, error) {
 	seen := make(map[string]bool)
+	last := block
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		o, known := options[name]
 		switch {
+		case name == "{":
+			return nil, d.Errf("%s: takes no block", last)
 		case !known:
-			return d.Errf("%s: unknown option%s", block, printable(name))
+			return nil, d.Errf("%s: unknown option %s: the options are %s", block, shownName(name), names(options))
 		case seen[name] && !o.many:
-			return d.Errf("%s: option '%s' stands twice", block, name)
+			return nil, d.Errf("%s: option '%s' stands twice", block, name)
 		}
 		seen[name] = true
 		if err := o.parse(d); err != nil {
-			return err
+			return nil, err
 		}
 		if d.NextArg() {
-			return d.Errf("%s: surplus argument after '%s'", block, name)
+			return nil, d.Errf("%s: surplus argument", optionName(block, name))
 		}
+		last = optionName(block, name)
 	}
-	return nil
+	return seen, nil
 }
 
-// printable quotes what could be an option's name, and nothing that could be a
-// key that has slipped onto a line of its own.
-func printable(name string) string {
-	if len(name) > 24 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
-		return " (not shown: it looks like no option; a key belongs behind 'keys')"
+// parseSubBlock is parseBlock for an option that is nothing but a block.
+func parseSubBlock(d *caddyfile.Dispenser, block string, options map[string]option) error {
+	if d.NextArg() {
+		return d.Errf("%s: surplus argument: it takes a block of %s", block, names(options))
 	}
-	return " '" + name + "'"
+	start := *d
+	seen, err := parseBlock(d, block, options)
+	if err == nil && len(seen) == 0 {
+		return start.Errf("%s: needs a block of %s", block, names(options))
+	}
+	return err
 }
 
-// value returns the option's first argument, which must be there.
-func value(d *caddyfile.Dispenser) (string, error) {
-	name := d.Val()
+// optionName is how errors call an option of this block.
+func optionName(block, name string) string {
+	return strings.TrimPrefix(block+" "+name, "keycycler ")
+}
+
+// shownName is shown for what stands in an option's place, where a key may well
+// have slipped onto a line of its own.
+func shownName(name string) string {
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "(not shown: it could be a key, and keys belong behind 'keys')"
+	}
+	return shown(name)
+}
+
+// names returns the keys of a map with string keys, sorted.
+func names[V any](m map[string]V) string {
+	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+}
+
+// value returns the option's only or first argument, which must be there: want
+// says what it is.
+func value(d *caddyfile.Dispenser, option, want string) (string, error) {
 	if !d.NextArg() {
-		return "", d.Errf("%s: needs a value", name)
+		return "", d.Errf("%s: %s is missing", option, want)
 	}
 	return d.Val(), nil
 }
 
 // values returns all arguments of the option, of which there must be one.
-func values(d *caddyfile.Dispenser) ([]string, error) {
-	name := d.Val()
+func values(d *caddyfile.Dispenser, option, want string) ([]string, error) {
 	args := d.RemainingArgs()
 	if len(args) == 0 {
-		return nil, d.Errf("%s: needs a value", name)
+		return nil, d.Errf("%s: %s is missing", option, want)
 	}
 	return args, nil
 }
 
-func durationValue(d *caddyfile.Dispenser) (time.Duration, error) {
-	name := d.Val()
-	s, err := value(d)
+func durationValue(d *caddyfile.Dispenser, option string) (time.Duration, error) {
+	s, err := value(d, option, "<duration>")
 	if err != nil {
 		return 0, err
 	}
 	dur, err := caddy.ParseDuration(s)
 	if err != nil {
-		return 0, d.Errf("%s: '%s' is no duration such as 30s, 5m or 1d", name, s)
+		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d", option, shown(s))
 	}
 	return dur, nil
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
-	keys, err := values(d)
+	keys, err := values(d, "keys", "<key...>")
 	h.Keys = append(h.Keys, keys...)
 	return err
 }
 
 func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
-	path, err := value(d)
+	path, err := value(d, "keys_file", "<path>")
+	if err != nil {
+		return err
+	}
 	h.KeysFiles = append(h.KeysFiles, path)
-	return err
+	return wrap(d, h.checkKeysFiles())
 }
 
 func (h *Handler) parseProvider(d *caddyfile.Dispenser) (err error) {
-	if h.Provider, err = value(d); err != nil {
+	if h.Provider, err = value(d, "provider", "one of "+names(providers)); err != nil {
 		return err
 	}
 	return wrap(d, h.checkProvider())
 }
 
 func (h *Handler) parseAuth(d *caddyfile.Dispenser) error {
-	way, err := value(d)
+	const ways = "bearer, header or query"
+	way, err := value(d, "auth", ways)
 	if err != nil {
 		return err
 	}
@@ -192,36 +227,36 @@ func (h *Handler) parseAuth(d *caddyfile.Dispenser) error {
 	case "bearer":
 		h.Auth.Bearer = true
 	case "header":
-		if h.Auth.Header, err = value(d); err != nil {
+		if h.Auth.Header, err = value(d, "auth header", "<name>"); err != nil {
 			return err
 		}
 		if d.NextArg() {
 			h.Auth.Prefix = d.Val()
 		}
 	case "query":
-		if h.Auth.Query, err = value(d); err != nil {
+		if h.Auth.Query, err = value(d, "auth query", "<parameter>"); err != nil {
 			return err
 		}
 	default:
-		return d.Errf("auth: unknown way '%s': bearer, header or query", way)
+		return d.Errf("auth: unknown way %s: %s", shown(way), ways)
 	}
 	return wrap(d, h.Auth.check())
 }
 
 func (h *Handler) parseMaxAttempts(d *caddyfile.Dispenser) error {
-	s, err := value(d)
+	s, err := value(d, "max_attempts", "<n>")
 	if err != nil {
 		return err
 	}
 	// 0 stands for the default in JSON; here somebody wrote it.
 	if h.MaxAttempts, err = strconv.Atoi(s); err != nil || h.MaxAttempts == 0 {
-		return d.Errf("max_attempts: '%s' is out of range: 1 to %d", s, maxMaxAttempts)
+		return d.Errf("max_attempts: %s is out of range: 1 to %d", shown(s), maxMaxAttempts)
 	}
 	return wrap(d, h.checkMaxAttempts())
 }
 
 func (h *Handler) parseTryDuration(d *caddyfile.Dispenser) error {
-	dur, err := durationValue(d)
+	dur, err := durationValue(d, "try_duration")
 	if err != nil {
 		return err
 	}
@@ -230,11 +265,15 @@ func (h *Handler) parseTryDuration(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) parseState(d *caddyfile.Dispenser) error {
-	backend, err := value(d)
+	backend, err := value(d, "state", "one of "+stateBackends())
 	if err != nil {
 		return err
 	}
-	mod, err := caddyfile.UnmarshalModule(d, "http.keycycler.state."+backend)
+	id := stateNamespace + "." + backend
+	if _, err := caddy.GetModule(id); err != nil {
+		return d.Errf("state: unknown backend %s: one of %s", shown(backend), stateBackends())
+	}
+	mod, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {
 		return err
 	}
@@ -243,7 +282,7 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {
-	if h.KeepHeaders, err = values(d); err != nil {
+	if h.KeepHeaders, err = values(d, "keep_headers", "<name...>"); err != nil {
 		return err
 	}
 	return wrap(d, h.checkKeepHeaders())
@@ -251,7 +290,7 @@ func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {
 
 // parseOn parses `on <status...>|<class> cooldown [<duration>] | retry | pass`.
 func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
-	args, err := values(d)
+	args, err := values(d, "on", "<status...> or <class>")
 	if err != nil {
 		return err
 	}
@@ -263,13 +302,13 @@ func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 		args = args[1:]
 	}
 	if len(args) == 0 {
-		return d.Errf("on: an action is missing: cooldown, retry or pass")
+		return d.Errf("on: an action is missing: %s", actionNames)
 	}
 	r.Action = args[0]
 	if len(args) > 1 {
 		dur, err := caddy.ParseDuration(args[1])
 		if err != nil || dur <= 0 {
-			return d.Errf("on: '%s' is no duration such as 30s, 5m or 1d", args[1])
+			return d.Errf("on: %s is no duration above zero, such as 30s, 5m or 1d", shown(args[1]))
 		}
 		r.Duration = caddy.Duration(dur)
 	}
@@ -282,16 +321,38 @@ func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 
 // addSubject adds a status (429, 5xx) or sets the class.
 func (r *Rule) addSubject(s string) error {
-	status, err := strconv.Atoi(strings.TrimSuffix(s, "xx"))
-	switch {
-	case err == nil && r.Class == "":
+	if s != "" && strings.Trim(s[:1], "+-0123456789") == "" {
+		status, ok := parseStatus(s)
+		switch {
+		case !ok:
+			return fmt.Errorf("on: status %s is out of range: %s", shown(s), statusRange)
+		case r.Class != "":
+			return errMixedRule
+		}
 		r.Status = append(r.Status, status)
-	case err != nil && r.Class == "" && len(r.Status) == 0:
-		r.Class = s
-	default:
-		return fmt.Errorf("on: '%s': a rule is about statuses or about one class", s)
+		return nil
 	}
+	_, isClass := ttl.ParseClass(s)
+	switch {
+	case isClass && (r.Class != "" || len(r.Status) > 0):
+		return errMixedRule
+	case !isClass && r.Class == "" && len(r.Status) == 0:
+		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s)", shown(s), statusRange, classNames())
+	case !isClass:
+		return fmt.Errorf("on: %s is no action: %s", shown(s), actionNames)
+	}
+	r.Class = s
 	return nil
+}
+
+var errMixedRule = errors.New("on: a rule is about statuses or about one class, not both: write two")
+
+// parseStatus reads 429, or 4xx as 4.
+func parseStatus(s string) (int, bool) {
+	digits, group := strings.CutSuffix(s, "xx")
+	status, err := strconv.Atoi(digits)
+	ok := err == nil && digits == strconv.Itoa(status) && validStatus(status) && group == (status < 10)
+	return status, ok
 }
 
 func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
@@ -300,13 +361,14 @@ func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
 	at := make(map[string]caddyfile.Dispenser) // where each option stands: the bounds are checked together
 	durationOption := func(field **caddy.Duration) option {
 		return option{parse: func(d *caddyfile.Dispenser) error {
-			at[d.Val()] = *d
-			dur, err := durationValue(d)
+			name := d.Val()
+			at[name] = *d
+			dur, err := durationValue(d, "cooldown "+name)
 			*field = duration(dur)
 			return err
 		}}
 	}
-	err := parseBlock(d, "cooldown", map[string]option{
+	err := parseSubBlock(d, "cooldown", map[string]option{
 		"default": durationOption(&c.Default),
 		"min":     durationOption(&c.Min),
 		"max":     durationOption(&c.Max),
@@ -326,13 +388,13 @@ func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
 }
 
 func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
-	s, err := value(d)
+	s, err := value(d, "cooldown jitter", "<percent>")
 	if err != nil {
 		return err
 	}
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 	if err != nil {
-		return d.Errf("jitter: '%s' is no percentage such as 10%%", s)
+		return d.Errf("cooldown jitter: %s is no percentage such as 10%%", shown(s))
 	}
 	c.Jitter = &percent
 	return nil
@@ -343,21 +405,21 @@ func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
 	h.Replay = r
 	sizeOption := func(field **int64) option {
 		return option{parse: func(d *caddyfile.Dispenser) error {
-			name := d.Val()
-			s, err := value(d)
+			name := "replay " + d.Val()
+			s, err := value(d, name, "<size>")
 			if err != nil {
 				return err
 			}
 			size, err := humanize.ParseBytes(s)
 			if err != nil || size > maxReplayDisk {
-				return d.Errf("%s: '%s' is no size such as 512KiB or 64MiB, of at most 1TiB", name, s)
+				return d.Errf("%s: %s is no size such as 512KiB or 64MiB, of at most 1TiB", name, shown(s))
 			}
 			n := int64(size)
 			*field = &n
 			return wrap(d, r.check())
 		}}
 	}
-	return parseBlock(d, "replay", map[string]option{
+	return parseSubBlock(d, "replay", map[string]option{
 		"memory": sizeOption(&r.Memory),
 		"disk":   sizeOption(&r.Disk),
 	})

@@ -1,13 +1,14 @@
 package keycycler
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/textproto"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
@@ -35,7 +36,8 @@ const (
 	defaultReplayDisk   = 64 << 20
 	maxReplayDisk       = 1 << 40
 
-	maxPoolName = 64
+	maxPoolName   = 64
+	poolNameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 )
 
 // setDefaults fills in what the config leaves open.
@@ -59,7 +61,7 @@ func (h *Handler) setDefaults() {
 // option, so that an error names the line too.
 func (h *Handler) check() error {
 	for _, check := range []func() error{
-		h.checkPool, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
+		h.checkPool, h.checkKeysFiles, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.checkKeepHeaders,
 	} {
 		if err := check(); err != nil {
@@ -70,16 +72,40 @@ func (h *Handler) check() error {
 }
 
 func (h *Handler) checkPool() error {
-	ok := len(h.Pool) <= maxPoolName && strings.Trim(strings.ToLower(h.Pool), "abcdefghijklmnopqrstuvwxyz0123456789.-_") == ""
-	if !ok {
-		return fmt.Errorf("pool: the name %q must be 1 to %d letters, digits, dots, dashes or underscores", h.Pool, maxPoolName)
+	ok := len(h.Pool) <= maxPoolName && strings.Trim(h.Pool, poolNameBytes) == ""
+	switch {
+	case !ok:
+		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxPoolName)
+	case strings.HasPrefix(h.Pool, "sk-"):
+		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
 	}
 	return nil
 }
 
+// checkKeysFiles finds a key that stands where a path belongs, before it shows in
+// the error of a file that does not exist.
+func (h *Handler) checkKeysFiles() error {
+	for _, path := range h.KeysFiles {
+		if strings.HasPrefix(path, "sk-") && !strings.ContainsAny(path, `./\`) {
+			return errors.New("keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
+		}
+	}
+	return nil
+}
+
+// shown quotes what somebody wrote where one of a few words or a number belongs,
+// unless it could be a key that has slipped there.
+func shown(text string) string {
+	printable := func(r rune) bool { return unicode.IsPrint(r) }
+	if len(text) > 24 || strings.Contains(text, "sk-") || strings.TrimFunc(text, printable) != "" {
+		return "(not shown: it could be a key)"
+	}
+	return "'" + text + "'"
+}
+
 func (h *Handler) checkProvider() error {
 	if _, ok := providers[h.Provider]; h.Provider != "" && !ok {
-		return fmt.Errorf("provider: unknown provider %q: one of %s", h.Provider, strings.Join(slices.Sorted(maps.Keys(providers)), ", "))
+		return fmt.Errorf("provider: unknown provider %s: one of %s", shown(h.Provider), names(providers))
 	}
 	return nil
 }
@@ -101,7 +127,7 @@ func (h *Handler) checkTryDuration() error {
 func (h *Handler) checkKeepHeaders() error {
 	for _, name := range h.KeepHeaders {
 		if !slices.Contains(accountHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
-			return fmt.Errorf("keep_headers: %q is not one of the headers that can be kept: %s", name, strings.Join(accountHeaders, ", "))
+			return fmt.Errorf("keep_headers: %s is not one of the headers that can be kept: %s", shown(name), strings.Join(accountHeaders, ", "))
 		}
 	}
 	return nil
@@ -145,20 +171,25 @@ func (r Rule) subjects() []string {
 	return subjects
 }
 
+const statusRange = "400 to 599, 4xx or 5xx"
+
+// validStatus tells whether a rule may be about s: 4 and 5 stand for 4xx and 5xx.
+func validStatus(s int) bool { return s == 4 || s == 5 || s >= 400 && s <= 599 }
+
 func (r Rule) check(longest time.Duration) error {
 	if (len(r.Status) == 0) == (r.Class == "") {
-		return fmt.Errorf("a rule needs either statuses or a class")
+		return errors.New("a rule needs either statuses or a class")
 	}
 	for _, s := range r.Status {
-		if s != 4 && s != 5 && (s < 400 || s > 599) {
-			return fmt.Errorf("status %d is out of range: 400 to 599, 4xx or 5xx", s)
+		if !validStatus(s) {
+			return fmt.Errorf("status %d is out of range: %s", s, statusRange)
 		}
 	}
 	if _, ok := ttl.ParseClass(r.Class); r.Class != "" && !ok {
-		return fmt.Errorf("unknown class %q: one of %s", r.Class, classNames())
+		return fmt.Errorf("unknown class %s: one of %s", shown(r.Class), classNames())
 	}
 	if _, ok := actions[r.Action]; !ok {
-		return fmt.Errorf("unknown action %q: cooldown, retry or pass", r.Action)
+		return fmt.Errorf("unknown action %s: %s", shown(r.Action), actionNames)
 	}
 	d := time.Duration(r.Duration)
 	switch {
@@ -213,10 +244,11 @@ func (c *Cooldown) check() error {
 func (c *Cooldown) checkOptions() (string, error) {
 	p := c.policy()
 	switch {
-	case p.Min < 0 || p.Min > maxCooldownMin:
-		return "min", fmt.Errorf("cooldown min: %s is out of range: 0s to %s", p.Min, maxCooldownMin)
+	// The maximum first: where it is wrong, so are the defaults that follow it.
 	case p.Max < minCooldownMax || p.Max > maxCooldownMax:
 		return "max", fmt.Errorf("cooldown max: %s is out of range: %s to %s", p.Max, minCooldownMax, maxCooldownMax)
+	case p.Min < 0 || p.Min > maxCooldownMin:
+		return "min", fmt.Errorf("cooldown min: %s is out of range: 0s to %s", p.Min, maxCooldownMin)
 	case p.Min > p.Max:
 		return "min", fmt.Errorf("cooldown min: %s is more than max, %s", p.Min, p.Max)
 	case p.Default < p.Min || p.Default > p.Max:
@@ -250,10 +282,13 @@ func (r *Replay) check() error {
 	return nil
 }
 
-// unfitHeaders frame the message or name its target: they cannot carry a key.
+// unfitHeaders frame the message, name its target, or are taken off or written by
+// reverse_proxy: they cannot carry a key.
 var unfitHeaders = []string{
 	"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Upgrade", "Te", "Expect",
 	"Keep-Alive", "Proxy-Connection", "Content-Type", "Content-Encoding",
+	"Proxy-Authorization", "Proxy-Authenticate", "Alt-Svc", "Via",
+	"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", protocolHeader,
 }
 
 func (a *Auth) check() error {
@@ -268,15 +303,15 @@ func (a *Auth) check() error {
 	}
 	switch {
 	case ways != 1:
-		return fmt.Errorf("auth: exactly one of bearer, header and query is needed")
+		return fmt.Errorf("auth: exactly one of bearer, header <name> and query <parameter> is needed")
 	case a.Prefix != "" && a.Header == "":
 		return fmt.Errorf("auth: a prefix goes with header")
 	case a.Header != "" && !httpguts.ValidHeaderFieldName(a.Header):
-		return fmt.Errorf("auth header: %q is no header name", a.Header)
+		return fmt.Errorf("auth header: %s is no header name", shown(a.Header))
 	case slices.Contains(unfitHeaders, textproto.CanonicalMIMEHeaderKey(a.Header)):
-		return fmt.Errorf("auth header: %q cannot carry a key", a.Header)
-	case !httpguts.ValidHeaderFieldValue(a.Prefix) || strings.TrimSpace(a.Prefix) != a.Prefix:
-		return fmt.Errorf("auth header: %q is no prefix: one word, no white space around it", a.Prefix)
+		return fmt.Errorf("auth header: %s cannot carry a key: reverse_proxy or the protocol needs it", shown(a.Header))
+	case !httpguts.ValidHeaderFieldValue(a.Prefix) || strings.ContainsAny(a.Prefix, " \t"):
+		return fmt.Errorf("auth header: %s is no prefix: it is one word, without white space", shown(a.Prefix))
 	}
 	return nil
 }

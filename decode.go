@@ -20,18 +20,23 @@ const maxRejection = 64 << 10
 // most maxRejection bytes of it, as far as it can be read: a body that was cut
 // off gives what it has. An unknown coding gives the body as it is.
 func decode(coding string, body []byte) []byte {
-	reader := decoder(strings.ToLower(strings.TrimSpace(coding)), body)
+	reader := decoder(coding, body)
 	if reader == nil {
 		return body
 	}
-	decoded, _ := io.ReadAll(io.LimitReader(reader, maxRejection))
-	return decoded
+	return readSome(reader)
+}
+
+// readSome reads at most maxRejection bytes, as far as it goes.
+func readSome(r io.Reader) []byte {
+	some, _ := io.ReadAll(io.LimitReader(r, maxRejection))
+	return some
 }
 
 // decoder returns nil where there is nothing to decode.
 func decoder(coding string, body []byte) io.Reader {
 	src := bytes.NewReader(body)
-	switch coding {
+	switch strings.ToLower(strings.TrimSpace(coding)) {
 	case "gzip", "x-gzip":
 		if r, err := gzip.NewReader(src); err == nil {
 			return r

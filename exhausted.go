@@ -12,8 +12,9 @@ import (
 	"github.com/keycycler/keycycler/ttl"
 )
 
-// maxSDKWait is the longest Retry-After that official SDKs wait for. Past it they
-// try again much sooner, unless `x-should-retry: false` says that it is no use.
+// maxSDKWait is the longest Retry-After that every official SDK waits for. Past it
+// some of them (openai-node) try again within seconds instead, unless
+// `x-should-retry: false` says that it is no use.
 const maxSDKWait = 60 * time.Second
 
 // refusal is what a client is told that got no answer.

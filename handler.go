@@ -31,8 +31,7 @@ type exchange struct {
 
 var exchanges = sync.Pool{New: func() any {
 	x := &exchange{tried: make([]rotator.Slot, 0, defaultMaxAttempts)}
-	x.writer.judge = x.settle
-	x.writer.commit = x.commit
+	x.writer.owner = x
 	return x
 }}
 
@@ -67,7 +66,6 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.started = time.Now()
 	x.body = newReplayBody(r, h.replay)
 	x.writer.client = w
-	x.writer.holds = h.judge.holds
 	x.writer.base.take(w.Header())
 }
 
@@ -94,7 +92,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	request := x.h.injector.request(ctx, x.r, x.slot)
 	if x.body != nil {
 		body := x.body.attempt(request)
-		defer body.Close()
+		defer body.Close() //nolint:errcheck // never fails
 		request.Body = body
 	}
 	x.writer.begin(cancel)
@@ -104,22 +102,24 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 			return
 		}
 		err = nil
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 			panic(p)
 		}
 	}()
 	return next.ServeHTTP(&x.writer, request)
 }
 
-// commit is called when a response becomes the client's.
+// holds implements attemptOwner.
+func (x *exchange) holds(status int) bool { return x.h.judge.holds(status) }
+
+// commit implements attemptOwner: no other attempt will need the body.
 func (x *exchange) commit() {
 	if x.body != nil {
 		x.body.commit()
 	}
 }
 
-// settle judges the held response: it cools the key and tells whether the client
-// gets the response.
+// settle implements attemptOwner: it judges the held response and cools the key.
 func (x *exchange) settle(w *attemptWriter) bool {
 	now := time.Now()
 	v := x.h.judge.judge(ttl.Response{

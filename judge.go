@@ -21,6 +21,8 @@ const (
 // actions are the options' names for them.
 var actions = map[string]action{"pass": actionPass, "retry": actionRetry, "cooldown": actionCooldown}
 
+const actionNames = "cooldown, retry or pass"
+
 // defaultActions is what a class means where the config says nothing: what no
 // other key cures is passed on.
 var defaultActions = [...]action{
@@ -142,7 +144,7 @@ func (j *judge) judge(response ttl.Response, random float64) verdict {
 		v.cooldown, v.source = j.policy.Fixed(says.fixed, random), sourceConfig
 	default:
 		v.cooldown, v.source = j.policy.Cooldown(stated, random), stated.Source
-		if !stated.Stated {
+		if !stated.Stated || stated.Class == ttl.InvalidKey { // which cools for max, whatever is stated
 			v.source = sourceDefault
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -39,12 +40,8 @@ func (h *Handler) loadKeys() ([]rotator.Key, error) {
 		}
 	}
 	for _, text := range h.KeysFiles {
-		path, err := repl.ReplaceOrErr(text, true, true)
-		if err != nil {
+		if err := set.addFile(repl, text); err != nil {
 			return nil, fmt.Errorf("keys_file: %w", err)
-		}
-		if err := set.addFile(path); err != nil {
-			return nil, err
 		}
 	}
 	if len(set.keys) == 0 {
@@ -62,27 +59,38 @@ func noKeys(files []string) error {
 
 // addInline adds a key from the config, after its placeholders are replaced.
 func (s *keySet) addInline(repl *caddy.Replacer, text, where string) error {
-	secret, err := repl.ReplaceOrErr(text, true, true)
+	secret, err := expand(repl, text)
 	if err != nil {
-		if !strings.Contains(text, "{") {
-			err = errors.New("is empty")
-		}
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	return s.add(strings.TrimSpace(secret), where)
 }
 
-// addFile adds the keys of a file.
-func (s *keySet) addFile(path string) error {
+// expand replaces placeholders. An empty one is an error that names it. An unknown
+// one is an error too, and is not named: it may be a key with braces in it.
+func expand(repl *caddy.Replacer, text string) (string, error) {
+	if _, err := repl.ReplaceOrErr(text, false, true); err != nil {
+		return "", errors.New(`unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`)
+	}
+	return repl.ReplaceOrErr(text, true, true)
+}
+
+// addFile adds the keys of a file, whose path may be a placeholder.
+func (s *keySet) addFile(repl *caddy.Replacer, text string) error {
+	path, err := expand(repl, text)
+	if err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("keys_file: %w", err)
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			failed.Path = text // what a placeholder holds may be a key instead of a path
+		}
+		return err
 	}
 	defer f.Close()
-	if err := s.addLines(f, path); err != nil {
-		return fmt.Errorf("keys_file: %w", err)
-	}
-	return nil
+	return s.addLines(f, path)
 }
 
 // addLines adds one key a line; path names the source in errors.

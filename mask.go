@@ -23,7 +23,12 @@ func maskResponse(h http.Header, body []byte, whole bool, secret string) []byte 
 	if !whole {
 		return body
 	}
-	decoded := decode(coding, body)
+	reader := decoder(coding, body)
+	if reader == nil {
+		maskBytes(body, []byte(secret))
+		return body
+	}
+	decoded := readSome(reader)
 	if !maskBytes(decoded, []byte(secret)) {
 		return body
 	}
@@ -46,6 +51,9 @@ func maskHeader(h http.Header, secret string) {
 // maskBytes overwrites the secret wherever it stands, whole or as providers
 // shorten it (`sk-de***************mo-1`), and reports whether it did.
 func maskBytes(text, secret []byte) bool {
+	if len(secret) == 0 {
+		return false
+	}
 	masked := false
 	for at := 0; ; {
 		i := bytes.Index(text[at:], secret)
@@ -75,7 +83,8 @@ func maskShortened(text, secret []byte) bool {
 		}
 		at += i
 		word := text[at : at+wordLength(text[at:])]
-		if bytes.Contains(word, []byte("***")) || bytes.Contains(word, []byte("...")) {
+		inside := at > 0 && isAlphanumeric(text[at-1]) // as in "task-based..."
+		if !inside && (bytes.Contains(word, []byte("***")) || bytes.Contains(word, []byte("..."))) {
 			blot(word)
 			masked = true
 		}
@@ -88,6 +97,10 @@ func wordLength(text []byte) int {
 		return i
 	}
 	return len(text)
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
 func blot(b []byte) {

@@ -38,7 +38,8 @@ func init() {
 // streams straight through.
 type Handler struct {
 	// The pool's name, for people: it stands in logs. 1 to 64 letters, digits,
-	// dots, dashes and underscores. Default: `default`. What is known about a key
+	// dots, dashes and underscores; it does not begin with `sk-`, as keys do.
+	// Default: `default`. What is known about a key
 	// belongs to the key, not to the pool: pools that hold the same key share it.
 	Pool string `json:"pool,omitempty"`
 
@@ -226,8 +227,13 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
+// Format writes which handler this is, whatever the verb: its config may hold keys
+// in plain text.
+func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "keycycler pool %q", h.Pool) }
+
 // Interface guards
 var (
+	_ fmt.Formatter               = (*Handler)(nil)
 	_ caddy.Module                = (*Handler)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)

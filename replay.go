@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -43,6 +44,8 @@ type replayBody struct {
 
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
+
+	first attemptBody // the first attempt's: mostly there is no other
 }
 
 // attemptBody is the body of one attempt's request. Close it when the attempt is
@@ -88,7 +91,11 @@ func (b *replayBody) readAll(length int64) {
 func (b *replayBody) attempt(request *http.Request) *attemptBody {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := &attemptBody{body: b}
+	a := &b.first
+	if b.active != nil {
+		a = new(attemptBody)
+	}
+	a.body = b
 	if b.trailer != nil {
 		// A map of its own: a late read may fill in the client's at any time.
 		a.trailer = b.trailer.Clone()
@@ -214,7 +221,7 @@ func (b *replayBody) storeForOther(p []byte) {
 
 // setTrailer hands the client's trailers to the attempt's request at EOF.
 func (a *attemptBody) setTrailer() {
-	if a.body.end == io.EOF && a.trailer != nil {
+	if errors.Is(a.body.end, io.EOF) && a.trailer != nil {
 		maps.Copy(a.trailer, a.body.request.Trailer)
 	}
 }

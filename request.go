@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -19,8 +21,15 @@ type injector struct {
 	header    string   // the canonical name of the header that carries the key, or
 	query     string   // the query parameter that does
 
-	// What the header holds, ready made, or the escaped parameter: by slot.
-	values []string
+	credentials []credential // by slot
+}
+
+// credential is what an attempt sends: what the header holds, ready made, or the
+// escaped parameter. It prints as the key's id; why it stands behind a pointer,
+// rotator.Key says.
+type credential struct {
+	rotator.Key
+	text *string
 }
 
 func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *injector {
@@ -55,44 +64,56 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 		in.header = "Authorization"
 		prefix = "Bearer "
 	}
-	in.values = make([]string, len(keys))
+	in.credentials = make([]credential, len(keys))
 	for i, k := range keys {
 		secret := k.Secret()
 		if in.query != "" {
 			secret = url.QueryEscape(secret)
 		}
-		in.values[i] = prefix + secret
+		text := prefix + secret
+		in.credentials[i] = credential{k, &text}
 	}
 	return in
+}
+
+// outgoing is an attempt's request and what hangs on it, in one allocation.
+type outgoing struct {
+	request http.Request
+	url     url.URL
+	values  [16]string // of the header, where that many are enough
 }
 
 // request returns a copy of r that carries the key at s. Header, URL and the
 // header's values are its own: a handler that changes them changes nothing that
 // the server, its access log or another attempt sees. The body is r's.
 func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot) *http.Request {
-	attempt := r.WithContext(ctx)
-	attempt.Header = in.copyHeader(r.Header, in.values[s])
-	u := *r.URL
-	attempt.URL = &u
+	o := &outgoing{request: *r.WithContext(ctx), url: *r.URL}
+	attempt, u := &o.request, &o.url
+	attempt.URL = u
+	value := *in.credentials[s].text
+	attempt.Header = in.copyHeader(r.Header, value, o.values[:0])
 	if in.query != "" || hasParameter(u.RawQuery, credentialQuery) {
 		u.RawQuery = withoutParameters(u.RawQuery, credentialQuery, in.query)
 		// reverse_proxy logs the request line: without the client's key, and
 		// without ours.
 		attempt.RequestURI = u.RequestURI()
 		if in.query != "" {
-			u.RawQuery = joinQuery(u.RawQuery, in.values[s])
+			u.RawQuery = joinQuery(u.RawQuery, value)
 		}
 	}
 	return attempt
 }
 
 // copyHeader copies h in one pass, without what is taken off and with the key.
-func (in *injector) copyHeader(h http.Header, value string) http.Header {
+// The values go into all, or into a larger slice where that is too small.
+func (in *injector) copyHeader(h http.Header, value string, all []string) http.Header {
 	count := 1
 	for _, values := range h {
 		count += len(values)
 	}
-	all := make([]string, 0, count)
+	if count > cap(all) {
+		all = make([]string, 0, count)
+	}
 	header := make(http.Header, len(h)+1)
 	for name, values := range h {
 		if slices.Contains(in.strip, name) {
@@ -110,11 +131,35 @@ func (in *injector) copyHeader(h http.Header, value string) http.Header {
 		start := len(all)
 		all = append(all, value)
 		header[in.header] = all[start:len(all):len(all)]
+		keepEndToEnd(header, in.header)
 	}
 	if offered, ok := header[protocolHeader]; ok {
 		in.stripProtocols(header, offered)
 	}
 	return header
+}
+
+// keepEndToEnd takes this header's name off the Connection header. Proxies drop
+// what is named there (RFC 9110 §7.6.1): a client could make them drop the key, and
+// the upstream's complaint would cool key after key.
+func keepEndToEnd(header http.Header, name string) {
+	lines, ok := header["Connection"]
+	if !ok || !httpguts.HeaderValuesContainsToken(lines, name) {
+		return
+	}
+	var kept []string
+	for _, line := range lines {
+		for token := range strings.SplitSeq(line, ",") {
+			if token = textproto.TrimString(token); !strings.EqualFold(token, name) {
+				kept = append(kept, token)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(header, "Connection")
+		return
+	}
+	header["Connection"] = []string{strings.Join(kept, ", ")}
 }
 
 // protocolHeader is how net/http spells Sec-WebSocket-Protocol.

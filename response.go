@@ -40,15 +40,25 @@ const (
 	rejected               // nobody will see it: everything is thrown away
 )
 
+// attemptOwner decides about an attempt's response. The writer calls it with its
+// lock held.
+type attemptOwner interface {
+	// holds tells whether a response of that status is held back to be judged.
+	holds(status int) bool
+	// settle judges the held response: whether the client gets it. It may change
+	// the writer's header and held.
+	settle(w *attemptWriter) bool
+	// commit is told that the response becomes the client's.
+	commit()
+}
+
 // attemptWriter is the ResponseWriter of an attempt. It passes a response on, or
 // holds it back until the body says what it means. The header map is the client's
 // own, so that trailers work; a rejection leaves no trace in it, since the
 // exchange restores it before the next attempt.
 type attemptWriter struct {
 	client http.ResponseWriter
-	judge  func(w *attemptWriter) bool // true: pass it on. Called once, with status, header and held
-	commit func()                      // called when the response becomes the client's
-	holds  func(status int) bool
+	owner  attemptOwner
 	cancel context.CancelFunc // ends the attempt
 
 	phase atomic.Int32
@@ -105,7 +115,7 @@ func (w *attemptWriter) WriteHeader(status int) {
 	switch {
 	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
 		w.inform(status)
-	case w.holds(status):
+	case w.owner.holds(status):
 		w.hold(status)
 	default:
 		w.pass(status)
@@ -156,7 +166,7 @@ func (w *attemptWriter) timeout(attempt uint64) {
 // changes last: until then the handler's writes wait for w.mu.
 func (w *attemptWriter) settle(flush bool) {
 	w.timer.Stop()
-	if !w.judge(w) {
+	if !w.owner.settle(w) {
 		w.phase.Store(rejected)
 		return
 	}
@@ -177,7 +187,7 @@ func (w *attemptWriter) settle(flush bool) {
 
 // pass makes the response the client's; the caller changes the phase.
 func (w *attemptWriter) pass(status int) {
-	w.commit()
+	w.owner.commit()
 	if len(w.early) > 0 {
 		h := w.Header()
 		final := maps.Clone(h)
@@ -272,7 +282,7 @@ func (w *attemptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	defer w.mu.Unlock()
 	switch w.phase.Load() {
 	case waiting:
-		w.commit()
+		w.owner.commit()
 		w.phase.Store(committed)
 	case holding, rejected:
 		return nil, nil, http.ErrNotSupported

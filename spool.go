@@ -136,7 +136,7 @@ func (s *spool) release() {
 	}
 	s.file.Close()
 	if s.path != "" {
-		os.Remove(s.path)
+		os.Remove(s.path) //nolint:gosec // our own temporary file
 	}
 	s.file, s.path = nil, ""
 }

@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,6 +32,18 @@ type MemoryState struct {
 }
 
 const memoryStateKey = "memory"
+
+// stateNamespace is where state backends are registered.
+const stateNamespace = "http.keycycler.state"
+
+// stateBackends returns the names of those that this Caddy has.
+func stateBackends() string {
+	var backends []string
+	for _, mod := range caddy.GetModules(stateNamespace) {
+		backends = append(backends, mod.ID.Name())
+	}
+	return strings.Join(backends, ", ")
+}
 
 // CaddyModule returns the Caddy module information.
 func (*MemoryState) CaddyModule() caddy.ModuleInfo {
@@ -74,7 +87,7 @@ func (*MemoryState) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("state memory: surplus argument")
 	}
 	for d.NextBlock(0) {
-		return d.Errf("state memory: unknown option%s", printable(d.Val()))
+		return d.Errf("state memory: unknown option %s: it has none", shownName(d.Val()))
 	}
 	return nil
 }

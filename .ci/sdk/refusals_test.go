@@ -1,0 +1,104 @@
+package sdk
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// refusal is how the upstream turns a key down, in OpenAI's form.
+type refusal struct {
+	status     int
+	retryAfter int // seconds; 0: no such header
+	early      bool
+	err        apiError
+}
+
+// apiError is OpenAI's error object.
+type apiError struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    string  `json:"code"`
+}
+
+// rateLimited turns a key down for so many seconds.
+func rateLimited(seconds int) *refusal {
+	return &refusal{status: http.StatusTooManyRequests, retryAfter: seconds, err: apiError{
+		Message: "Rate limit reached for demo-model. Please try again in " + strconv.Itoa(seconds) + "s.",
+		Type:    "requests",
+		Code:    "rate_limit_exceeded",
+	}}
+}
+
+func invalidKey() *refusal {
+	return &refusal{status: http.StatusUnauthorized, err: apiError{
+		Message: "Incorrect API key provided. You can find your API key in your account.",
+		Type:    "invalid_request_error",
+		Code:    "invalid_api_key",
+	}}
+}
+
+func spentQuota() *refusal {
+	return &refusal{status: http.StatusTooManyRequests, err: apiError{
+		Message: "You exceeded your current quota, please check your plan and billing details.",
+		Type:    "insufficient_quota",
+		Code:    "insufficient_quota",
+	}}
+}
+
+// unread turns the key down before the body was read.
+func (r refusal) unread() *refusal {
+	r.early = true
+	return &r
+}
+
+func (r *refusal) answer(w http.ResponseWriter) {
+	h := w.Header()
+	if r.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	// None of this may be seen by a client that another key serves.
+	h.Set("X-Ratelimit-Remaining-Requests", "0")
+	h.Set("X-Request-Id", "refused")
+	h.Set("Via", "1.1 upstream")
+	writeJSON(w, r.status, map[string]apiError{"error": r.err})
+}
+
+// inOrder turns the first key that arrives down as the first refusal says,
+// whichever key that is and however often it comes; the second key as the second
+// says, and so on. Later keys are good.
+func inOrder(refusals ...*refusal) func(string) *refusal {
+	known := make(map[string]*refusal)
+	return func(key string) *refusal {
+		if _, ok := known[key]; !ok {
+			known[key] = nil
+			if len(refusals) > 0 {
+				known[key], refusals = refusals[0], refusals[1:]
+			}
+		}
+		return known[key]
+	}
+}
+
+// always turns every key down.
+func always(r *refusal) func(string) *refusal {
+	return func(string) *refusal { return r }
+}
+
+// once turns down what comes first, and nothing after.
+func once(r *refusal) func(string) *refusal {
+	return func(string) *refusal {
+		defer func() { r = nil }()
+		return r
+	}
+}
+
+// never turns no key down.
+func never(string) *refusal { return nil }
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client may have left
+}

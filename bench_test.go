@@ -1,0 +1,144 @@
+package keycycler
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// discard is a ResponseWriter that costs nothing.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// body is a request body that can be sent again and again.
+type benchBody struct{ bytes.Reader }
+
+func (*benchBody) Close() error { return nil }
+
+// benchRequest returns a request as an SDK sends it.
+func benchRequest(content []byte) (*http.Request, *benchBody) {
+	body := new(benchBody)
+	r, _ := http.NewRequest(http.MethodPost, "/v1/chat/completions", nil)
+	r.Header = http.Header{
+		"Authorization":   {"Bearer sk-client-demo"},
+		"Content-Type":    {"application/json"},
+		"Content-Length":  {"1024"},
+		"Accept":          {"application/json"},
+		"Accept-Encoding": {"gzip, deflate, br"},
+		"User-Agent":      {"demo/1.0"},
+	}
+	r.Body, r.ContentLength = body, int64(len(content))
+	return r, body
+}
+
+// BenchmarkHandler compares the handler before a next handler that reads the body
+// and writes a header with that next handler alone.
+func BenchmarkHandler(b *testing.B) {
+	content := bytes.Repeat([]byte("x"), 1024)
+	buf := make([]byte, 4096)
+	next := handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		for {
+			if _, err := r.Body.Read(buf); err == io.EOF {
+				break
+			}
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+	for _, bench := range []struct {
+		name    string
+		handler bool
+		length  int64
+	}{{"next alone", false, 1024}, {"body 1KB", true, 1024}, {"body 1KB, streamed", true, -1}} {
+		b.Run(bench.name, func(b *testing.B) {
+			h := provision(b, 20, nil)
+			r, body := benchRequest(content)
+			r.ContentLength = bench.length
+			w := &discard{header: http.Header{"Server": {"Caddy"}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				body.Reset(content)
+				var err error
+				if bench.handler {
+					err = h.ServeHTTP(w, r, next)
+				} else {
+					err = next(w, r)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRejection measures a request whose first attempt is rejected. The
+// cooldown ends at once, so that there is always a key.
+func BenchmarkRejection(b *testing.B) {
+	h := provision(b, 1000, func(h *Handler) {
+		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour)}
+	})
+	h.logger = zap.NewNop()
+	attempts := 0
+	next := handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		if attempts++; attempts%2 == 1 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, err := io.WriteString(w, limited.body)
+			return err
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+	content := bytes.Repeat([]byte("x"), 1024)
+	r, body := benchRequest(content)
+	w := &discard{header: http.Header{"Server": {"Caddy"}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Reset(content)
+		if err := h.ServeHTTP(w, r, next); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkExhausted measures the answer of a pool that has no key.
+func BenchmarkExhausted(b *testing.B) {
+	h := provision(b, 10, nil)
+	h.logger = zap.NewNop()
+	r, body := benchRequest([]byte("x"))
+	for range 10 {
+		body.Reset([]byte("x"))
+		if err := h.ServeHTTP(&discard{header: http.Header{}}, r, script(limited)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w := &discard{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Reset([]byte("x"))
+		if err := h.ServeHTTP(w, r, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkJudge measures what a rejection without a body means.
+func BenchmarkJudge(b *testing.B) {
+	j := newJudge(ttl.OpenAI, (*Cooldown)(nil).policy(), nil)
+	response := ttl.Response{Status: 429, Header: http.Header{"Retry-After": {"40"}}, Now: time.Now()}
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := j.judge(response, 0.5); v.action != actionCooldown {
+			b.Fatal(v)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package keycycler
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func TestEveryBoundHolds(t *testing.T) {
+	const day = 24 * time.Hour
+	rule := func(r ...Rule) func(*Handler) { return func(h *Handler) { h.On = r } }
+	cooldown := func(c Cooldown) func(*Handler) { return func(h *Handler) { h.Cooldown = &c } }
+	replay := func(r Replay) func(*Handler) { return func(h *Handler) { h.Replay = &r } }
+	auth := func(a Auth) func(*Handler) { return func(h *Handler) { h.Auth = &a } }
+	for _, test := range []struct {
+		name   string
+		change func(*Handler)
+		err    string // "" where it is within the bounds
+	}{
+		{"nothing but keys", func(h *Handler) {}, ""},
+		{"the longest name of a pool", func(h *Handler) { h.Pool = strings.Repeat("p", 64) }, ""},
+		{"a name that is too long", func(h *Handler) { h.Pool = strings.Repeat("p", 65) }, "pool: "},
+		{"a name with a slash", func(h *Handler) { h.Pool = "a/b" }, "pool: the name 'a/b' must be"},
+		{"a name with a letter outside ASCII, whose lower case is within", func(h *Handler) { h.Pool = "\u212aey" }, "pool: "},
+		{"a name with a control character", func(h *Handler) { h.Pool = "a\nb" }, "pool: the name (not shown"},
+		{"a key where the name belongs", func(h *Handler) { h.Pool = "sk-demo-1" }, "pool: the name begins with sk-"},
+		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
+		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of generic, openai"},
+		{"fewer attempts than none", func(h *Handler) { h.MaxAttempts = -1 }, "max_attempts: -1 is out of range: 1 to 1000"},
+		{"most attempts", func(h *Handler) { h.MaxAttempts = 1000 }, ""},
+		{"too many attempts", func(h *Handler) { h.MaxAttempts = 1001 }, "max_attempts: 1001 is out of range: 1 to 1000"},
+		{"a negative time", func(h *Handler) { h.TryDuration = -1 }, "try_duration: -1ns is negative: 0 means no limit"},
+		{"the longest time", func(h *Handler) { h.TryDuration = math.MaxInt64 }, ""},
+		{"a header that is no account's", func(h *Handler) { h.KeepHeaders = []string{"Cookie"} }, "keep_headers: 'Cookie' is not one of"},
+		{"a header that carries credentials", func(h *Handler) { h.KeepHeaders = []string{"authorization"} }, "keep_headers: 'authorization' is not one of"},
+
+		{"no way of sending the key", auth(Auth{}), "auth: exactly one of bearer, header <name> and query <parameter> is needed"},
+		{"two ways", auth(Auth{Bearer: true, Query: "key"}), "auth: exactly one of"},
+		{"a prefix without a header", auth(Auth{Bearer: true, Prefix: "Token"}), "auth: a prefix goes with header"},
+		{"a header's name with a space", auth(Auth{Header: "X Key"}), "auth header: 'X Key' is no header name"},
+		{"a header that reverse_proxy takes off", auth(Auth{Header: "proxy-Authorization"}), "auth header: 'proxy-Authorization' cannot carry a key"},
+		{"a header that frames the message", auth(Auth{Header: "content-length"}), "auth header: 'content-length' cannot carry a key"},
+		{"a prefix with a line end", auth(Auth{Header: "X-Key", Prefix: "a\nb"}), "auth header: (not shown"},
+		{"a prefix with a blank behind it", auth(Auth{Header: "X-Key", Prefix: "Token "}), "auth header: 'Token ' is no prefix"},
+
+		{"a rule about nothing", rule(Rule{Action: "pass"}), "on: a rule needs either statuses or a class"},
+		{"a rule about both", rule(Rule{Status: []int{429}, Class: "rate_limited", Action: "pass"}), "on: a rule needs either statuses or a class"},
+		{"a status below", rule(Rule{Status: []int{399}, Action: "pass"}), "on: status 399 is out of range: 400 to 599, 4xx or 5xx"},
+		{"a status above", rule(Rule{Status: []int{600}, Action: "pass"}), "on: status 600 is out of range"},
+		{"all of 2xx", rule(Rule{Status: []int{2}, Action: "pass"}), "on: status 2 is out of range"},
+		{"the first and the last status", rule(Rule{Status: []int{4, 400, 599, 5}, Action: "pass"}), ""},
+		{"an unknown class", rule(Rule{Class: "ok", Action: "pass"}), "on: unknown class 'ok': one of rate_limited, quota_exhausted, invalid_key, request_too_large, overloaded"},
+		{"no action", rule(Rule{Class: "overloaded"}), "on: unknown action '': cooldown, retry or pass"},
+		{"an unknown action", rule(Rule{Class: "overloaded", Action: "rotate"}), "on: unknown action 'rotate': cooldown, retry or pass"},
+		{"two rules for a status", rule(Rule{Status: []int{500}, Action: "pass"}, Rule{Status: []int{400, 500}, Action: "retry"}), "on: two rules for 500"},
+		{"two rules for all of 5xx", rule(Rule{Status: []int{5}, Action: "pass"}, Rule{Status: []int{5}, Action: "retry"}), "on: two rules for 5xx"},
+		{"two rules for a class", rule(Rule{Class: "overloaded", Action: "pass"}, Rule{Class: "overloaded", Action: "retry"}), "on: two rules for overloaded"},
+		{"a duration without cooldown", rule(Rule{Class: "overloaded", Action: "retry", Duration: 1}), "on: a duration goes with cooldown, not with retry"},
+		{"a negative duration", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: -1}), "on: cooldown -1ns is negative"},
+		{"a duration of max", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: caddy.Duration(day)}), ""},
+		{"a duration over max", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: caddy.Duration(day + 1)}), "on: cooldown 24h0m0.000000001s is longer than the cooldown's max, 24h0m0s"},
+
+		{"a negative min", cooldown(Cooldown{Min: duration(-1)}), "cooldown min: -1ns is out of range: 0s to 24h0m0s"},
+		{"a min over a day", cooldown(Cooldown{Min: duration(day + 1), Max: duration(3 * day)}), "cooldown min: "},
+		{"a max under a second", cooldown(Cooldown{Max: duration(time.Second - 1)}), "cooldown max: 999.999999ms is out of range: 1s to 8760h0m0s"},
+		{"a negative max", cooldown(Cooldown{Max: duration(-1)}), "cooldown max: -1ns is out of range"},
+		{"a max over a year", cooldown(Cooldown{Max: duration(365*day + 1)}), "cooldown max: "},
+		{"a min over max", cooldown(Cooldown{Min: duration(2 * time.Hour), Max: duration(time.Hour)}), "cooldown min: 2h0m0s is more than max, 1h0m0s"},
+		{"a default under min", cooldown(Cooldown{Default: duration(1)}), "cooldown default: 1ns is out of range: min, 30s, to max, 24h0m0s"},
+		{"a default over max", cooldown(Cooldown{Default: duration(2 * time.Hour), Max: duration(time.Hour)}), "cooldown default: 2h0m0s is out of range: min, 30s, to max, 1h0m0s"},
+		{"negative jitter", cooldown(Cooldown{Jitter: new(-0.1)}), "cooldown jitter: -0.1% is out of range: 0% to 100%"},
+		{"too much jitter", cooldown(Cooldown{Jitter: new(100.1)}), "cooldown jitter: 100.1% is out of range"},
+		{"jitter that is no number", cooldown(Cooldown{Jitter: new(math.NaN())}), "cooldown jitter: NaN% is out of range"},
+		{"a max below the other defaults moves them", cooldown(Cooldown{Max: duration(time.Second)}), ""},
+		{"a min above the other defaults moves them", cooldown(Cooldown{Min: duration(day)}), ""},
+		{"all bounds at once", cooldown(Cooldown{Default: duration(0), Min: duration(0), Max: duration(365 * day), Jitter: new(100.0)}), ""},
+
+		{"negative memory", replay(Replay{Memory: new(int64(-1))}), "replay memory: -1 bytes are out of range: 0 to 1073741824"},
+		{"too much memory", replay(Replay{Memory: new(int64(1<<30 + 1))}), "replay memory: "},
+		{"negative disk", replay(Replay{Disk: new(int64(-1))}), "replay disk: -1 bytes are out of range: 0 to 1099511627776"},
+		{"too much disk", replay(Replay{Disk: new(int64(1<<40 + 1))}), "replay disk: "},
+		{"all there is", replay(Replay{Memory: new(int64(1 << 30)), Disk: new(int64(1 << 40))}), ""},
+		{"nothing is kept", replay(Replay{Memory: new(int64(0)), Disk: new(int64(0))}), ""},
+
+		{"a state that nobody knows", func(h *Handler) { h.StateRaw = []byte(`{"backend":"etcd"}`) }, "state: "},
+		{"a state without a backend", func(h *Handler) { h.StateRaw = []byte(`{}`) }, "state: "},
+		{"an unknown field of the state's", func(h *Handler) { h.StateRaw = []byte(`{"backend":"memory","size":1}`) }, "state: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &Handler{Keys: []string{"sk-demo-1"}}
+			test.change(h)
+			err := provisionOnce(h)
+			if test.err == "" && err != nil || test.err != "" && !strings.HasPrefix(message(err), test.err) {
+				t.Errorf("error %q, want %q…", message(err), test.err)
+			}
+			if strings.Contains(message(err), "sk-demo") {
+				t.Errorf("the error shows a key: %v", err)
+			}
+		})
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	const hour = time.Hour
+	for _, test := range []struct {
+		name     string
+		cooldown *Cooldown
+		want     [3]time.Duration // default, min, max
+		jitter   float64
+	}{
+		{"no cooldown block", nil, [3]time.Duration{time.Minute, 30 * time.Second, 24 * hour}, 10},
+		{"an empty one", &Cooldown{}, [3]time.Duration{time.Minute, 30 * time.Second, 24 * hour}, 10},
+		{"a low max lowers the rest", &Cooldown{Max: duration(time.Second)}, [3]time.Duration{time.Second, time.Second, time.Second}, 10},
+		{"a max between min and default", &Cooldown{Max: duration(40 * time.Second)}, [3]time.Duration{40 * time.Second, 30 * time.Second, 40 * time.Second}, 10},
+		{"a high min raises the default", &Cooldown{Min: duration(hour)}, [3]time.Duration{hour, hour, 24 * hour}, 10},
+		{"zeros count", &Cooldown{Min: duration(0), Default: duration(0), Jitter: new(0.0)}, [3]time.Duration{0, 0, 24 * hour}, 0},
+		{"all are set", &Cooldown{Default: duration(2), Min: duration(1), Max: duration(hour), Jitter: new(50.0)}, [3]time.Duration{2, 1, hour}, 50},
+	} {
+		p := test.cooldown.policy()
+		if got := [3]time.Duration{p.Default, p.Min, p.Max}; got != test.want || p.Jitter != test.jitter {
+			t.Errorf("%s: %v, %v%%, want %v, %v%%", test.name, got, p.Jitter, test.want, test.jitter)
+		}
+	}
+}
+
+// load loads a handler from JSON as Caddy does.
+func load(t *testing.T, config string) (*Handler, error) {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	mod, err := ctx.LoadModuleByID("http.handlers.keycycler", json.RawMessage(config))
+	if err != nil {
+		return nil, err
+	}
+	return mod.(*Handler), nil
+}
+
+func TestJSONConfig(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		config string
+		err    string // a part of it
+	}{
+		{"keys alone", `{"keys":["sk-demo-1"]}`, ""},
+		{"durations as Caddy writes them", `{"keys":["sk-demo-1"],"try_duration":"1m","cooldown":{"max":"2d"}}`, ""},
+		{"an unknown field", `{"keys":["sk-demo-1"],"max_wait":"1s"}`, `unknown field "max_wait"`},
+		{"an unknown field of cooldown", `{"keys":["sk-demo-1"],"cooldown":{"scope":"model"}}`, `unknown field "scope"`},
+		{"an unknown field of replay", `{"keys":["sk-demo-1"],"replay":{"ram":1}}`, `unknown field "ram"`},
+		{"an unknown field of auth", `{"keys":["sk-demo-1"],"auth":{"basic":true}}`, `unknown field "basic"`},
+		{"an unknown field of a rule", `{"keys":["sk-demo-1"],"on":[{"status":[500],"action":"pass","for":1}]}`, `unknown field "for"`},
+		{"an unknown field of the state", `{"keys":["sk-demo-1"],"state":{"backend":"memory","size":1}}`, `unknown field "size"`},
+		{"an unknown state", `{"keys":["sk-demo-1"],"state":{"backend":"redis"}}`, "http.keycycler.state.redis"},
+		{"nothing", `{}`, "no keys: set keys or keys_file"},
+		{"a wrong type", `{"keys":"sk-demo-1"}`, "cannot unmarshal string"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h, err := load(t, test.config)
+			if test.err == "" && (err != nil || h.pool.Len() != 1) {
+				t.Fatal(err)
+			}
+			if test.err != "" && !strings.Contains(message(err), test.err) {
+				t.Errorf("error %v, want …%s…", err, test.err)
+			}
+			if strings.Contains(message(err), "sk-demo-1") {
+				t.Errorf("the error shows a key: %v", err)
+			}
+		})
+	}
+}
+
+// every returns a handler with every option set.
+func every() *Handler {
+	return &Handler{
+		Pool: "demo", Keys: []string{"sk-demo-1", "{env.KEY}"}, KeysFiles: []string{"a.txt"}, Provider: "generic",
+		Auth: &Auth{Header: "X-Key", Prefix: "Token"}, MaxAttempts: 3, TryDuration: caddy.Duration(time.Minute),
+		On: []Rule{
+			{Status: []int{5, 429}, Action: "retry"},
+			{Class: "invalid_key", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
+		},
+		Cooldown: &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
+		Replay:   &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), KeepHeaders: []string{"OpenAI-Project"},
+	}
+}
+
+func TestJSONRoundTrip(t *testing.T) {
+	for name, h := range map[string]*Handler{"every option": every(), "no option": {}, "bearer": {Auth: &Auth{Bearer: true}}, "query": {Auth: &Auth{Query: "key"}}} {
+		first, err := json.Marshal(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := new(Handler)
+		if err := caddy.StrictUnmarshalJSON(first, read); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		second, err := json.Marshal(read)
+		if err != nil || string(first) != string(second) {
+			t.Errorf("%s: %s became %s, %v", name, first, second, err)
+		}
+	}
+	v := reflect.ValueOf(every()).Elem()
+	for i := range v.NumField() {
+		if field := v.Type().Field(i); field.IsExported() && v.Field(i).IsZero() {
+			t.Errorf("%s is not set: this test looks past it", field.Name)
+		}
+	}
+	if empty, err := json.Marshal(new(Handler)); string(empty) != "{}" {
+		t.Errorf("no option is %s, %v", empty, err)
+	}
+}

@@ -1,0 +1,220 @@
+package keycycler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// references returns how many configs hold the process's state.
+func references() int {
+	n, _ := states.References(memoryStateKey)
+	return n
+}
+
+// config is a handler in a Caddy config of its own.
+type config struct {
+	*Handler
+	unload func() // what Caddy does when the config goes
+}
+
+func loadConfig(t *testing.T, h *Handler) config {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	if err := h.Provision(ctx); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	return config{h, func() {
+		if err := h.Cleanup(); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+		cancel()
+	}}
+}
+
+func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if n := references(); n != 0 {
+			t.Fatalf("%d configs of other tests are left", n)
+		}
+		ready := func(c config) int { return c.pool.Census(time.Now()).Ready }
+		first := loadConfig(t, &Handler{Keys: demoKeys(3)})
+		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+			t.Fatal(w.Code, err)
+		}
+		if n := ready(first); n != 2 {
+			t.Fatalf("%d keys are ready, want 2", n)
+		}
+
+		second := loadConfig(t, &Handler{Keys: demoKeys(4)})
+		first.unload()
+		if n := ready(second); n != 3 {
+			t.Errorf("after a reload %d of 4 keys are ready, want 3", n)
+		}
+		// A request that is still under way in the old config is heard in the new.
+		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+			t.Fatal(w.Code, err)
+		}
+		if n := ready(second); n != 2 {
+			t.Errorf("after the old config's last request %d of 4 keys are ready, want 2", n)
+		}
+		second.unload()
+
+		if n := references(); n != 0 {
+			t.Errorf("%d configs hold the state, and there is none", n)
+		}
+		third := loadConfig(t, &Handler{Keys: demoKeys(3)})
+		defer third.unload()
+		if n := ready(third); n != 3 {
+			t.Errorf("in a new life %d of 3 keys are ready", n)
+		}
+	})
+}
+
+func TestPoolsShareWhatIsKnownAboutAKey(t *testing.T) {
+	a := provision(t, 2, func(h *Handler) { h.Pool = "a" })
+	b := provision(t, 3, func(h *Handler) { h.Pool, h.Provider = "b", "generic" })
+	if w, err := serve(a, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+		t.Fatal(w.Code, err)
+	}
+	if c := b.pool.Census(time.Now()); c.Ready != 2 {
+		t.Errorf("%d of 3 keys are ready in the other pool, want 2", c.Ready)
+	}
+}
+
+// failingState is a backend that cannot be used. Its name has a dot, so that errors
+// do not list it.
+type failingState struct{}
+
+func (failingState) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.keycycler.state.test.failing", New: func() caddy.Module { return new(failingState) }}
+}
+
+func (*failingState) Provision(caddy.Context) error { return errors.New("out of order") }
+
+// noState is a module that is no backend.
+type noState struct{}
+
+func (noState) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.keycycler.state.test.none", New: func() caddy.Module { return new(noState) }}
+}
+
+func init() {
+	caddy.RegisterModule(failingState{})
+	caddy.RegisterModule(noState{})
+}
+
+func TestCleanupAfterAFailedProvision(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		handler *Handler
+		err     string
+	}{
+		{"an option that is out of range", &Handler{Keys: demoKeys(1), MaxAttempts: -1}, "max_attempts: -1 is out of range: 1 to 1000"},
+		{"no keys", &Handler{}, "no keys: set keys or keys_file"},
+		{"a state that fails", &Handler{Keys: demoKeys(1), StateRaw: []byte(`{"backend":"test.failing"}`)},
+			"state: loading module 'test.failing': provision http.keycycler.state.test.failing: out of order"},
+		{"a state that is none", &Handler{Keys: demoKeys(1), StateRaw: []byte(`{"backend":"test.none"}`)},
+			"state: module *keycycler.noState is no state backend"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			if err := test.handler.Provision(ctx); message(err) != test.err {
+				t.Errorf("error %v, want %s", err, test.err)
+			}
+			if err := test.handler.Validate(); err == nil {
+				t.Error("a handler that was not provisioned is valid")
+			}
+			for range 2 {
+				if err := test.handler.Cleanup(); err != nil {
+					t.Errorf("cleanup: %v", err)
+				}
+			}
+			cancel()
+			if n := references(); n != 0 {
+				t.Errorf("%d configs hold the state", n)
+			}
+		})
+	}
+}
+
+func TestCleanupTakesNothingFromOthers(t *testing.T) {
+	staying := provision(t, 2, nil)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	going := &Handler{Keys: demoKeys(2)}
+	if err := going.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := going.Cleanup(); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+	}
+	if w, err := serve(staying, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+		t.Errorf("client got %d, %v", w.Code, err)
+	}
+	if c := staying.pool.Census(time.Now()); c.Ready != 1 {
+		t.Errorf("%d of 2 keys are ready, want 1", c.Ready)
+	}
+}
+
+func TestTheStateModuleCountsOnce(t *testing.T) {
+	before := references()
+	m := new(MemoryState)
+	if err := m.Cleanup(); err != nil || references() != before {
+		t.Errorf("cleanup before provision: %v, %d references", err, references())
+	}
+	if err := m.Provision(caddy.Context{}); err != nil || references() != before+1 {
+		t.Errorf("provision: %v, %d references", err, references())
+	}
+	for range 2 {
+		if err := m.Cleanup(); err != nil || references() != before {
+			t.Errorf("cleanup: %v, %d references", err, references())
+		}
+	}
+}
+
+func TestReloadsLeaveNoGoroutines(t *testing.T) {
+	// The bubble ends with an error if a goroutine is left in it.
+	synctest.Test(t, func(t *testing.T) {
+		before := runtime.NumGoroutine()
+		current := loadConfig(t, &Handler{Keys: demoKeys(5)})
+		for range 50 {
+			next := loadConfig(t, &Handler{Keys: demoKeys(5)})
+			current.unload()
+			current = next
+			if w, err := serve(current.Handler, script(limited, fine), post("x")); err != nil || w.Code != http.StatusOK {
+				t.Fatal(w.Code, err)
+			}
+			time.Sleep(time.Hour)
+		}
+		current.unload()
+		synctest.Wait()
+		if after := runtime.NumGoroutine(); after > before {
+			t.Errorf("%d goroutines, %d before", after, before)
+		}
+	})
+	if n := references(); n != 0 {
+		t.Errorf("%d configs hold the state", n)
+	}
+}
+
+func TestDefaultsAreFilledIn(t *testing.T) {
+	h := provision(t, 1, nil)
+	got := fmt.Sprint(h.Pool, h.Provider, h.MaxAttempts, time.Duration(h.TryDuration), h.replay)
+	if want := fmt.Sprint("default", "openai", 15, time.Duration(0), replayLimits{1 << 20, 64 << 20}); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if mod := new(Handler).CaddyModule(); mod.ID != "http.handlers.keycycler" || mod.New() == nil {
+		t.Errorf("module %v", mod)
+	}
+}
