@@ -96,8 +96,7 @@ func (h *Handler) checkKeysFiles() error {
 // shown quotes what somebody wrote where one of a few words or a number belongs,
 // unless it could be a key that has slipped there.
 func shown(text string) string {
-	printable := func(r rune) bool { return unicode.IsPrint(r) }
-	if len(text) > 24 || strings.Contains(text, "sk-") || strings.TrimFunc(text, printable) != "" {
+	if len(text) > 24 || strings.Contains(text, "sk-") || strings.TrimFunc(text, unicode.IsPrint) != "" {
 		return "(not shown: it could be a key)"
 	}
 	return "'" + text + "'"

@@ -38,9 +38,10 @@ const stateNamespace = "http.keycycler.state"
 
 // stateBackends returns the names of those that this Caddy has.
 func stateBackends() string {
-	var backends []string
-	for _, mod := range caddy.GetModules(stateNamespace) {
-		backends = append(backends, mod.ID.Name())
+	modules := caddy.GetModules(stateNamespace)
+	backends := make([]string, len(modules))
+	for i, mod := range modules {
+		backends[i] = mod.ID.Name()
 	}
 	return strings.Join(backends, ", ")
 }
