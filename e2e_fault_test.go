@@ -221,3 +221,21 @@ func TestExhaustedPoolAnswersLikeTheProvider(t *testing.T) {
 		t.Errorf("%d log lines say that no key is ready", n)
 	}
 }
+
+// A client could name the header that carries the key in its Connection header,
+// which makes proxies drop it: the upstream would refuse key after key.
+func TestAClientCannotTakeTheKeyAway(t *testing.T) {
+	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			http.Error(w, `{"error":{"code":"invalid_api_key"}}`, http.StatusUnauthorized)
+			return
+		}
+		io.WriteString(w, "fine")
+	})
+	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
+	r := request(t, "GET", g.plain, "")
+	r.Header["Connection"] = []string{"Authorization, keep-alive", "authorization"}
+	if res, body := do(t, http.DefaultClient, r); res.StatusCode != 200 || len(upstream.seen()) != 1 {
+		t.Errorf("%s %q after %d calls", res.Status, body, len(upstream.seen()))
+	}
+}

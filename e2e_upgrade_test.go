@@ -107,9 +107,9 @@ func TestAnExtendedConnectMovesOn(t *testing.T) {
 			t.Fatalf("%q, want %q", got, message)
 		}
 	}
-	if keys := len(upstream.seen()); keys != 2 {
-		t.Errorf("%d rejected calls, want 2", keys)
-	}
+	// The tunnel ends before the gateway does: closing both at once is Caddy's race.
+	framer.WriteData(1, true, nil)
+	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 3 })
 }
 
 // The same over HTTP/3 (RFC 9220).
@@ -145,6 +145,8 @@ func TestAnExtendedConnectOverHTTP3MovesOn(t *testing.T) {
 			t.Fatalf("%q, %v", got, err)
 		}
 	}
+	stream.Close()
+	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 3 })
 }
 
 // openHTTP2 begins a connection and waits for the server's settings, which must
