@@ -41,8 +41,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x := exchanges.Get().(*exchange)
 	x.begin(h, w, r)
 	defer x.end()
-	for {
-		now := time.Now()
+	for now := x.started; ; now = time.Now() {
 		slot, ok := h.pool.Pick(now, x.tried)
 		if !ok || x.over(now) {
 			return x.exhausted(w, now)
@@ -63,8 +62,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.h, x.r = h, r
-	x.started = time.Now()
 	x.body = newReplayBody(r, h.replay)
+	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())
 }

@@ -17,6 +17,7 @@ import (
 // identifies the client, with a key of the pool's. It is immutable.
 type injector struct {
 	strip     []string // canonical header names
+	lengths   uint64   // of them, as a set
 	protocols []string // prefixes of websocket sub-protocols
 	header    string   // the canonical name of the header that carries the key, or
 	query     string   // the query parameter that does
@@ -63,6 +64,9 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 	default:
 		in.header = "Authorization"
 		prefix = "Bearer "
+	}
+	for _, name := range in.strip {
+		in.lengths |= 1 << (len(name) % 64)
 	}
 	in.credentials = make([]credential, len(keys))
 	for i, k := range keys {
@@ -116,7 +120,7 @@ func (in *injector) copyHeader(h http.Header, value string, all []string) http.H
 	}
 	header := make(http.Header, len(h)+1)
 	for name, values := range h {
-		if slices.Contains(in.strip, name) {
+		if in.strips(name) {
 			continue
 		}
 		if values == nil {
@@ -160,6 +164,12 @@ func keepEndToEnd(header http.Header, name string) {
 		return
 	}
 	header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// strips tells whether the header of this name is taken off. Most are known not to
+// be by their length.
+func (in *injector) strips(name string) bool {
+	return in.lengths&(1<<(len(name)%64)) != 0 && slices.Contains(in.strip, name)
 }
 
 // protocolHeader is how net/http spells Sec-WebSocket-Protocol.

@@ -75,18 +75,19 @@ type attemptWriter struct {
 	attempt   uint64 // counts up: a late timer's is an old one
 }
 
-// begin makes w ready for the next attempt.
+// begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
+// attempt before does nothing any more.
 func (w *attemptWriter) begin(cancel context.CancelFunc) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.cancel = cancel
-	w.attempt++
-	w.status, w.header, w.held, w.whole, w.discarded, w.early = 0, nil, w.held[:0], false, 0, nil
+	w.status, w.header, w.held, w.whole, w.discarded, w.early, w.timer = 0, nil, w.held[:0], false, 0, nil, nil
 	w.phase.Store(waiting)
 }
 
 // end judges what is still held. Call it when the attempt's handler is back.
 func (w *attemptWriter) end() {
+	if w.timer == nil {
+		return // nothing was held
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase.Load() == holding {
