@@ -50,6 +50,21 @@ func (d *deadlines) pop() Slot {
 	return s
 }
 
+// remove takes the slot out. It must be in the heap.
+func (d *deadlines) remove(s Slot) {
+	i, last := d.at[s], int32(len(d.items)-1)
+	moved := d.items[last]
+	d.items = d.items[:last]
+	d.at[s] = -1
+	if i == last {
+		return
+	}
+	d.place(i, moved)
+	if !d.up(i) {
+		d.down(i)
+	}
+}
+
 func (d *deadlines) up(i int32) bool {
 	item, start := d.items[i], i
 	for i > 0 {

@@ -13,9 +13,14 @@ func TestDeadlinesAgainstModel(t *testing.T) {
 		d, model := newDeadlines(slots), map[Slot]int64{}
 		for step := range 2000 {
 			// More sets than pops for a while, then the reverse: the heap fills and drains.
-			if len(model) > 0 && r.IntN(3) < 1+step/500%2 {
+			switch {
+			case len(model) > 0 && r.IntN(4) < 1+step/500%2:
 				popSoonest(t, &d, model)
-			} else {
+			case len(model) > 0 && r.IntN(4) == 0:
+				s := d.items[r.IntN(len(d.items))].slot
+				d.remove(s)
+				delete(model, s)
+			default:
 				s, until := Slot(r.IntN(slots)), r.Int64N(100) // few values: many are equal
 				d.set(s, until)
 				model[s] = until

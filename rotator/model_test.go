@@ -77,8 +77,10 @@ func (h *history) step() {
 		h.now = h.now.Add(time.Duration(h.r.IntN(20)))
 	case n < 60:
 		h.pick(p)
-	case n < 90:
+	case n < 85:
 		h.cool(p)
+	case n < 90:
+		h.clear(p)
 	case n < 98:
 		if got, want := p.Census(h.now), h.model.census(p, h.now); got != want {
 			h.Errorf("census %+v, want %+v", got, want)
@@ -117,6 +119,15 @@ func (h *history) cool(p *Pool) {
 	if after := h.state.entries[id].until; after < before {
 		h.Errorf("the deadline shrank from %d to %d", before, after)
 	}
+}
+
+func (h *history) clear(p *Pool) {
+	s := Slot(h.r.IntN(p.Len()))
+	id := p.Key(s).ID()
+	if got, want := p.Clear(h.now, s), h.model[id].until.After(h.now); got != want {
+		h.Errorf("Clear reports %t, want %t", got, want)
+	}
+	delete(h.model, id)
 }
 
 // reload replaces a pool by one that holds other keys in another order.

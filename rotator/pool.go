@@ -23,9 +23,10 @@ const MaxKeys = 1 << 30
 
 // Pool picks among a fixed set of keys. All methods are safe for concurrent use.
 type Pool struct {
-	state *State
-	keys  []Key
-	close sync.Once
+	state   *State
+	journal Journal // nil: what is learned stays in this process
+	keys    []Key
+	close   sync.Once
 
 	mu      sync.Mutex
 	rand    *rand.Rand // nil: the runtime's generator
@@ -44,6 +45,11 @@ type Option func(*Pool)
 // twice. The pool guards it with its own lock.
 func WithSource(src rand.Source) Option {
 	return func(p *Pool) { p.rand = rand.New(src) }
+}
+
+// WithJournal makes the pool tell j what it learns.
+func WithJournal(j Journal) Option {
+	return func(p *Pool) { p.journal = j }
 }
 
 // NewPool returns a pool of the keys, in their order, that shares what is known
@@ -118,7 +124,13 @@ func (p *Pool) Pick(now time.Time, tried []Slot) (Slot, bool) {
 // Cool keeps the key out of every pool that holds it until now+c.For, unless it
 // already cools for longer. It reports whether the deadline moved.
 func (p *Pool) Cool(now time.Time, s Slot, c Cooldown) bool {
-	return p.state.cool(p.keys[s].ID(), now, c)
+	return p.state.cool(p.keys[s].ID(), now, c, p.journal)
+}
+
+// Clear ends the key's cooldown in every pool that holds it, and on every node. It
+// reports whether the key was cooling.
+func (p *Pool) Clear(now time.Time, s Slot) bool {
+	return p.state.clear(p.keys[s].ID(), now, p.journal)
 }
 
 // Census is a pool at one instant.
@@ -157,13 +169,28 @@ func (p *Pool) set(s Slot, until int64, r Reason) {
 	p.counts[r]++
 }
 
+// unset ends the slot's cooldown. The state calls it, holding its own lock.
+func (p *Pool) unset(s Slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.cooling.has(s) {
+		return
+	}
+	p.cooling.remove(s)
+	p.makeReady(s)
+}
+
+// makeReady puts a slot that cools no more among the ready ones. p.mu is held.
+func (p *Pool) makeReady(s Slot) {
+	p.counts[p.reasons[s]]--
+	p.swap(p.place[s], int32(p.ready))
+	p.ready++
+}
+
 // expire makes ready what has cooled long enough. p.mu is held.
 func (p *Pool) expire(at int64) {
 	for len(p.cooling.items) > 0 && p.cooling.items[0].until <= at {
-		s := p.cooling.pop()
-		p.counts[p.reasons[s]]--
-		p.swap(p.place[s], int32(p.ready))
-		p.ready++
+		p.makeReady(p.cooling.pop())
 	}
 }
 

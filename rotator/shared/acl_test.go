@@ -1,0 +1,201 @@
+package shared
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+	"github.com/keycycler/keycycler/rotator/statetest"
+)
+
+// The rights of the user that the README tells to make. AUTH and HELLO need none.
+var (
+	aclCommands = strings.Fields(`+evalsha +eval +xread +hscan
+		+time +hmget +hlen +hget +hset +hdel +zadd +zrem +zrangebyscore +zrevrange +xadd +unlink +pexpireat`)
+	aclName     = []string{"+client|setname"}
+	aclKeys     = []string{"~{keycycler}:*"}
+	aclCluster  = []string{"+cluster|slots", "+command"}
+	aclDatabase = []string{"+select"}
+	aclSentinel = strings.Fields("&+switch-master &+replica-reconf-done +client|setname +sentinel|get-master-addr-by-name +sentinel|sentinels +subscribe")
+)
+
+// allow makes the user gateway with these rights and no others.
+func allow(s *redistest.Server, rules ...[]string) {
+	args := []any{"ACL", "SETUSER", "gateway", "reset", "on", ">secret"}
+	for _, rule := range slices.Concat(rules...) {
+		args = append(args, rule)
+	}
+	s.Do(args...)
+	s.Do("ACL", "LOG", "RESET")
+}
+
+func asGateway(o *redis.UniversalOptions) *redis.UniversalOptions {
+	o.Username, o.Password = "gateway", "secret"
+	return o
+}
+
+// denied returns what the server has refused.
+func denied(s *redistest.Server) []string {
+	log, _ := s.Do("ACL", "LOG").([]any)
+	var names []string
+	for _, entry := range log {
+		if m, ok := entry.(map[any]any); ok {
+			names = append(names, m["object"].(string))
+		}
+	}
+	return names
+}
+
+// Over TLS with a client certificate, and with no right too many.
+func TestConformanceTLSAndACL(t *testing.T) {
+	t.Parallel()
+	server, secure := redistest.StartTLS(t)
+	o := func() *redis.UniversalOptions {
+		o := asGateway(clientOptions(server.Addr()))
+		o.TLSConfig = secure.Config(t)
+		return o
+	}
+	statetest.Run(t, func(t testing.TB) statetest.Backend {
+		server.Do("FLUSHALL")
+		allow(server, aclCommands, aclName, aclKeys)
+		t.Cleanup(func() {
+			if names := denied(server); len(names) > 0 {
+				t.Errorf("Redis has refused %v", names)
+			}
+		})
+		return backend(o)
+	})
+	plain := clientOptions(server.Addr())
+	plain.TLSConfig = secure.Config(t)
+	plain.TLSConfig.Certificates = nil
+	n := start(t, asGateway(plain), 1)
+	unhealthy(t, []*node{n})
+}
+
+// Each right is needed: without it something is refused in an hour of life.
+func TestNoRightTooMany(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	o := func() *redis.UniversalOptions { return asGateway(clientOptions(server.Addr())) }
+	allow(server, aclCommands, aclName, aclKeys)
+	if names := live(t, server, o); len(names) > 0 {
+		t.Fatalf("with all rights Redis has refused %v", names)
+	}
+	for i, right := range slices.Concat(aclCommands, aclName) {
+		rights := slices.Concat(aclCommands, aclName)
+		allow(server, slices.Delete(rights, i, i+1), aclKeys)
+		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		if names := live(t, server, o); !slices.Contains(names, right[1:]) {
+			t.Errorf("without %s Redis has refused %v alone", right, names)
+		}
+	}
+	allow(server, aclCommands, aclName, []string{"~keycycler:*"})
+	if names := live(t, server, o); len(names) == 0 {
+		t.Error("without the right to its keys nothing was refused")
+	}
+	allow(server, aclCommands, aclName, aclKeys)
+	other := func() *redis.UniversalOptions { o := o(); o.DB = 1; return o }
+	if names := live(t, server, other); !slices.Contains(names, "select") {
+		t.Errorf("for another database without SELECT Redis has refused %v", names)
+	}
+	allow(server, aclCommands, aclName, aclKeys, aclDatabase)
+	if names := live(t, server, other); len(names) > 0 {
+		t.Errorf("for another database Redis has refused %v", names)
+	}
+}
+
+// live does everything that a node ever does, as far as Redis lets it, and returns
+// what Redis has refused.
+func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) []string {
+	t.Helper()
+	s.Do("FLUSHALL")
+	s.Do("SCRIPT", "FLUSH")
+	if o().DB == 0 {
+		s.Do("HSET", "{keycycler}:meta", "fields", 1, "epoch", "1") // to be mended
+	}
+	a := start(t, o(), 3)
+	defer a.Leave()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v, refused: %v", a.journal.Health(), denied(s))
+		}
+	})
+	settle := func(holds func() bool) bool {
+		refused := false
+		until(t, "work or a refusal", func() bool {
+			refused = len(denied(s)) > 0
+			return refused || holds()
+		})
+		return !refused
+	}
+	idle := func() bool { h := a.journal.Health(); return h.Healthy && h.Queue == 0 && h.Resyncs > 0 }
+	a.Cool(0, 50*time.Millisecond)
+	ok := settle(func() bool { return a.Ready() == 3 && idle() && a.journal.Health().Written > 0 })
+	before := a.journal.Health().Written
+	a.Cool(1, time.Hour) // and the first is forgotten
+	ok = ok && settle(func() bool { return idle() && a.journal.Health().Written > before })
+	if ok {
+		b := start(t, o(), 3)
+		defer b.Leave()
+		settle(func() bool { return b.Left(1) != 0 })
+		a.Cool(2, time.Hour)
+		settle(func() bool { return b.Left(2) != 0 })
+	}
+	return denied(s)
+}
+
+// What a cluster's client asks in addition.
+func TestClusterACL(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	for _, s := range cluster.Servers {
+		allow(s, aclCommands, aclName, aclKeys, aclCluster)
+	}
+	o := func() *redis.UniversalOptions { return asGateway(clientOptions(cluster.Addrs()...)) }
+	nodes := startAll(t, 2, faultKeys, o, impatient)
+	coolSome(t, nodes)
+	for _, s := range cluster.Servers {
+		if names := denied(s); len(names) > 0 {
+			t.Errorf("Redis has refused %v", names)
+		}
+		allow(s, aclCommands, aclName, aclKeys)
+	}
+	n := start(t, o(), 1)
+	unhealthy(t, []*node{n})
+}
+
+// What a client asks sentinels; the rights at the master are those of a single
+// server.
+func TestSentinelACL(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinels(t)
+	for _, s := range group.Sentinels {
+		allow(s, aclSentinel)
+	}
+	for _, s := range group.Servers {
+		allow(s, aclCommands, aclName, aclKeys)
+	}
+	o := func() *redis.UniversalOptions {
+		o := asGateway(clientOptions(group.Addrs()...))
+		o.MasterName, o.SentinelUsername, o.SentinelPassword = redistest.MasterName, "gateway", "secret"
+		return o
+	}
+	t.Cleanup(func() {
+		for _, s := range slices.Concat(group.Servers, group.Sentinels) {
+			if names := denied(s); len(names) > 0 {
+				t.Errorf("%s has refused %v", s.Addr(), names)
+			}
+		}
+	})
+	nodes := startAll(t, 2, faultKeys, o, impatient)
+	coolSome(t, nodes)
+	for _, s := range slices.Concat(group.Servers, group.Sentinels) {
+		if names := denied(s); len(names) > 0 {
+			t.Errorf("%s has refused %v", s.Addr(), names)
+		}
+	}
+}

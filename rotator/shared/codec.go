@@ -1,0 +1,122 @@
+package shared
+
+import (
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// names are the keys in Redis.
+type names struct{ meta, log, cooling, deadlines string }
+
+func namesFor(prefix string) names {
+	tag := "{" + prefix + "}:"
+	return names{meta: tag + "meta", log: tag + "log", cooling: tag + "cooling", deadlines: tag + "deadlines"}
+}
+
+// fact is what Redis knows about a key, in its own time: milliseconds since 1970.
+type fact struct {
+	until   int64 // 0: it does not cool
+	learned int64 // when that was learned
+	cleared int64 // 0: never
+	reason  rotator.Reason
+	source  string
+}
+
+// void reports whether a clearing ends the cooldown.
+func (f fact) void(cleared int64) bool { return f.until != 0 && f.learned <= cleared }
+
+// codec writes and reads facts: "<until> <learned> <cleared> <reason> <source>".
+type codec struct{ reasons []string }
+
+// nothing stands for an empty source, and for the reason of a key that does not
+// cool.
+const nothing = "-"
+
+func (c codec) reason(f fact) string {
+	switch {
+	case f.until == 0:
+		return nothing
+	case int(f.reason) < len(c.reasons):
+		return c.reasons[f.reason]
+	default:
+		return strconv.Itoa(int(f.reason))
+	}
+}
+
+func (c codec) source(f fact) string {
+	if f.source == "" {
+		return nothing
+	}
+	return f.source
+}
+
+// decode reports false for what no process of this version has written.
+func (c codec) decode(text string) (fact, bool) {
+	fields := strings.SplitN(text, " ", 5)
+	if len(fields) != 5 {
+		return fact{}, false
+	}
+	var times [3]int64
+	for i := range times {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil || n < 0 {
+			return fact{}, false
+		}
+		times[i] = min(n, maxMillis)
+	}
+	f := fact{until: times[0], learned: times[1], cleared: times[2], reason: c.reasonOf(fields[3]), source: fields[4]}
+	if f.source == nothing {
+		f.source = ""
+	}
+	return f, true
+}
+
+// reasonOf takes reasons of a newer version for the first: the deadline counts all
+// the same.
+func (c codec) reasonOf(text string) rotator.Reason {
+	n := slices.Index(c.reasons, text)
+	if n < 0 {
+		n, _ = strconv.Atoi(text)
+	}
+	if n < 0 || n >= rotator.MaxReasons {
+		n = 0
+	}
+	return rotator.Reason(n)
+}
+
+// parseID reads what rotator.ID's String wrote.
+func parseID(text string) (id rotator.ID, ok bool) {
+	if len(text) != hex.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(text))
+	return id, err == nil
+}
+
+// remote turns what this process knows into Redis' time.
+func (j *Journal) remote(c rotator.Change) fact {
+	f := fact{reason: c.Reason, source: c.Source}
+	if !c.Until.IsZero() {
+		f.until, f.learned = j.clock.remote(c.Until), j.clock.remote(c.Learned)
+	}
+	if !c.Cleared.IsZero() {
+		f.cleared = j.clock.remote(c.Cleared)
+	}
+	return f
+}
+
+// local turns what Redis knows into this process's time.
+func (j *Journal) local(id rotator.ID, f fact) rotator.Change {
+	c := rotator.Change{ID: id, Reason: f.reason, Source: f.source}
+	if f.until != 0 {
+		c.Until, c.Learned = j.clock.local(f.until), j.clock.local(f.learned)
+	}
+	if f.cleared != 0 {
+		c.Cleared = j.clock.local(f.cleared)
+	}
+	return c
+}

@@ -1,0 +1,140 @@
+package shared
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+func TestDecode(t *testing.T) {
+	c := codec{reasons: reasons}
+	for _, row := range []struct {
+		sentence, text string
+		want           fact
+		ok             bool
+	}{
+		{"a cooldown", "20 10 0 rate_limited retry-after", fact{20, 10, 0, 1, "retry-after"}, true},
+		{"a cooldown after a clearing", "20 10 5 other body:try again in 1s", fact{20, 10, 5, 0, "body:try again in 1s"}, true},
+		{"a clearing", "0 0 5 - -", fact{cleared: 5}, true},
+		{"no source", "20 10 0 rate_limited -", fact{20, 10, 0, 1, ""}, true},
+		{"a reason by number", "20 10 0 7 x", fact{20, 10, 0, 7, "x"}, true},
+		{"a reason of a newer version: the deadline counts", "20 10 0 unheard x", fact{20, 10, 0, 0, "x"}, true},
+		{"a number that is no reason", "20 10 0 16 x", fact{20, 10, 0, 0, "x"}, true},
+		{"a negative one", "20 10 0 -1 x", fact{20, 10, 0, 0, "x"}, true},
+		{"times beyond what a duration holds", "9223372036854775807 10 0 other x", fact{maxMillis, 10, 0, 0, "x"}, true},
+		{"nothing", "", fact{}, false},
+		{"too few fields", "20 10 0 other", fact{}, false},
+		{"a negative time", "-20 10 0 other x", fact{}, false},
+		{"no number", "soon 10 0 other x", fact{}, false},
+		{"a number too large", "92233720368547758070 10 0 other x", fact{}, false},
+		{"a fraction", "2e1 10 0 other x", fact{}, false},
+	} {
+		if got, ok := c.decode(row.text); got != row.want || ok != row.ok {
+			t.Errorf("%s: %+v, %t, want %+v, %t", row.sentence, got, ok, row.want, row.ok)
+		}
+	}
+}
+
+func TestParseID(t *testing.T) {
+	id := rotator.IDOf("sk-1")
+	if got, ok := parseID(id.String()); !ok || got != id {
+		t.Errorf("%s was read as %s, %t", id, got, ok)
+	}
+	for _, text := range []string{"", "p", "n", "0123456789a", "0123456789abc", "0123456789ag", strings.Repeat("0", 24)} {
+		if _, ok := parseID(text); ok {
+			t.Errorf("%q is no id", text)
+		}
+	}
+}
+
+// journalAt is a journal without Redis that knows Redis' clock.
+func journalAt(now time.Time, redis time.Duration) *Journal {
+	j := &Journal{
+		codec: codec{reasons: reasons}, now: func() time.Time { return now }, node: "node", timeout: time.Second,
+		state: rotator.NewState(now), wake: make(chan struct{}, 1), pending: make(map[rotator.ID]rotator.Change),
+		changed: func(Health) {}, health: Health{Healthy: true},
+	}
+	j.clock.sample(now, now, redis)
+	return j
+}
+
+// What a node writes it reads as the same, to the millisecond; what it has read it
+// writes as the same to the last digit.
+func TestTranslation(t *testing.T) {
+	now := time.Now()
+	j := journalAt(now, 1_795_488_952_365*time.Millisecond)
+	for _, c := range []rotator.Change{
+		{Until: now.Add(time.Minute), Learned: now, Reason: 1, Source: "retry-after"},
+		{Until: now.Add(time.Minute), Learned: now, Cleared: now.Add(-time.Hour)},
+		{Cleared: now.Add(-time.Second)},
+		{Until: now.Add(100*time.Microsecond + time.Hour), Learned: now.Add(-time.Microsecond)},
+		{Until: now.Add(math.MaxInt64), Learned: now},
+	} {
+		f := j.remote(c)
+		back := j.local(c.ID, f)
+		for _, pair := range [][2]time.Time{{c.Until, back.Until}, {c.Learned, back.Learned}, {c.Cleared, back.Cleared}} {
+			far := pair[0].Sub(now) > 200*365*24*time.Hour
+			if pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
+				t.Errorf("%+v was read as %+v", c, back)
+			}
+		}
+		if again := j.remote(back); again != f {
+			t.Errorf("%+v was written as %+v", f, again)
+		}
+	}
+}
+
+// adds must say what the script does.
+func TestAdds(t *testing.T) {
+	const now = 1000 * tombstone
+	for _, row := range []struct {
+		sentence string
+		f, g     fact
+		want     bool
+	}{
+		{"a cooldown that Redis does not know", fact{until: now + 5000, learned: now}, fact{}, true},
+		{"one that is over", fact{until: now, learned: now - 5000}, fact{}, false},
+		{"the same", fact{until: now + 5000, learned: now}, fact{until: now + 5000, learned: now}, false},
+		{"one that differs by the network's doing", fact{until: now + 5100, learned: now}, fact{until: now + 5000, learned: now}, false},
+		{"a later one", fact{until: now + 5101, learned: now}, fact{until: now + 5000, learned: now}, true},
+		{"one that Redis knows to be void", fact{until: now + 5000, learned: now - 10}, fact{cleared: now - 5}, false},
+		{"one after the clearing", fact{until: now + 5000, learned: now - 10, cleared: now - 20}, fact{cleared: now - 20}, true},
+		{"a clearing that Redis does not know", fact{cleared: now - 5}, fact{until: now + 5000, learned: now - 10}, true},
+		{"a clearing of what Redis does not know", fact{cleared: now - 5}, fact{}, true},
+		{"a clearing that Redis knows", fact{cleared: now - 5}, fact{cleared: now - 5}, false},
+		{"a clearing so old that nothing can come from before it", fact{cleared: now - tombstone}, fact{}, false},
+		{"an earlier clearing", fact{cleared: now - 5000}, fact{cleared: now - 5}, false},
+	} {
+		if got := row.f.adds(row.g, now); got != row.want {
+			t.Errorf("%s: %t", row.sentence, got)
+		}
+	}
+}
+
+func FuzzFact(f *testing.F) {
+	for _, text := range []string{"20 10 0 rate_limited retry-after", "0 0 5 - -", "9223372036854775807 1 1 16 ", " 1 2 3 4", "- - - - -"} {
+		f.Add(text)
+	}
+	c := codec{reasons: reasons}
+	j := journalAt(time.Now(), time.Duration(time.Now().UnixNano()))
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := c.decode(text)
+		if !ok {
+			return
+		}
+		if got.reason >= rotator.MaxReasons || min(got.until, got.learned, got.cleared) < 0 {
+			t.Fatalf("%q was read as %+v", text, got)
+		}
+		j.state.Learn(j.now(), j.local(rotator.ID{}, got))
+		again, ok := c.decode(encode(c, got))
+		if got.until == 0 {
+			got.reason = 0
+		}
+		if !ok || again != got {
+			t.Fatalf("%q was read as %+v, and written and read again as %+v", text, got, again)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package shared
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/statetest"
+)
+
+var reasons = []string{"other", "rate_limited"}
+
+// clientOptions are those of the Caddy module.
+func clientOptions(addrs ...string) *redis.UniversalOptions {
+	return &redis.UniversalOptions{
+		Addrs:                    addrs,
+		ClientName:               "keycycler",
+		DialTimeout:              2 * time.Second,
+		ReadTimeout:              3 * time.Second,
+		WriteTimeout:             3 * time.Second,
+		ContextTimeoutEnabled:    true,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		PoolSize:                 4,
+		PipelinePoolSize:         -1,
+		FailingTimeoutSeconds:    1,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// node is a process with a journal and a pool.
+type node struct {
+	*statetest.Member
+	journal *Journal
+	turns   *turns
+}
+
+// turns collects what a journal tells of its health.
+type turns struct {
+	mu  sync.Mutex
+	all []Health
+}
+
+func (c *turns) changed(h Health) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, h)
+}
+
+func (c *turns) list() []Health {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Health(nil), c.all...)
+}
+
+// open starts a journal, which the test closes if nobody else does.
+func open(t testing.TB, client redis.UniversalClient, edit ...func(*Options)) (statetest.Node, *Journal, *turns) {
+	t.Helper()
+	turns := new(turns)
+	o := Options{Client: client, Reasons: reasons, Changed: turns.changed, Now: time.Now}
+	for _, e := range edit {
+		e(&o)
+	}
+	o.State = rotator.NewState(o.Now())
+	j := New(o)
+	var once sync.Once
+	end := func() { once.Do(func() { j.Close() }) }
+	t.Cleanup(end)
+	return statetest.Node{State: o.State, Journal: j, Now: o.Now, Close: end}, j, turns
+}
+
+// start starts a node that holds the keys.
+func start(t testing.TB, o *redis.UniversalOptions, keys int, edit ...func(*Options)) *node {
+	t.Helper()
+	n, j, turns := open(t, redis.NewUniversalClient(o), edit...)
+	return &node{Member: statetest.Join(t, n, statetest.Keys(t, keys)), journal: j, turns: turns}
+}
+
+// startAll starts n nodes and waits until each has read what there is.
+func startAll(t testing.TB, n, keys int, o func() *redis.UniversalOptions, edit ...func(*Options)) []*node {
+	t.Helper()
+	nodes := make([]*node, n)
+	for i := range nodes {
+		nodes[i] = start(t, o(), keys, edit...)
+	}
+	for _, n := range nodes {
+		until(t, "the first reading", func() bool { return n.journal.Health().Resyncs > 0 })
+	}
+	return nodes
+}
+
+// limit is when a test gives up: far more than any healthy run takes.
+const limit = 20 * time.Second
+
+func until(t testing.TB, what string, holds func() bool) time.Duration {
+	t.Helper()
+	return statetest.Until(t, limit, what, holds)
+}
+
+func agree(nodes []*node) bool {
+	members := make([]*statetest.Member, len(nodes))
+	for i, n := range nodes {
+		members[i] = n.Member
+	}
+	return statetest.Agree(members...)
+}
+
+// agreeOn waits until all nodes know that exactly the slots below n cool, and have
+// nothing left to write.
+func agreeOn(t testing.TB, nodes []*node, n int) time.Duration {
+	t.Helper()
+	t.Cleanup(func() {
+		for i, n := range nodes {
+			if t.Failed() {
+				t.Logf("node %d knows %d keys: %+v", i, len(n.Known()), n.journal.Health())
+			}
+		}
+	})
+	took := until(t, "all nodes to agree", func() bool {
+		for _, node := range nodes {
+			if h := node.journal.Health(); h.Queue > 0 || !h.Healthy || len(node.Known()) != n {
+				return false
+			}
+		}
+		return agree(nodes)
+	})
+	t.Logf("all nodes agree on %d keys after %s", n, took.Round(time.Millisecond))
+	return took
+}
+
+// unhealthy waits until all nodes have noticed.
+func unhealthy(t testing.TB, nodes []*node) {
+	t.Helper()
+	for _, n := range nodes {
+		until(t, "the node to notice", func() bool { return !n.journal.Health().Healthy })
+	}
+}
+
+// checkTurns checks that health has turned so often, each time to the other side.
+func checkTurns(t testing.TB, nodes []*node, want int) {
+	t.Helper()
+	for i, n := range nodes {
+		got := n.turns.list()
+		if len(got) != want {
+			t.Errorf("node %d: health has turned %d times, want %d: %v", i, len(got), want, got)
+		}
+		for k, h := range got {
+			if h.Healthy != (k%2 == 1) {
+				t.Errorf("node %d: turn %d says healthy: %t", i, k, h.Healthy)
+			}
+			if h.Healthy != (h.Err == nil) {
+				t.Errorf("node %d: healthy: %t, error: %v", i, h.Healthy, h.Err)
+			}
+		}
+	}
+}
+
+// checkLeaks fails the test if, after its other cleanups, goroutines are left.
+func checkLeaks(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		var left string
+		gone := func() bool {
+			left = ours()
+			return left == ""
+		}
+		deadline := time.Now().Add(limit)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for !gone() {
+			if <-tick.C; time.Now().After(deadline) {
+				t.Errorf("goroutines are left:\n%s", left)
+				return
+			}
+		}
+	})
+}
+
+// ours returns the stacks of goroutines that belong to a journal or its client.
+func ours() string {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var left []string
+	for _, s := range strings.Split(string(stacks), "\n\n") {
+		if strings.Contains(s, "shared.(*Journal)") || strings.Contains(s, "internal/pool.") {
+			left = append(left, s)
+		}
+	}
+	return strings.Join(left, "\n\n")
+}

@@ -1,0 +1,295 @@
+// Package shared lets several processes share what they learn about keys, through
+// Redis (6.2 or later) or what speaks its protocol.
+//
+// A process always reads its own memory: a rotator.State. Redis is the journal
+// beside it. What a pool learns is written there, asynchronously and in batches;
+// a stream pushes it to the other processes, which apply it to their own memory.
+// Redis may be slow, full or away: nothing waits for it, and what was learned
+// meanwhile is written when it is back.
+//
+// In Redis stand key ids, never keys. Deadlines are by Redis' own clock, so that
+// processes with wrong clocks agree. All names share one hash tag, so that they
+// stand in one slot of a cluster, and all of them expire:
+//
+//	{prefix}:cooling    hash    key id → "<until> <learned> <cleared> <reason> <source>", times in ms since 1970, 0: never
+//	{prefix}:deadlines  zset    key id → when its field of the hash is of no use any more
+//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, key id → as in the hash
+//	{prefix}:meta       hash    epoch=<of this data>, last=<id of the last entry>, fields=<of the hash>, time=<of the last change>
+package shared
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Options say how a Journal works. The zero value of each but Client and State is
+// usable.
+type Options struct {
+	// Client is the connection to Redis. The journal closes it. It should have
+	// ContextTimeoutEnabled, or else its own timeouts bound a command, and no
+	// retries, which are the journal's business.
+	Client redis.UniversalClient
+
+	// State is the memory of this process that the journal fills and reads.
+	State *rotator.State
+
+	// Prefix begins the names of all keys in Redis; processes with the same prefix
+	// share what they know. Default: keycycler.
+	Prefix string
+
+	// Reasons are the names of the reasons, by number, for people who look into
+	// Redis. Processes that share a journal must agree on them.
+	Reasons []string
+
+	// Timeout bounds one command, in addition to what it blocks on purpose.
+	// Default: 3s.
+	Timeout time.Duration
+
+	// Changed is called when the journal's health changes, one call after the
+	// other. It must not block, nor close the journal.
+	Changed func(Health)
+
+	// Now is the clock of this process. Default: time.Now.
+	Now func() time.Time
+
+	// Begin holds the first connection back until it is closed, or until there is
+	// something to write. Default: nil, at once.
+	Begin <-chan struct{}
+}
+
+const (
+	defaultPrefix  = "keycycler"
+	defaultTimeout = 3 * time.Second
+
+	// heartbeat is how long the journal waits for news before it looks whether it
+	// has missed any.
+	heartbeat = 2 * time.Second
+
+	// batch is how many changes go into one round trip, and into one entry.
+	batch = 500
+
+	// logLength is about how many entries the stream keeps: how far behind a
+	// process may be and still catch up without reading everything.
+	logLength = 10_000
+
+	// flushTime bounds the last write when the journal is closed.
+	flushTime = time.Second
+)
+
+// Health is how a journal fares.
+type Health struct {
+	Healthy bool          // false from a timeout, or the second failure in a row, on
+	Err     error         // the last error, while it is not healthy
+	Since   time.Time     // when Healthy last changed
+	Lag     time.Duration // how old the last change of another process was when it was applied here
+	Queue   int           // changes that are still to be written
+	Written uint64        // changes that were written
+	Heard   uint64        // changes of others that were applied
+	Resyncs uint64        // times that everything was read, the first included
+	Fails   uint64        // commands that failed
+}
+
+// Journal shares what is learned about keys with other processes. It implements
+// rotator.Journal. It is safe for concurrent use.
+type Journal struct {
+	client  redis.UniversalClient
+	state   *rotator.State
+	names   names
+	codec   codec
+	node    string
+	timeout time.Duration
+	changed func(Health)
+	now     func() time.Time
+
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	written chan struct{} // closed when the writer has ended
+	wake    chan struct{} // the writer has something to do
+	back    chan struct{} // Redis is back: a writer that pauses need not
+
+	telling sync.Mutex // orders the calls of changed; taken before mu
+
+	mu      sync.Mutex // never held across the network; taken under the state's lock
+	pending map[rotator.ID]rotator.Change
+	mend    bool // Redis holds data that is not sound
+	health  Health
+	hearing side
+	saving  side
+
+	// Only the listener's goroutine uses these.
+	place place
+	jumps int // of Redis' clock, when everything was read last
+
+	clock clock
+}
+
+// side is one half of the journal's work, hearing or saving.
+type side struct {
+	fails int   // in a row
+	err   error // nil: it works
+}
+
+// note reports nothing of a single failure: a connection may get lost at any time,
+// and the next try tells more.
+func (s *side) note(err error) {
+	if err == nil {
+		*s = side{}
+		return
+	}
+	s.fails++
+	var timeout net.Error
+	if s.fails > 1 || errors.As(err, &timeout) && timeout.Timeout() {
+		s.err = err
+	}
+}
+
+var _ rotator.Journal = (*Journal)(nil)
+
+// New returns a journal and starts its two goroutines. It does not wait for Redis.
+// Call Close when no pool uses it any more.
+func New(o Options) *Journal {
+	if o.Prefix == "" {
+		o.Prefix = defaultPrefix
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Changed == nil {
+		o.Changed = func(Health) {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &Journal{
+		client:  o.Client,
+		state:   o.State,
+		names:   namesFor(o.Prefix),
+		codec:   codec{reasons: o.Reasons},
+		node:    rand.Text(),
+		timeout: o.Timeout,
+		changed: o.Changed,
+		now:     o.Now,
+		cancel:  cancel,
+		written: make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		back:    make(chan struct{}, 1),
+		pending: make(map[rotator.ID]rotator.Change),
+		health:  Health{Healthy: true, Since: o.Now()},
+	}
+	j.done.Go(func() {
+		defer close(j.written)
+		j.write(ctx)
+	})
+	j.done.Go(func() {
+		if o.Begin != nil {
+			select {
+			case <-o.Begin:
+			case <-ctx.Done():
+				return
+			}
+		}
+		j.listen(ctx)
+	})
+	return j
+}
+
+// Record implements rotator.Journal: it queues the change and returns. What is
+// queued for the same key is replaced: the queue holds at most one change a key.
+func (j *Journal) Record(c rotator.Change) {
+	j.mu.Lock()
+	j.pending[c.ID] = c
+	j.mu.Unlock()
+	rouse(j.wake)
+}
+
+// rouse sends without waiting: one that is under way is enough.
+func rouse(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Health returns how the journal fares.
+func (j *Journal) Health() Health {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.snapshot()
+}
+
+// snapshot is Health with j.mu held.
+func (j *Journal) snapshot() Health {
+	h := j.health
+	h.Queue = len(j.pending)
+	return h
+}
+
+// Close writes what is queued, if Redis takes it within a second, and releases
+// the connection.
+func (j *Journal) Close() error {
+	j.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	select {
+	case <-j.written:
+		j.linger(ctx)
+	case <-ctx.Done():
+	}
+	err := j.client.Close() // which ends what still waits for Redis
+	j.done.Wait()
+	return err
+}
+
+// linger writes what is left, as long as ctx and Redis let it.
+func (j *Journal) linger(ctx context.Context) {
+	for {
+		h := j.Health()
+		if !h.Healthy || h.Queue == 0 || j.flush(ctx) != nil {
+			return
+		}
+	}
+}
+
+// Destruct lets a Journal live in a caddy.UsagePool.
+func (j *Journal) Destruct() error { return j.Close() }
+
+// note keeps the result of one side's work and tells whoever wants to know when
+// the journal's health changes by it.
+func (j *Journal) note(s *side, err error) {
+	j.telling.Lock()
+	defer j.telling.Unlock()
+	j.mu.Lock()
+	s.note(err)
+	if err != nil {
+		j.health.Fails++
+	}
+	healthy := j.hearing.err == nil && j.saving.err == nil
+	turned := healthy != j.health.Healthy
+	switch {
+	case healthy:
+		j.health.Err = nil
+	case err != nil:
+		j.health.Err = err
+	}
+	if turned {
+		j.health.Healthy, j.health.Since = healthy, j.now()
+	}
+	h := j.snapshot()
+	j.mu.Unlock()
+	if cluster, ok := j.client.(*redis.ClusterClient); ok && err != nil {
+		// By itself it asks who has taken over from a dead master once a minute.
+		cluster.ReloadState(context.Background())
+	}
+	if turned {
+		j.changed(h)
+	}
+}

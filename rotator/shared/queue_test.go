@@ -1,0 +1,125 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/statetest"
+)
+
+func TestQueue(t *testing.T) {
+	now := time.Now()
+	j := journalAt(now, time.Hour)
+	keys := statetest.Keys(t, batch+100)
+	cooled := func(i int, d time.Duration) rotator.Change {
+		return rotator.Change{ID: keys[i].ID(), Until: now.Add(d), Learned: now}
+	}
+	j.Record(cooled(0, time.Minute))
+	j.Record(cooled(0, time.Hour))
+	j.Record(cooled(1, -time.Second))
+	j.Record(rotator.Change{ID: keys[2].ID(), Cleared: now})
+	if n := j.Health().Queue; n != 3 {
+		t.Errorf("%d changes are queued, want one a key", n)
+	}
+	taken := j.take()
+	if len(taken) != 2 {
+		t.Errorf("took %d changes, want the newer cooldown and the clearing", len(taken))
+	}
+	for _, c := range taken {
+		if c.ID == keys[0].ID() && !c.Until.Equal(now.Add(time.Hour)) {
+			t.Error("took the older cooldown")
+		}
+	}
+	j.Record(cooled(0, 2*time.Hour)) // while the batch is under way, which fails
+	j.putBack(taken)
+	if c := j.pending[keys[0].ID()]; len(j.pending) != 2 || !c.Until.Equal(now.Add(2*time.Hour)) {
+		t.Errorf("%d changes are queued, the first until %s", len(j.pending), c.Until.Sub(now))
+	}
+	for i := range keys {
+		j.Record(cooled(i, time.Minute))
+	}
+	if n := len(j.take()); n != batch || j.Health().Queue != 100 {
+		t.Errorf("took %d changes, left %d", n, j.Health().Queue)
+	}
+	if n := len(j.take()); n != 100 || j.Health().Queue != 0 {
+		t.Errorf("then took %d changes, left %d", n, j.Health().Queue)
+	}
+}
+
+// refill queues what Redis lacks, but for what is queued already.
+func TestRefill(t *testing.T) {
+	now := time.Now()
+	j := journalAt(now, 1000*time.Hour)
+	keys := statetest.Keys(t, 6)
+	pool, err := rotator.NewPool(keys, j.state, now, rotator.WithJournal(j))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range rotator.Slot(5) {
+		pool.Cool(now, s, rotator.Cooldown{For: time.Hour})
+	}
+	pool.Clear(now, 4)
+	clear(j.pending)
+	redis := (1000 * time.Hour).Milliseconds()
+	hour := time.Hour.Milliseconds()
+	pool.Cool(now, 3, rotator.Cooldown{For: 2 * time.Hour})
+	j.refill(map[rotator.ID]fact{
+		keys[0].ID(): {until: redis + hour, learned: redis},
+		keys[1].ID(): {until: redis + hour/2, learned: redis},
+		keys[4].ID(): {until: redis + hour, learned: redis - 1},
+	})
+	for i, want := range []bool{false, true, true, true, true, false} {
+		if c, got := j.pending[keys[i].ID()]; got != want {
+			t.Errorf("slot %d is queued: %t (%+v)", i, got, c)
+		}
+	}
+	if c := j.pending[keys[3].ID()]; !c.Until.Equal(now.Add(2 * time.Hour)) {
+		t.Errorf("the queued change was replaced: until %s", c.Until.Sub(now))
+	}
+}
+
+func TestHealth(t *testing.T) {
+	lost := errors.New("EOF")
+	late := fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
+	for _, row := range []struct {
+		sentence string
+		hearing  []error
+		saving   []error
+		turns    []bool
+	}{
+		{"all is well", []error{nil, nil}, []error{nil}, nil},
+		{"a connection that is lost once is nothing to tell", []error{lost, nil, lost, nil}, []error{lost, nil}, nil},
+		{"two failures in a row are", []error{lost, lost, lost}, nil, []bool{false}},
+		{"a timeout is at once", []error{late}, nil, []bool{false}},
+		{"also a context's", []error{context.DeadlineExceeded}, nil, []bool{false}},
+		{"a wrapped one", []error{fmt.Errorf("look: %w", context.DeadlineExceeded)}, nil, []bool{false}},
+		{"back again", []error{lost, lost, nil, nil}, nil, []bool{false, true}},
+		{"it takes both sides", []error{lost, lost, nil}, []error{late, nil}, []bool{false, true, false, true}},
+		{"a reply that refuses is a failure like others", nil, []error{redis.Nil, redis.Nil, nil}, []bool{false, true}},
+	} {
+		j := journalAt(time.Now(), time.Hour)
+		var turns []bool
+		j.changed = func(h Health) {
+			turns = append(turns, h.Healthy)
+			if h.Healthy == (h.Err != nil) || h.Healthy != j.Health().Healthy {
+				t.Errorf("%s: told %+v", row.sentence, h)
+			}
+		}
+		for _, err := range row.hearing {
+			j.note(&j.hearing, err)
+		}
+		for _, err := range row.saving {
+			j.note(&j.saving, err)
+		}
+		if fmt.Sprint(turns) != fmt.Sprint(row.turns) {
+			t.Errorf("%s: told %v, want %v", row.sentence, turns, row.turns)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package shared
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+)
+
+func to(s *redistest.Server) func() *redis.UniversalOptions {
+	return func() *redis.UniversalOptions { return clientOptions(s.Addr()) }
+}
+
+// cutOff starts two nodes that reach Redis, and one that does so through a proxy.
+func cutOff(t *testing.T, s *redistest.Server) ([]*node, *redistest.Proxy) {
+	t.Helper()
+	proxy := redistest.StartProxy(t, s.Addr())
+	nodes := startAll(t, 2, 20, to(s), impatient)
+	far := func() *redis.UniversalOptions { return clientOptions(proxy.Addr()) }
+	return append(nodes, startAll(t, 1, 20, far, impatient)...), proxy
+}
+
+// A node that was cut off goes on where it stopped, without reading everything.
+func TestCatchesUpFromTheStream(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes, proxy := cutOff(t, server)
+	nodes[0].Cool(0, time.Hour)
+	agreeOn(t, nodes, 1)
+	proxy.Blackhole(true)
+	unhealthy(t, nodes[2:])
+	for s := range rotator.Slot(5) {
+		nodes[s%2].Cool(1+s, time.Hour)
+	}
+	nodes[2].Cool(7, time.Hour)
+	agreeOn(t, nodes[:2], 6)
+	proxy.Blackhole(false)
+	proxy.Cut()
+	agreeOn(t, nodes, 7)
+	for i, n := range nodes {
+		if h := n.journal.Health(); h.Resyncs != 1 {
+			t.Errorf("node %d has read everything %d times, want once", i, h.Resyncs)
+		}
+	}
+}
+
+// While the node was cut off what it has not heard was taken out of the stream.
+func TestTrimmedStream(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes, proxy := cutOff(t, server)
+	nodes[2].Cool(0, time.Hour)
+	agreeOn(t, nodes, 1)
+	proxy.Blackhole(true)
+	unhealthy(t, nodes[2:])
+	for s := range rotator.Slot(5) {
+		nodes[s%2].Cool(1+s, time.Hour)
+		agreeOn(t, nodes[:2], 2+int(s))
+	}
+	server.Do("XTRIM", "{keycycler}:log", "MAXLEN", 1)
+	proxy.Blackhole(false)
+	proxy.Cut()
+	agreeOn(t, nodes, 6)
+	if h := nodes[2].journal.Health(); h.Resyncs != 2 {
+		t.Errorf("the node has read everything %d times, want twice", h.Resyncs)
+	}
+}
+
+// The server comes back without the last writes, and others write as many, before
+// the node that was cut off looks: the number of writes alone would not tell.
+func TestLostWrites(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes, proxy := cutOff(t, server)
+	nodes[0].Cool(0, time.Hour)
+	agreeOn(t, nodes, 1)
+	server.Save()
+	for s := range rotator.Slot(3) {
+		nodes[2].Cool(1+s, time.Hour)
+		agreeOn(t, nodes, 2+int(s))
+	}
+	proxy.Blackhole(true)
+	nodes[0].Leave()
+	nodes[1].Leave() // nobody else knows the last three
+	server.Kill()
+	server.Restart()
+	others := startAll(t, 2, 20, to(server))
+	for s := range rotator.Slot(4) {
+		others[0].Cool(10+s, time.Hour)
+		agreeOn(t, others, 2+int(s))
+	}
+	proxy.Blackhole(false)
+	proxy.Cut()
+	agreeOn(t, append(others, nodes[2]), 8)
+}
+
+// What Redis forgets while nobody is cut off is made good within seconds: all of
+// it, or one of the names, since all may be evicted. The rows run at once: most of
+// the time is spent waiting for a heartbeat.
+func TestDeletedData(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	id := rotator.IDOf("sk-statetest-00000001").String()
+	rows := [][]any{
+		{"DEL", "{0}:cooling", "{0}:deadlines", "{0}:meta", "{0}:log"},
+		{"DEL", "{1}:cooling"},
+		{"DEL", "{2}:meta"},
+		{"DEL", "{3}:log"},
+		{"DEL", "{4}:cooling", "{4}:deadlines"},
+		{"DEL", "{5}:meta", "{5}:log"},
+		{"HDEL", "{6}:cooling", id},
+	}
+	groups := make([][]*node, len(rows))
+	prefix := func(i int) func(*Options) {
+		return func(o *Options) { o.Prefix = strconv.Itoa(i) }
+	}
+	for i := range rows {
+		groups[i] = startAll(t, 2, 5, to(server), prefix(i))
+		groups[i][0].Cool(0, time.Hour)
+		groups[i][1].Cool(1, time.Hour)
+		agreeOn(t, groups[i], 2)
+	}
+	for _, gone := range rows {
+		server.Do(gone...)
+	}
+	begin := time.Now()
+	for i, gone := range rows {
+		names := namesFor(strconv.Itoa(i))
+		until(t, "Redis to be filled again", func() bool {
+			fields := server.Client().HLen(context.Background(), names.cooling).Val()
+			return fields == 2 && server.Client().Exists(context.Background(), names.meta).Val() == 1
+		})
+		t.Logf("%v: made good after %s", gone, time.Since(begin).Round(time.Millisecond))
+		groups[i][0].Cool(2, time.Hour)
+		agreeOn(t, append(groups[i], start(t, to(server)(), 5, prefix(i))), 3)
+		checkTurns(t, groups[i], 0)
+	}
+}
+
+// Connections that get lost all the time slow news down and lose none.
+func TestKilledConnections(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes := startAll(t, 3, 200, to(server))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s := range rotator.Slot(200) {
+		<-tick.C
+		nodes[s%3].Cool(s, time.Hour)
+		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	}
+	agreeOn(t, nodes, 200)
+	for i, n := range nodes {
+		if h, turns := n.journal.Health(), n.turns.list(); h.Fails == 0 || len(turns)%2 != 0 {
+			t.Errorf("node %d: %d failures, health has turned %d times", i, h.Fails, len(turns))
+		}
+	}
+}
+
+// Redis takes a batch and the node does not hear of it: it sends the batch again,
+// which is no news to anybody.
+func TestLostReply(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes, proxy := cutOff(t, server)
+	a, b := nodes[2], nodes[0]
+	a.Cool(2, time.Hour) // over a connection that is there in what follows
+	agreeOn(t, nodes, 1)
+	proxy.Deafen(true)
+	a.Cool(0, time.Hour)
+	until(t, "the other to hear", func() bool { return b.Left(0) != 0 })
+	unhealthy(t, nodes[2:])
+	b.Clear(0) // and it stays cleared, though the cooldown is sent again
+	b.Cool(1, time.Minute)
+	agreeOn(t, nodes[:2], 2)
+	length := func() int64 { return server.Client().XLen(context.Background(), "{keycycler}:log").Val() }
+	before := length()
+	proxy.Deafen(false)
+	proxy.Cut()
+	agreeOn(t, nodes, 2)
+	if after := length(); after != before {
+		t.Errorf("the stream has grown from %d to %d entries", before, after)
+	}
+}
+
+// ticking is a Redis whose clock can be set.
+func ticking(t *testing.T) (s *miniredis.Miniredis, set func(off time.Duration)) {
+	server := miniredis.RunT(t)
+	offs, end, ended := make(chan time.Duration), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		off := time.Duration(0)
+		for {
+			server.SetTime(time.Now().Add(off))
+			select {
+			case <-end:
+				return
+			case off = <-offs:
+			case <-tick.C:
+			}
+		}
+	}()
+	t.Cleanup(func() { close(end); <-ended })
+	return server, func(off time.Duration) { offs <- off; offs <- off }
+}
+
+// Redis' clock is set, or a replica takes over whose clock is another: what cools
+// goes on for as long as it did, also on nodes that join later.
+func TestRedisClockIsSet(t *testing.T) {
+	t.Parallel()
+	offs := []time.Duration{time.Hour, -time.Hour, 3 * time.Second, -3 * time.Second}
+	begin, groups, clients := time.Now(), make([][]*node, len(offs)), make([]func() *redis.UniversalOptions, len(offs))
+	for i, off := range offs {
+		server, set := ticking(t)
+		clients[i] = func() *redis.UniversalOptions { return clientOptions(server.Addr()) }
+		groups[i] = startAll(t, 2, 4, clients[i])
+		groups[i][0].Cool(0, time.Minute)
+		groups[i][1].Cool(1, time.Minute)
+		groups[i][1].Clear(1)
+		agreeOn(t, groups[i], 1)
+		set(off)
+		groups[i][1].Cool(2, time.Minute)
+	}
+	for i, off := range offs {
+		agreeOn(t, groups[i], 2)
+		for _, n := range groups[i] {
+			until(t, "all to be read again", func() bool { return n.journal.Health().Resyncs > 1 })
+		}
+		nodes := append(groups[i], start(t, clients[i](), 4))
+		agreeOn(t, nodes, 2)
+		for k, n := range nodes {
+			if left, want := n.Left(0), time.Until(begin.Add(time.Minute)); (left - want).Abs() > time.Second {
+				t.Errorf("clock set by %s: the key cools for %s on node %d, want %s", off, left, k, want)
+			}
+		}
+	}
+}
+
+// The nodes' own clocks do not matter: what counts is how long a key cools.
+func TestNodeClocks(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	shifted := func(off time.Duration) func(*Options) {
+		return func(o *Options) { o.Now = func() time.Time { return time.Now().Add(off) } }
+	}
+	var nodes []*node
+	for _, off := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute} {
+		nodes = append(nodes, startAll(t, 1, 10, to(server), shifted(off))...)
+	}
+	const short = 3 * time.Second
+	begin := time.Now()
+	for i, n := range nodes {
+		n.Cool(rotator.Slot(i), time.Minute)
+		n.Cool(rotator.Slot(5+i), short)
+	}
+	until(t, "all nodes to agree", func() bool { return len(nodes[0].Known()) == 6 && agree(nodes) })
+	for i, n := range nodes {
+		for s := range rotator.Slot(3) {
+			if left, want := n.Left(s), time.Until(begin.Add(time.Minute)); (left - want).Abs() > time.Second {
+				t.Errorf("node %d: the key of node %d cools for %s, want %s", i, s, left, want)
+			}
+		}
+	}
+	for i, n := range nodes {
+		until(t, "the short cooldowns to end", func() bool { return n.Ready() == 7 })
+		took := time.Since(begin)
+		t.Logf("node %d: cooldowns of %s took %s", i, short, took)
+		if (took - short).Abs() > time.Second {
+			t.Errorf("node %d: cooldowns of %s took %s", i, short, took)
+		}
+	}
+	nodes[1].Clear(0)
+	nodes[2].Clear(1)
+	nodes[0].Clear(2)
+	agreeOn(t, nodes, 0)
+}

@@ -1,0 +1,191 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+	"github.com/keycycler/keycycler/rotator/statetest"
+)
+
+// encode writes a fact as the script does.
+func encode(c codec, f fact) string {
+	return fmt.Sprintf("%d %d %d %s %s", f.until, f.learned, f.cleared, c.reason(f), c.source(f))
+}
+
+// eachRedis runs the check against miniredis, whose Lua is another, and a real one.
+func eachRedis(t *testing.T, check func(t *testing.T, c *redis.Client)) {
+	t.Run("miniredis", func(t *testing.T) {
+		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		defer c.Close()
+		check(t, c)
+	})
+	t.Run("redis", func(t *testing.T) { check(t, redistest.Start(t).Client()) })
+}
+
+// saver sends facts by Redis' own clock.
+type saver struct {
+	*testing.T
+	client *redis.Client
+	codec  codec
+	names  names
+}
+
+func newSaver(t *testing.T, c *redis.Client) *saver {
+	return &saver{t, c, codec{reasons: reasons}, namesFor("test")}
+}
+
+// now is Redis' time in ms.
+func (s *saver) now() int64 {
+	s.Helper()
+	now, err := s.client.Time(context.Background()).Result()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return now.UnixMilli()
+}
+
+// save sends facts, as if it were sent then, and returns how many were news.
+func (s *saver) save(sent int64, facts map[string]fact) int64 {
+	s.Helper()
+	args := []any{"epoch", 1000, "node", sent, 1000}
+	for id, f := range facts {
+		args = append(args, id, f.until, f.learned, f.cleared, s.codec.reason(f), s.codec.source(f))
+	}
+	n := s.names
+	news, err := save.Run(context.Background(), s.client, []string{n.meta, n.cooling, n.log, n.deadlines}, args...).Int64()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return news
+}
+
+func (s *saver) known(id string) fact {
+	s.Helper()
+	text, err := s.client.HGet(context.Background(), s.names.cooling, id).Result()
+	if err == redis.Nil {
+		return fact{}
+	}
+	f, ok := s.codec.decode(text)
+	if !ok || err != nil || encode(s.codec, f) != text {
+		s.Fatalf("%q was read as %+v (%v)", text, f, err)
+	}
+	return f
+}
+
+func TestScriptWritesWhatIsRead(t *testing.T) {
+	t.Parallel()
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		now := s.now()
+		facts := map[string]fact{
+			"a": {until: now + 60_000, learned: now, reason: 1, source: "retry-after"},
+			"b": {until: maxMillis, learned: now, cleared: now - 1, source: `body:"try again" in  1.2s%d é`},
+			"c": {cleared: now},
+			"d": {until: now + 60_000, learned: 1, reason: 9},
+			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", 1000)},
+		}
+		if n := s.save(now, facts); n != int64(len(facts)) {
+			t.Errorf("%d were news", n)
+		}
+		for id, want := range facts {
+			if got := s.known(id); got != want {
+				t.Errorf("%s: wrote %+v, read %+v", id, want, got)
+			}
+		}
+		if n := s.save(now, facts); n != 0 {
+			t.Errorf("the same again: %d were news", n)
+		}
+		entries, err := c.XRange(context.Background(), s.names.log, "-", "+").Result()
+		if err != nil || len(entries) != 1 || len(entries[0].Values) != 2+len(facts) {
+			t.Errorf("the stream has %v, %v", entries, err)
+		}
+	})
+}
+
+// The script joins what it is told as a node's memory does.
+func TestScriptAgainstState(t *testing.T) {
+	t.Parallel()
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		key := statetest.Keys(t, 1)
+		for seed := range uint64(60) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			begin, now := time.Now(), s.now()
+			j := journalAt(begin, time.Duration(now)*time.Millisecond)
+			pool, err := rotator.NewPool(key, j.state, begin, rotator.WithJournal(j))
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := fmt.Sprint(seed)
+			for range 20 {
+				f := fact{}
+				if r.IntN(3) > 0 { // in steps that the tolerance does not blur
+					f.until, f.learned = now+60_000+1000*r.Int64N(8), now-r.Int64N(10)
+				}
+				if f.until == 0 || r.IntN(3) == 0 {
+					f.cleared = now - r.Int64N(10)
+				}
+				s.save(now, map[string]fact{id: f})
+				j.state.Learn(begin, j.local(key[0].ID(), f))
+				got, want := s.known(id), fact{}
+				j.state.Known(begin, j, func(c rotator.Change) bool { want = j.remote(c); return true })
+				if got != want {
+					t.Fatalf("seed %d: after %+v Redis knows %+v, the node %+v", seed, f, got, want)
+				}
+			}
+			pool.Close(begin)
+		}
+	})
+}
+
+func TestScriptRefusesWhatIsLate(t *testing.T) {
+	t.Parallel()
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		now := s.now()
+		facts := map[string]fact{"a": {until: now + 60_000, learned: now}}
+		for _, off := range []int64{-3000, 3000, -now} {
+			if n := s.save(now+off, facts); n != -1 || s.known("a") != (fact{}) {
+				t.Errorf("sent %d ms off: %d, known %+v", off, n, s.known("a"))
+			}
+		}
+		if n := s.save(now, facts); n != 1 {
+			t.Errorf("in time: %d", n)
+		}
+	})
+}
+
+// However many cooldowns have ended at once, nothing of them stays.
+func TestScriptForgets(t *testing.T) {
+	t.Parallel()
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		ctx := context.Background()
+		facts, end := make(map[string]fact), int64(0)
+		for i := range 2500 {
+			end = s.now() + 1200
+			facts[fmt.Sprint(i)] = fact{until: end, learned: 1}
+			if len(facts) == batch {
+				s.save(s.now(), facts)
+				clear(facts)
+			}
+		}
+		s.save(s.now(), map[string]fact{"clearing": {cleared: s.now()}})
+		until(t, "the cooldowns to end", func() bool { return s.now() > end })
+		for _, want := range []int64{1503, 503, 3, 3} {
+			s.save(s.now(), map[string]fact{"stays": {until: s.now() + 60_000, learned: 1}, "stays too": {until: s.now() + 60_000, learned: 1}})
+			if n := c.HLen(ctx, s.names.cooling).Val(); n != want || c.ZCard(ctx, s.names.deadlines).Val() != n {
+				t.Errorf("%d fields, want %d", n, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package shared
+
+import "github.com/redis/go-redis/v9"
+
+// sound tells whether what stands in Redis can be believed: not all fields may be
+// there (something was evicted, or deleted by hand), and where Redis' clock was set
+// back, or a replica whose clock is behind has taken over, all deadlines are wrong.
+const sound = `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'fields', 'time')
+local sound = redis.call('HLEN', KEYS[2]) == tonumber(meta[3] or '0') and now >= tonumber(meta[4] or '0') - 1000
+`
+
+// look tells where the data stands: time, whether it is sound, epoch and the
+// stream's last entry, at one instant.
+//
+//	KEYS: meta, cooling
+var look = redis.NewScript(sound + `
+return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and meta[2] or '0-0'}
+`)
+
+// save joins changes with what is known, tells the others what is news, and
+// forgets what is over. Of two clearings the later counts, and of the cooldowns
+// that were learned after it the later deadline, as in rotator.State.Learn; less
+// than a tenth of a second is the network's doing and no news.
+//
+// All times are Redis' own. The sender says what he takes it for: if he is wrong,
+// either Redis' clock has been set, or the command has been on its way for longer
+// than he has waited. Then nothing is written and the reply is -1.
+//
+//	KEYS: meta, cooling, log, deadlines
+//	ARGV: epoch for new data, length of the log, node, now, how wrong that may be in ms,
+//	      then for each change: id, until, learned, cleared, reason, source; 0 is never
+var save = redis.NewScript(sound + `
+local tolerance, keep, tombstone = 100, 3600000, 86400000
+if math.abs(now - ARGV[4]) > tonumber(ARGV[5]) then
+  return -1
+end
+if not sound then
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+  meta = {}
+end
+
+local over = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1000)
+if #over > 0 then
+  redis.call('HDEL', KEYS[2], unpack(over))
+  redis.call('ZREM', KEYS[4], unpack(over))
+end
+
+local news = {}
+for i = 6, #ARGV, 6 do
+  local id, rest = ARGV[i], ARGV[i + 4] .. ' ' .. ARGV[i + 5]
+  local till, learned, cleared = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local known_till, known_learned, known_cleared, known_rest = 0, 0, 0, '- -'
+  local a, b, c, d = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (%d+) (%d+) (.*)$')
+  if a then
+    known_till, known_learned, known_cleared, known_rest = tonumber(a), tonumber(b), tonumber(c), d
+  end
+  local last = math.max(cleared, known_cleared)
+  if known_learned <= last then
+    known_till, known_learned, known_rest = 0, 0, '- -'
+  end
+  local changed = last > known_cleared
+  if learned > last and till > math.max(known_till + tolerance, now) then
+    known_till, known_learned, known_rest, changed = till, learned, rest, true
+  end
+  if changed then
+    local value = string.format('%.0f %.0f %.0f %s', known_till, known_learned, last, known_rest)
+    redis.call('HSET', KEYS[2], id, value)
+    redis.call('ZADD', KEYS[4], string.format('%.0f', math.max(known_till, last > 0 and last + tombstone or 0)), id)
+    news[#news + 1] = id
+    news[#news + 1] = value
+  end
+end
+
+if #news > 0 then
+  local last = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'p', meta[2] or '0-0', 'n', ARGV[3], unpack(news))
+  redis.call('HSET', KEYS[1], 'epoch', meta[1] or ARGV[1], 'last', last)
+end
+redis.call('HSET', KEYS[1], 'fields', redis.call('HLEN', KEYS[2]), 'time', string.format('%.0f', now))
+local latest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local gone = string.format('%.0f', math.max(tonumber(latest[2] or '0') or 0, now) + keep)
+for i = 1, 4 do
+  redis.call('PEXPIREAT', KEYS[i], gone)
+end
+return #news / 2
+`)

@@ -1,0 +1,124 @@
+package shared
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// write sends what is queued, batch after batch, until ctx ends.
+func (j *Journal) write(ctx context.Context) {
+	var pause pause
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.wake:
+		}
+		for j.owing() {
+			err := j.flush(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			j.note(&j.saving, err)
+			if err == nil {
+				pause.reset()
+				continue
+			}
+			if !pause.wait(ctx, j.back) {
+				return
+			}
+		}
+	}
+}
+
+// owing tells whether something must be sent: changes, or none, to see whether
+// Redis takes any again, or to make it drop what is not sound.
+func (j *Journal) owing() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.pending) > 0 || j.mend || j.saving.fails > 0
+}
+
+// flush writes one batch in one round trip. What could not be written is queued
+// again, unless something newer was queued meanwhile.
+func (j *Journal) flush(ctx context.Context) error {
+	changes := j.take()
+	err := j.send(ctx, changes)
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		j.health.Written += uint64(len(changes))
+		j.mend = false
+		return nil
+	}
+	j.putBack(changes)
+	return err
+}
+
+// errLate says that the batch came at another time than this process thinks.
+var errLate = errors.New("redis' clock was set, or the command was on its way for too long")
+
+// send writes the changes. It may be repeated: what is known already is no news.
+func (j *Journal) send(ctx context.Context, changes []rotator.Change) error {
+	ctx, cancel := context.WithTimeout(ctx, j.timeout)
+	defer cancel()
+	if known, _, _ := j.clock.state(); !known {
+		if _, err := j.look(ctx); err != nil {
+			return err
+		}
+	}
+	keys := []string{j.names.meta, j.names.cooling, j.names.log, j.names.deadlines}
+	news, err := save.Run(ctx, j.client, keys, j.arguments(changes)...).Int64()
+	if err != nil {
+		return err
+	}
+	if news < 0 {
+		_, err := j.look(ctx)
+		return errors.Join(errLate, err)
+	}
+	return nil
+}
+
+// take removes up to a batch of changes from the queue. Cooldowns that have ended
+// while they waited are of no use to anybody.
+func (j *Journal) take() []rotator.Change {
+	now := j.now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	changes := make([]rotator.Change, 0, min(len(j.pending), batch))
+	for id, c := range j.pending {
+		if len(changes) == batch {
+			break
+		}
+		delete(j.pending, id)
+		if c.Until.After(now) || !c.Cleared.IsZero() {
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// putBack queues changes that something newer does not stand for. j.mu is held.
+func (j *Journal) putBack(changes []rotator.Change) {
+	for _, c := range changes {
+		if _, newer := j.pending[c.ID]; !newer {
+			j.pending[c.ID] = c
+		}
+	}
+}
+
+func (j *Journal) arguments(changes []rotator.Change) []any {
+	_, wrong, _ := j.clock.state()
+	patience := j.timeout + wrong + maxStep
+	args := make([]any, 0, 5+6*len(changes))
+	args = append(args, rand.Text(), logLength, j.node, j.clock.remote(j.now()), patience.Milliseconds())
+	for _, c := range changes {
+		f := j.remote(c)
+		args = append(args, c.ID.String(), f.until, f.learned, f.cleared, j.codec.reason(f), j.codec.source(f))
+	}
+	return args
+}

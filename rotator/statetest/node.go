@@ -1,0 +1,153 @@
+// Package statetest is what every backend that shares a rotator.State between
+// nodes must pass.
+package statetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Node is one process.
+type Node struct {
+	State   *rotator.State
+	Journal rotator.Journal  // nil: the nodes share the State itself
+	Now     func() time.Time // nil: time.Now
+	Close   func()           // nil: nothing to do; called once
+}
+
+// Backend starts a process that shares what it knows with those before it. The
+// backend closes what it has started when the test ends.
+type Backend func(t testing.TB) Node
+
+// Member is a node with a pool.
+type Member struct {
+	Node
+	Pool *rotator.Pool
+	keys []rotator.Key
+}
+
+// Keys makes n keys, the same ones on every call.
+func Keys(t testing.TB, n int) []rotator.Key {
+	t.Helper()
+	keys := make([]rotator.Key, n)
+	for i := range keys {
+		k, err := rotator.NewKey(fmt.Sprintf("sk-statetest-%08d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = k
+	}
+	return keys
+}
+
+// Join gives the node a pool of the keys.
+func Join(t testing.TB, n Node, keys []rotator.Key) *Member {
+	t.Helper()
+	if n.Now == nil {
+		n.Now = time.Now
+	}
+	var options []rotator.Option
+	if n.Journal != nil {
+		options = append(options, rotator.WithJournal(n.Journal))
+	}
+	pool, err := rotator.NewPool(keys, n.State, n.Now(), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Member{Node: n, Pool: pool, keys: keys}
+}
+
+// Leave ends the process.
+func (m *Member) Leave() {
+	m.Pool.Close(m.Now())
+	if m.Close != nil {
+		m.Close()
+	}
+}
+
+// Cool makes a key cool, as a rejection would.
+func (m *Member) Cool(s rotator.Slot, d time.Duration) bool {
+	return m.Pool.Cool(m.Now(), s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after"})
+}
+
+// Clear ends a key's cooldown, as an operator would.
+func (m *Member) Clear(s rotator.Slot) bool { return m.Pool.Clear(m.Now(), s) }
+
+// Known returns what the node knows of the keys that cool, by id, and for how much
+// longer each does.
+func (m *Member) Known() map[rotator.ID]time.Duration {
+	now, left := m.Now(), make(map[rotator.ID]time.Duration)
+	m.State.Known(now, m.Journal, func(c rotator.Change) bool {
+		if c.Until.After(now) {
+			left[c.ID] = c.Until.Sub(now)
+		}
+		return true
+	})
+	return left
+}
+
+// Left returns for how much longer the key cools, 0 if it does not.
+func (m *Member) Left(s rotator.Slot) time.Duration { return m.Known()[m.keys[s].ID()] }
+
+// Ready returns how many keys are ready.
+func (m *Member) Ready() int { return m.Pool.Census(m.Now()).Ready }
+
+// change returns what the node knows of a key.
+func (m *Member) change(s rotator.Slot) (found rotator.Change) {
+	m.State.Known(m.Now(), m.Journal, func(c rotator.Change) bool {
+		if c.ID == m.keys[s].ID() {
+			found = c
+		}
+		return found.ID != c.ID
+	})
+	return found
+}
+
+// Tolerance is how far two nodes' deadlines of the same cooldown may differ.
+const Tolerance = time.Second
+
+// near reports whether the key cools for about d.
+func (m *Member) near(s rotator.Slot, d time.Duration) bool {
+	left := m.Left(s)
+	return d == 0 && left == 0 || d != 0 && left != 0 && (left-d).Abs() <= Tolerance
+}
+
+// Agree reports whether all nodes know the same keys to cool, until the same time.
+func Agree(members ...*Member) bool {
+	first := members[0].Known()
+	for _, m := range members[1:] {
+		known := m.Known()
+		if len(known) != len(first) {
+			return false
+		}
+		for id, left := range known {
+			other, ok := first[id]
+			if !ok || (other-left).Abs() > Tolerance {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Until polls until the condition holds and returns how long that took. It ends the
+// test after the limit.
+func Until(t testing.TB, limit time.Duration, what string, holds func() bool) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s: not within %s", what, limit)
+		case <-tick.C:
+		}
+	}
+	return time.Since(begin)
+}
