@@ -49,7 +49,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        memory   <size>
 //	        disk     <size>
 //	    }
-//	    state        memory
+//	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	}
 //

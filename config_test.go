@@ -155,7 +155,7 @@ func TestJSONConfig(t *testing.T) {
 		{"an unknown field of auth", `{"keys":["sk-demo-1"],"auth":{"basic":true}}`, `unknown field "basic"`},
 		{"an unknown field of a rule", `{"keys":["sk-demo-1"],"on":[{"status":[500],"action":"pass","for":1}]}`, `unknown field "for"`},
 		{"an unknown field of the state", `{"keys":["sk-demo-1"],"state":{"backend":"memory","size":1}}`, `unknown field "size"`},
-		{"an unknown state", `{"keys":["sk-demo-1"],"state":{"backend":"redis"}}`, "http.keycycler.state.redis"},
+		{"an unknown state", `{"keys":["sk-demo-1"],"state":{"backend":"etcd"}}`, "http.keycycler.state.etcd"},
 		{"nothing", `{}`, "no keys: set keys or keys_file"},
 		{"a wrong type", `{"keys":"sk-demo-1"}`, "cannot unmarshal string"},
 	} {

@@ -1,8 +1,9 @@
 package keycycler_test
 
 import (
-	"bytes"
 	"encoding/json"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,10 +35,21 @@ func adaptExample(t *testing.T, path string) []byte {
 }
 
 func TestEveryExampleProvisions(t *testing.T) {
-	keys := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(keys, []byte("sk-demo-1\nsk-demo-2\n"), 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for name, content := range map[string]string{
+		"openai.keys":  "sk-demo-1\nsk-demo-2\n",
+		"redis-ca.pem": string(authority),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	t.Setenv("REDIS_PASSWORD", "demo")
+	// What stands in the examples is not on this machine.
+	local := strings.NewReplacer("/etc/caddy/", dir+"/", "redis.internal:6379", "127.0.0.1:"+freePort(t))
 	examples, err := filepath.Glob("examples/*.*")
 	if err != nil || len(examples) < 3 {
 		t.Fatalf("examples: %v, %v", examples, err)
@@ -45,8 +57,8 @@ func TestEveryExampleProvisions(t *testing.T) {
 	for _, path := range examples {
 		t.Run(path, func(t *testing.T) {
 			var config caddy.Config
-			text := bytes.ReplaceAll(adaptExample(t, path), []byte("/etc/caddy/openai.keys"), []byte(keys))
-			if err := json.Unmarshal(text, &config); err != nil {
+			text := local.Replace(string(adaptExample(t, path)))
+			if err := json.Unmarshal([]byte(text), &config); err != nil {
 				t.Fatal(err)
 			}
 			if err := caddy.Validate(&config); err != nil {

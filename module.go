@@ -202,7 +202,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("state: module %T is no state backend", mod)
 	}
-	h.pool, err = rotator.NewPool(keys, backend.State(), time.Now())
+	h.pool, err = rotator.NewPool(keys, backend.State(), time.Now(), rotator.WithJournal(backend.Journal()))
 	if err != nil {
 		return err
 	}

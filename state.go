@@ -19,6 +19,9 @@ type StateBackend interface {
 	// State returns what is known about keys. It is called once for each pool,
 	// after the module was provisioned, and must be usable until its Cleanup.
 	State() *rotator.State
+
+	// Journal returns what carries the pool's knowledge to other processes, or nil.
+	Journal() rotator.Journal
 }
 
 // states holds what outlives a config. It is a UsagePool, since a reload
@@ -55,19 +58,33 @@ func (*MemoryState) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision joins the process's state.
-func (m *MemoryState) Provision(caddy.Context) error {
+func (m *MemoryState) Provision(caddy.Context) (err error) {
+	m.state, err = joinState()
+	return err
+}
+
+// joinState returns the process's state, of which there is one, whatever the
+// backends. Each call wants one of leaveState.
+func joinState() (*rotator.State, error) {
 	state, _, err := states.LoadOrNew(memoryStateKey, func() (caddy.Destructor, error) {
 		return rotator.NewState(time.Now()), nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.state = state.(*rotator.State)
-	return nil
+	return state.(*rotator.State), nil
+}
+
+func leaveState() error {
+	_, err := states.Delete(memoryStateKey)
+	return err
 }
 
 // State returns the process's state.
 func (m *MemoryState) State() *rotator.State { return m.state }
+
+// Journal returns nil: nobody else is told.
+func (m *MemoryState) Journal() rotator.Journal { return nil }
 
 // Cleanup leaves the state, which goes when no config uses it any more.
 func (m *MemoryState) Cleanup() error {
@@ -75,8 +92,7 @@ func (m *MemoryState) Cleanup() error {
 		return nil
 	}
 	m.state = nil
-	_, err := states.Delete(memoryStateKey)
-	return err
+	return leaveState()
 }
 
 // UnmarshalCaddyfile sets up the backend from Caddyfile tokens. Syntax:

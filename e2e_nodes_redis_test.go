@@ -1,0 +1,67 @@
+//go:build unix
+
+package keycycler_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+)
+
+// redisServer is a Redis process of this test's own.
+type redisServer struct {
+	*redistest.Server
+	t testing.TB
+}
+
+// startRedis runs a Redis that keeps nothing on disk, with further lines of config.
+func startRedis(t testing.TB, config ...string) *redisServer {
+	t.Helper()
+	return &redisServer{redistest.Start(t, config...), t}
+}
+
+// cooling returns how many keys the gateways' hash has.
+func (s *redisServer) cooling() int {
+	n, _ := s.Client().HLen(s.t.Context(), "{keycycler}:cooling").Result()
+	return int(n)
+}
+
+// connections returns how many connections the gateways hold.
+func (s *redisServer) connections() int {
+	s.t.Helper()
+	list, _ := s.Do("CLIENT", "LIST").(string)
+	return strings.Count(list, "name=keycycler")
+}
+
+// calls returns how often each command was called.
+func (s *redisServer) calls() map[string]int {
+	s.t.Helper()
+	calls := make(map[string]int)
+	for line := range strings.Lines(s.Info("commandstats")) {
+		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		count, _, _ := strings.Cut(rest, ",")
+		if n, err := strconv.Atoi(count); ok && err == nil {
+			calls[name] = n
+		}
+	}
+	return calls
+}
+
+// quietPort returns a free port that neither an outgoing connection gets by chance
+// nor one of redistest's servers.
+func quietPort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(31_000 + rand.IntN(1700))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
