@@ -25,8 +25,8 @@ type faultRig struct {
 }
 
 const (
-	rigKeys     = 60                      // of each kind
-	rigPassword = "Fm8Rt3Wq-not-for-logs" //nolint:gosec // a test's own
+	rigKeys     = 60 // of each kind
+	rigPassword = "Fm8Rt3Wq-not-for-logs"
 	rigUser     = "keycycler"
 )
 

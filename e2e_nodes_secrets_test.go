@@ -88,7 +88,7 @@ func TestNodesTellNoKeys(t *testing.T) {
 	const keys, limited = 10, 5
 	server, upstream := startRedis(t), startLimiter(t)
 	commands := server.monitor()
-	const password = "Bn4Gk8Xs-not-for-logs" //nolint:gosec // a test's own
+	const password = "Bn4Gk8Xs-not-for-logs"
 	server.Do("ACL", "SETUSER", "gateway", "on", ">"+password, "~{demo}:*", "+@all")
 	nodes := startNodes(t, 2, nodeConfig{
 		keys: keys, only: upTo(keys), upstream: upstream.URL, level: "DEBUG", env: []string{"REDIS_PASSWORD=" + password},

@@ -152,7 +152,7 @@ func (n *node) caddyfile(c nodeConfig) string {
 
 // command returns a caddy command in the node's environment.
 func (n *node) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...) //nolint:gosec // this binary
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), nodeEnv+"=1", "TMPDIR="+n.tmp(), "HOME="+n.dir, "XDG_CONFIG_HOME="+n.dir, "XDG_DATA_HOME="+n.dir, "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	for i := range max(n.config.keys, len(n.config.only)) {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("KEY_%d=%s", i, key(i)))

@@ -37,7 +37,7 @@ var leastRights = []any{
 // few rights, placeholders.
 func TestNodesOverTLS(t *testing.T) {
 	server, certs := redistest.StartTLS(t)
-	const password = "Vd2Jm6Qp-not-for-logs" //nolint:gosec // a test's own
+	const password = "Vd2Jm6Qp-not-for-logs"
 	server.Do(append([]any{"ACL", "SETUSER", "gateway", "on", ">" + password}, leastRights...)...)
 	upstream := startLimiter(t)
 	c := nodeConfig{
@@ -116,7 +116,7 @@ func TestNodesOverASocket(t *testing.T) {
 
 func TestNodesWithSentinels(t *testing.T) {
 	servers, upstream := redistest.StartSentinels(t), startLimiter(t)
-	const password = "Hc5Zr9Tn-not-for-logs" //nolint:gosec // a test's own
+	const password = "Hc5Zr9Tn-not-for-logs"
 	for _, sentinel := range servers.Sentinels {
 		sentinel.Do("ACL", "SETUSER", "watcher", "on", ">"+password, "+@all")
 		sentinel.Do("ACL", "SETUSER", "default", "resetpass")

@@ -95,7 +95,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target) //nolint:noctx // loopback
+		server, err := net.Dial("tcp", p.target)
 		if err != nil {
 			client.Close()
 			continue

@@ -203,7 +203,7 @@ func (s *Server) Client() *redis.Client {
 func (s *Server) Do(args ...any) any {
 	s.t.Helper()
 	reply, err := s.Client().Do(context.Background(), args...).Result()
-	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis' own, never wrapped
+	if err != nil && err != redis.Nil {
 		s.t.Fatalf("redis %v: %v", args, err)
 	}
 	return reply
