@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -86,7 +87,11 @@ func (x *exchange) over(now time.Time) bool {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx, cancel := context.WithCancel(x.r.Context())
+	ctx := x.r.Context()
+	if len(x.tried) > 1 {
+		ctx = withOwnVars(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	request := x.h.injector.request(ctx, x.r, x.slot)
 	if x.body != nil {
@@ -106,6 +111,17 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		}
 	}()
 	return next.ServeHTTP(&x.writer, request)
+}
+
+// withOwnVars gives an attempt Caddy's variables in a map of its own. What dials
+// for the attempt before may still read the other one, while reverse_proxy writes
+// into the map that it is given.
+func withOwnVars(ctx context.Context) context.Context {
+	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return ctx
+	}
+	return context.WithValue(ctx, caddyhttp.VarsCtxKey, maps.Clone(vars))
 }
 
 // holds implements attemptOwner.

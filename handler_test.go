@@ -332,3 +332,33 @@ func TestTheServersRequestStaysAsItIs(t *testing.T) {
 		t.Errorf("the pool's key was changed for all: %q, %v", upstream.calls[0].key, err)
 	}
 }
+
+// net/http's transport goes on dialling for an attempt that is over, and Caddy's
+// dialler reads variables: a second attempt that wrote into the same map would
+// crash the process.
+func TestAttemptsDoNotShareVariables(t *testing.T) {
+	h := provision(t, 3, nil)
+	var first context.Context
+	read := make(chan any)
+	next := attempts(
+		func(w http.ResponseWriter, r *http.Request) {
+			first = r.Context()
+			caddyhttp.SetVar(first, "attempt", 1)
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+		func(w http.ResponseWriter, r *http.Request) {
+			go func() { read <- caddyhttp.GetVar(first, "attempt") }()
+			caddyhttp.SetVar(r.Context(), "attempt", 2)
+			if got := <-read; got != 1 {
+				t.Errorf("the first attempt reads what the second wrote: %v", got)
+			}
+			if got := caddyhttp.GetVar(r.Context(), "outside"); got != "known" {
+				t.Errorf("the second attempt does not know what was set before: %v", got)
+			}
+		})
+	vars := map[string]any{"outside": "known"}
+	r := post("x").WithContext(context.WithValue(t.Context(), caddyhttp.VarsCtxKey, vars))
+	if w, err := serve(h, next, r); err != nil || w.Code != 200 {
+		t.Error(w.Code, err)
+	}
+}
