@@ -24,12 +24,11 @@ type Change struct {
 	Source  string
 }
 
-// Instants reach another node rounded to clockStep, and shifted by what the two
-// know of each other's clock: by clockError at most, unless the network is slow.
-const (
-	clockStep  = time.Millisecond
-	clockError = 100 * time.Millisecond
-)
+// clockError is by how much two nodes' ideas of one instant may differ: more than
+// any network does that a journal is used in. What a node sees happen after
+// something else is given an instant that is later by so much, so that all nodes
+// find them in the same order.
+const clockError = 200 * time.Millisecond
 
 // Learn joins what another node knows about a key with what is known here: the
 // later clearing, and of the cooldowns that were learned after it the later

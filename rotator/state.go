@@ -102,8 +102,8 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) bool {
 	if until <= e.until {
 		return false
 	}
-	// By the nodes' clocks, too, it comes after the clearing that this one knows of.
-	e.cool(until, max(at, addSaturating(e.cleared, int64(clockStep))), c.Reason, c.Source)
+	// It comes after the clearing that is known here, on all nodes.
+	e.cool(until, max(at, addSaturating(e.cleared, int64(clockError))), c.Reason, c.Source)
 	if j != nil {
 		j.Record(s.change(id, e))
 	}
@@ -119,7 +119,7 @@ func (s *State) clear(id ID, now time.Time, j Journal) bool {
 	e := s.entry(id, at)
 	cooling := e.until > at
 	if cooling {
-		// Whoever learned of the cooldown, what is seen here came before.
+		// It comes after the cooldown that is seen here, whoever learned of that.
 		at = max(at, addSaturating(e.learned, int64(clockError)))
 	}
 	e.clear(max(at, e.cleared))

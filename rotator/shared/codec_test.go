@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/statetest"
 )
 
 func TestDecode(t *testing.T) {
@@ -83,6 +84,32 @@ func TestTranslation(t *testing.T) {
 		}
 		if again := j.remote(back); again != f {
 			t.Errorf("%+v was written as %+v", f, again)
+		}
+	}
+}
+
+// A key is cleared and cools again at once, while this process's idea of Redis'
+// clock gets better. The cooldown once came before the clearing in Redis then, and
+// the other nodes never heard of it.
+func TestOrderOutlivesABetterClock(t *testing.T) {
+	for _, shift := range []time.Duration{-150 * time.Millisecond, 0, 150 * time.Millisecond} {
+		now := time.Now()
+		j := journalAt(now, 1000*time.Hour)
+		pool, err := rotator.NewPool(statetest.Keys(t, 1), j.state, now, rotator.WithJournal(j))
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := func(do func()) fact {
+			do()
+			return j.remote(j.take()[0])
+		}
+		first := step(func() { pool.Cool(now, 0, rotator.Cooldown{For: time.Hour}) })
+		j.clock.sample(now, now, 1000*time.Hour+shift)
+		cleared := step(func() { pool.Clear(now, 0) })
+		j.clock.sample(now, now, 1000*time.Hour)
+		second := step(func() { pool.Cool(now, 0, rotator.Cooldown{For: time.Hour}) })
+		if !first.void(cleared.cleared) || second.void(cleared.cleared) || second.void(second.cleared) {
+			t.Errorf("clock moved by %s: cooled %+v, cleared %+v, cooled %+v", shift, first, cleared, second)
 		}
 	}
 }

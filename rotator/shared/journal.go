@@ -20,8 +20,6 @@ package shared
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -86,7 +84,7 @@ const (
 
 // Health is how a journal fares.
 type Health struct {
-	Healthy bool          // false from a timeout, or the second failure in a row, on
+	Healthy bool          // false from the second failure in a row on
 	Err     error         // the last error, while it is not healthy
 	Since   time.Time     // when Healthy last changed
 	Lag     time.Duration // how old the last change of another process was when it was applied here
@@ -145,8 +143,7 @@ func (s *side) note(err error) {
 		return
 	}
 	s.fails++
-	var timeout net.Error
-	if s.fails > 1 || errors.As(err, &timeout) && timeout.Timeout() {
+	if s.fails > 1 {
 		s.err = err
 	}
 }

@@ -172,7 +172,7 @@ func TestScriptForgets(t *testing.T) {
 		ctx := context.Background()
 		facts, end := make(map[string]fact), int64(0)
 		for i := range 2500 {
-			end = s.now() + 1200
+			end = s.now() + 5000
 			facts[fmt.Sprint(i)] = fact{until: end, learned: 1}
 			if len(facts) == batch {
 				s.save(s.now(), facts)

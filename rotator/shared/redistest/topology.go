@@ -110,11 +110,26 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	}
 	for i, s := range c.Servers {
 		waitFor(t, "the cluster to be whole", func() bool {
-			whole := strings.Contains(fmt.Sprint(s.Do("CLUSTER", "INFO")), "cluster_state:ok")
+			whole := strings.Contains(fmt.Sprint(s.Do("CLUSTER", "INFO")), "cluster_state:ok") && c.replicated(t, s)
 			return whole && (i < masters || strings.Contains(s.Info("replication"), "master_link_status:up"))
 		})
 	}
 	return c
+}
+
+// replicated reports whether the server knows a replica for each master.
+func (c *Cluster) replicated(t testing.TB, seen *Server) bool {
+	t.Helper()
+	ranges, err := seen.Client().ClusterSlots(context.Background()).Result() //nolint:staticcheck // Redis 6.2 has no other
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range ranges {
+		if len(r.Nodes) < 2 {
+			return false
+		}
+	}
+	return len(ranges) == masters
 }
 
 // Addrs are the addresses of all its servers.
