@@ -161,7 +161,7 @@ func TestJSONConfig(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h, err := load(t, test.config)
-			if test.err == "" && (err != nil || h.pool.Len() != 1) {
+			if test.err == "" && (err != nil || h.roster.Load().pool.Len() != 1) {
 				t.Fatal(err)
 			}
 			if test.err != "" && !strings.Contains(message(err), test.err) {

@@ -24,8 +24,12 @@ type exchange struct {
 	h       *Handler
 	r       *http.Request
 	body    *replayBody // nil when the request has none
+	roster  *roster
 	slot    rotator.Slot
-	tried   []rotator.Slot
+	tried   []rotator.Slot // of the roster
+	calls   int            // to the upstream
+	judged  bool           // the attempt's response was judged to be of the …
+	class   ttl.Class
 	started time.Time
 	writer  attemptWriter
 }
@@ -43,13 +47,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x.begin(h, w, r)
 	defer x.end()
 	for now := x.started; ; now = time.Now() {
-		slot, ok := h.pool.Pick(now, x.tried)
-		if !ok || x.over(now) {
+		if !x.pick(now) || x.over(now) {
 			return x.exhausted(w, now)
 		}
 		h.sawReady()
-		x.slot = slot
-		x.tried = append(x.tried, slot)
+		x.tried = append(x.tried, x.slot)
+		x.calls++
 		if err := x.attempt(next); !x.writer.rejected() {
 			return err
 		}
@@ -63,6 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.h, x.r = h, r
+	x.roster = h.roster.Load()
 	x.body = newReplayBody(r, h.replay)
 	x.started = time.Now()
 	x.writer.client = w
@@ -70,38 +74,51 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 }
 
 func (x *exchange) end() {
+	x.h.metrics.attempts.Observe(float64(x.calls))
 	if x.body != nil {
 		x.body.finish()
 	}
-	x.h, x.r, x.body, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil
-	x.tried = x.tried[:0]
+	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
+	x.tried, x.calls = x.tried[:0], 0
 	exchanges.Put(x)
+}
+
+// pick draws a key for the next attempt. Keys that were removed meanwhile are not
+// among them.
+func (x *exchange) pick(now time.Time) (ok bool) {
+	if r := x.h.roster.Load(); r != x.roster {
+		x.roster, x.tried = r, x.tried[:0]
+	}
+	x.slot, ok = x.roster.pool.Pick(now, x.tried)
+	return ok
 }
 
 // over tells whether the request has had its attempts or its time.
 func (x *exchange) over(now time.Time) bool {
 	limit := time.Duration(x.h.TryDuration)
-	return len(x.tried) >= x.h.MaxAttempts || limit > 0 && len(x.tried) > 0 && now.Sub(x.started) >= limit
+	return x.calls >= x.h.MaxAttempts || limit > 0 && x.calls > 0 && now.Sub(x.started) >= limit
 }
 
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx := x.r.Context()
-	if len(x.tried) > 1 {
+	if x.calls > 1 {
 		ctx = withOwnVars(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	request := x.h.injector.request(ctx, x.r, x.slot)
+	request := x.roster.injector.request(ctx, x.r, x.slot)
 	if x.body != nil {
 		body := x.body.attempt(request)
 		defer body.Close() //nolint:errcheck // never fails
 		request.Body = body
 	}
 	x.writer.begin(cancel)
+	x.judged = false
 	defer func() {
 		x.writer.end()
+		x.h.metrics.attempt(x.judged, x.class, err)
 		if !x.writer.rejected() {
 			return
 		}
@@ -143,25 +160,27 @@ func (x *exchange) settle(w *attemptWriter) bool {
 		Body:   decode(w.header.Get("Content-Encoding"), w.held),
 		Now:    now,
 	}, rand.Float64())
+	x.judged, x.class = v.class != ttl.OK || v.action != actionPass, v.class
 	if v.action == actionCooldown {
 		x.cool(now, w.status, v)
 	}
 	pass := v.action == actionPass || x.body != nil && !x.body.replayable()
 	if pass {
-		w.held = maskResponse(w.header, w.held, w.whole, x.h.pool.Key(x.slot).Secret())
+		w.held = maskResponse(w.header, w.held, w.whole, x.roster.pool.Key(x.slot).Secret())
 	}
 	return pass
 }
 
 // cool takes the key out of the draw.
 func (x *exchange) cool(now time.Time, status int, v verdict) {
-	moved := x.h.pool.Cool(now, x.slot, rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source})
+	moved := x.roster.pool.Cool(now, x.slot, rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source})
 	if !moved {
 		return
 	}
+	x.h.metrics.cooldown(v)
 	if c := x.h.logger.Check(zapcore.InfoLevel, "key is cooling"); c != nil {
 		c.Write(
-			zap.Stringer("key_id", x.h.pool.Key(x.slot)),
+			zap.Stringer("key_id", x.roster.pool.Key(x.slot)),
 			zap.Int("status", status),
 			zap.Stringer("class", v.class),
 			zap.String("source", v.source),
@@ -172,7 +191,7 @@ func (x *exchange) cool(now time.Time, status int, v verdict) {
 
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
-	census := x.h.pool.Census(now)
+	census := x.roster.pool.Census(now)
 	f := newRefusal(census)
 	if census.Ready == 0 && !x.h.dry.Swap(true) {
 		x.h.logger.Warn("no key is ready",
@@ -180,6 +199,7 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 			zap.Stringer("class", f.class),
 			zap.Float64("seconds", f.wait.Seconds()))
 	}
+	x.h.metrics.exhausted.Inc()
 	return x.h.provider.writeRefusal(w, f)
 }
 

@@ -87,16 +87,16 @@ func TestCoolingKeysAreLeftAlone(t *testing.T) {
 				if len(upstream.calls) != 51 {
 					t.Errorf("%d upstream calls for 50 requests: the key was not left alone", len(upstream.calls))
 				}
-				census := h.pool.Census(time.Now())
+				census := h.roster.Load().pool.Census(time.Now())
 				if census.Ready != 1 || census.Cooling[test.class] != 1 {
 					t.Errorf("pool: %s", reasonCounts(h, census))
 				}
 				time.Sleep(test.least - 1)
-				if c := h.pool.Census(time.Now()); c.Ready != 1 {
+				if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 1 {
 					t.Errorf("ready before %s", test.least)
 				}
 				time.Sleep(test.most - test.least + 1)
-				if c := h.pool.Census(time.Now()); c.Ready != 2 {
+				if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
 					t.Errorf("not ready after %s", test.most)
 				}
 			})
@@ -125,7 +125,7 @@ func TestWhatIsNotTheKeysFaultCoolsNothing(t *testing.T) {
 					t.Fatalf("error %v, want %q", err, test.want)
 				}
 			}
-			if c := h.pool.Census(time.Now()); c.Ready != 20 {
+			if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 20 {
 				t.Errorf("%d of 20 keys are ready", c.Ready)
 			}
 		})
@@ -168,7 +168,7 @@ func TestSixteenLimitedKeys(t *testing.T) {
 		if len(upstream.calls) != 16 {
 			t.Errorf("%d upstream calls, want 16: only the second request had a key left", len(upstream.calls))
 		}
-		soonest := h.pool.Census(time.Now()).Soonest
+		soonest := h.roster.Load().pool.Census(time.Now()).Soonest
 		want := fmt.Sprint(int((soonest + time.Second - 1) / time.Second))
 		if got := w.Header().Get("Retry-After"); got != want || soonest < 40*time.Second || soonest > 44*time.Second {
 			t.Errorf("Retry-After %q, want %q; the soonest key is ready in %s", got, want, soonest)
@@ -239,7 +239,7 @@ func TestRulesChangeWhatResponsesMean(t *testing.T) {
 				if _, err := serve(h, upstream, post("x")); err != nil {
 					t.Fatal(err)
 				}
-				c := h.pool.Census(time.Now())
+				c := h.roster.Load().pool.Census(time.Now())
 				if len(upstream.calls) != test.calls || c.Keys-c.Ready != test.cooling {
 					t.Errorf("%d calls, want %d; %s", len(upstream.calls), test.calls, reasonCounts(h, c))
 				}
@@ -247,11 +247,11 @@ func TestRulesChangeWhatResponsesMean(t *testing.T) {
 					return
 				}
 				time.Sleep(test.least - 1)
-				if c := h.pool.Census(time.Now()); c.Ready != 2 {
+				if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
 					t.Error("ready too early")
 				}
 				time.Sleep(test.least/10 + 1)
-				if c := h.pool.Census(time.Now()); c.Ready != 3 {
+				if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 3 {
 					t.Error("not ready after the time and its jitter")
 				}
 			})

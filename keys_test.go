@@ -242,8 +242,8 @@ func TestWhatProvisionMakesOfKeys(t *testing.T) {
 				return
 			}
 			var got []string
-			for i := range h.pool.Len() {
-				got = append(got, h.pool.Key(rotator.Slot(i)).Secret())
+			for i := range h.roster.Load().pool.Len() {
+				got = append(got, h.roster.Load().pool.Key(rotator.Slot(i)).Secret())
 			}
 			if strings.Join(got, " ") != test.want {
 				t.Errorf("keys %v, want %q", got, test.want)

@@ -21,8 +21,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/keycycler/keycycler/rotator"
 )
 
 func init() {
@@ -52,9 +50,12 @@ type Handler struct {
 
 	// Files with one key a line. Blank lines and lines that begin with `#` are
 	// skipped; white space around a key, a byte order mark and CRLF line ends are
-	// allowed. Global placeholders in the path are replaced. The files are read
-	// when the config is loaded. A key that stands twice is kept once, with a
-	// warning.
+	// allowed. Global placeholders in the path are replaced. The files are watched:
+	// keys that are added join within a second, keys that are removed leave without
+	// cutting requests under way, and cooldowns stay. While a file is absent, empty
+	// or bad, the last good keys stay in use, and the log says so once. A key that
+	// stands twice is kept once, with a warning. Keys from `{file.…}` placeholders
+	// are watched likewise.
 	KeysFiles []string `json:"keys_files,omitempty"`
 
 	// How the upstream wants the key, and what its errors look like: `openai`
@@ -94,11 +95,13 @@ type Handler struct {
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
 	logger   *zap.Logger
-	pool     *rotator.Pool
 	provider *provider
-	injector *injector
 	judge    *judge
 	replay   replayLimits
+	metrics  *metrics
+	backend  StateBackend
+	roster   atomic.Pointer[roster] // changes when a keys file does
+	unwatch  func()                 // ends the watching of keys files; nil where there is none
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
@@ -185,15 +188,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	h.provider = providers[h.Provider]
+	h.replay = h.Replay.limits()
+	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
+	sources := h.sources()
 	keys, err := h.loadKeys()
 	if err != nil {
 		return err
 	}
-	h.provider = providers[h.Provider]
-	h.replay = h.Replay.limits()
-	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
-	h.injector = newInjector(h.provider, h.Auth, h.KeepHeaders, keys)
-
 	mod, err := ctx.LoadModule(h, "StateRaw")
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -202,17 +204,23 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("state: module %T is no state backend", mod)
 	}
-	h.pool, err = rotator.NewPool(keys, backend.State(), time.Now(), rotator.WithJournal(backend.Journal()))
+	h.backend = backend
+	roster, err := h.newRoster(keys)
 	if err != nil {
 		return err
 	}
+	h.roster.Store(roster)
+	if h.metrics, err = newMetrics(ctx.GetMetricsRegistry(), h); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	h.startWatching(sources)
 	h.logger.Info("pool is ready", zap.Int("keys", len(keys)), zap.String("provider", h.Provider))
 	return nil
 }
 
 // Validate checks what Provision left.
 func (h *Handler) Validate() error {
-	if h.pool == nil || h.pool.Len() == 0 {
+	if r := h.roster.Load(); r == nil || r.pool.Len() == 0 {
 		return errors.New("no keys")
 	}
 	return nil
@@ -221,8 +229,11 @@ func (h *Handler) Validate() error {
 // Cleanup takes the pool out of the shared state; what is known about its keys
 // stays there. It may be called after a failed Provision, and twice.
 func (h *Handler) Cleanup() error {
-	if h.pool != nil {
-		h.pool.Close(time.Now())
+	if h.unwatch != nil {
+		h.unwatch()
+	}
+	if r := h.roster.Load(); r != nil {
+		r.pool.Close(time.Now())
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 		if n := references(); n != 0 {
 			t.Fatalf("%d configs of other tests are left", n)
 		}
-		ready := func(c config) int { return c.pool.Census(time.Now()).Ready }
+		ready := func(c config) int { return c.roster.Load().pool.Census(time.Now()).Ready }
 		first := loadConfig(t, &Handler{Keys: demoKeys(3)})
 		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
@@ -85,7 +85,7 @@ func TestPoolsShareWhatIsKnownAboutAKey(t *testing.T) {
 	if w, err := serve(a, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 		t.Fatal(w.Code, err)
 	}
-	if c := b.pool.Census(time.Now()); c.Ready != 2 {
+	if c := b.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
 		t.Errorf("%d of 3 keys are ready in the other pool, want 2", c.Ready)
 	}
 }
@@ -162,7 +162,7 @@ func TestCleanupTakesNothingFromOthers(t *testing.T) {
 	if w, err := serve(staying, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 		t.Errorf("client got %d, %v", w.Code, err)
 	}
-	if c := staying.pool.Census(time.Now()); c.Ready != 1 {
+	if c := staying.roster.Load().pool.Census(time.Now()); c.Ready != 1 {
 		t.Errorf("%d of 2 keys are ready, want 1", c.Ready)
 	}
 }

@@ -179,6 +179,9 @@ func (r *RedisState) State() *rotator.State { return r.state }
 // Journal implements StateBackend.
 func (r *RedisState) Journal() rotator.Journal { return r.journal }
 
+// Health tells how the sharing fares.
+func (r *RedisState) Health() shared.Health { return r.journal.Health() }
+
 // Cleanup leaves the journal and the state, which go when no config uses them any
 // more.
 func (r *RedisState) Cleanup() error {

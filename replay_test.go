@@ -111,7 +111,7 @@ func TestABodyPastTheLimitsGoesOutOnce(t *testing.T) {
 			if test.code == 429 && (w.Body.String() != limited.body || w.Header().Get("Retry-After") != "40") {
 				t.Errorf("the client did not get the upstream's answer: %v %s", w.Header(), w.Body)
 			}
-			if c := h.pool.Census(time.Now()); c.Ready != 1 {
+			if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 1 {
 				t.Errorf("%d of 2 keys are ready: the limited one cools all the same", c.Ready)
 			}
 		})
@@ -284,7 +284,7 @@ func TestErrorsOfTheClientsBodyComeBackUnchanged(t *testing.T) {
 		if !errors.Is(err, reset) {
 			t.Errorf("length %d: error %v", length, err)
 		}
-		if c := h.pool.Census(time.Now()); c.Ready != 2 {
+		if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
 			t.Error("a key cools")
 		}
 	}

@@ -77,16 +77,16 @@ func TestNothingPrintsAKey(t *testing.T) {
 				"a slice of handlers":            []any{placeholder, inline},
 				"a struct with a handler":        struct{ H *Handler }{inline},
 				"a struct that hides a handler":  struct{ h *Handler }{placeholder},
-				"an injector":                    inline.injector,
-				"an injector's value":            *inline.injector,
-				"a struct that hides a value":    struct{ in injector }{*inline.injector},
-				"what is sent":                   inline.injector.credentials,
-				"one of them":                    inline.injector.credentials[0],
-				"a pointer to it":                &inline.injector.credentials[0],
-				"a pool":                         inline.pool,
+				"an injector":                    inline.roster.Load().injector,
+				"an injector's value":            *inline.roster.Load().injector,
+				"a struct that hides a value":    struct{ in injector }{*inline.roster.Load().injector},
+				"what is sent":                   inline.roster.Load().injector.credentials,
+				"one of them":                    inline.roster.Load().injector.credentials[0],
+				"a pointer to it":                &inline.roster.Load().injector.credentials[0],
+				"a pool":                         inline.roster.Load().pool,
 				"a set of keys":                  set,
-				"an error that wraps all of it":  fmt.Errorf("%v %+v: %w", inline, inline.injector, http.ErrAbortHandler),
-				"an injector seen by reflection": reflect.ValueOf(inline.injector).Elem(),
+				"an error that wraps all of it":  fmt.Errorf("%v %+v: %w", inline, inline.roster.Load().injector, http.ErrAbortHandler),
+				"an injector seen by reflection": reflect.ValueOf(inline.roster.Load().injector).Elem(),
 			} {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%10v", "%.3s"} {
 					if text := fmt.Sprintf(verb, holder); leak(text) != "" {
@@ -102,7 +102,7 @@ func TestNothingMarshalsAKey(t *testing.T) {
 	t.Setenv("KEYCYCLER_TEST_KEY", printedSecret)
 	h := provision(t, 1, func(h *Handler) { h.Keys = []string{"{env.KEYCYCLER_TEST_KEY}"} })
 	for what, v := range map[string]any{
-		"a handler": h, "an injector": h.injector, "what is sent": h.injector.credentials, "one of them": h.injector.credentials[0],
+		"a handler": h, "an injector": h.roster.Load().injector, "what is sent": h.roster.Load().injector.credentials, "one of them": h.roster.Load().injector.credentials[0],
 	} {
 		text, err := json.Marshal(v)
 		if err != nil || leak(string(text)) != "" {

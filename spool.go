@@ -126,6 +126,10 @@ func (s *spool) readAt(p []byte, offset int64) (int, error) {
 
 // release gives memory and file back and leaves an empty spool.
 func (s *spool) release() {
+	if s.size > 0 {
+		replayInMemory.Add(float64(s.inRAM))
+		replayOnDisk.Add(float64(s.size - s.inRAM))
+	}
 	for i, c := range s.chunks {
 		freeChunk(c)
 		s.chunks[i] = nil

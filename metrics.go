@@ -1,0 +1,186 @@
+package keycycler
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keycycler/keycycler/rotator/shared"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// The metrics count for the process, so that a config reload resets nothing; each
+// config has a registry of its own, in which they are registered again. No label
+// has values that clients or keys could multiply: pools are named by the config,
+// the rest are sets that are fixed here.
+var (
+	attemptsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "attempts_total",
+		Help: "Calls to the upstream by what came of them: served, failed, or the class of the rejection.",
+	}, []string{"pool", "outcome"})
+
+	cooldownsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "cooldowns_total",
+		Help: "Cooldowns by what the response meant and where it stated how long.",
+	}, []string{"pool", "class", "source"})
+
+	exhaustedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "exhausted_total",
+		Help: "Requests that were answered by keycycler, since no key was left for them.",
+	}, []string{"pool"})
+
+	requestAttempts = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "request_attempts",
+		Help:    "Calls to the upstream that one request took.",
+		Buckets: []float64{0, 1, 2, 3, 5, 10, 15, 30},
+	}, []string{"pool"})
+
+	replayBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_bytes_total",
+		Help: "Bytes of request bodies that were kept for another attempt, by where.",
+	}, []string{"kind"})
+
+	replayInMemory = replayBytes.WithLabelValues("memory")
+	replayOnDisk   = replayBytes.WithLabelValues("disk")
+
+	keysDesc = prometheus.NewDesc("caddy_keycycler_keys", "Keys by state.", []string{"pool", "state"}, nil)
+
+	stateHealthyDesc = prometheus.NewDesc("caddy_keycycler_state_healthy",
+		"Whether the shared state can be read and written: 1 or 0.", []string{"pool"}, nil)
+	stateLagDesc = prometheus.NewDesc("caddy_keycycler_state_lag_seconds",
+		"How old the last change of another node was when it was applied here.", []string{"pool"}, nil)
+	stateQueueDesc = prometheus.NewDesc("caddy_keycycler_state_queue",
+		"Changes that are still to be written to the shared state.", []string{"pool"}, nil)
+	stateFailuresDesc = prometheus.NewDesc("caddy_keycycler_state_failures_total",
+		"Commands to the shared state that failed.", []string{"pool"}, nil)
+)
+
+// Outcomes of an attempt, besides the classes.
+const (
+	outcomeServed = "served" // the client got the response, and it was no rejection
+	outcomeFailed = "failed" // there was no response
+	outcomeOther  = "other"  // a rule of the config rejected a response of no class
+)
+
+// metrics are one pool's, looked up once.
+type metrics struct {
+	pool      string
+	served    prometheus.Counter
+	failed    prometheus.Counter
+	rejected  [len(defaultActions)]prometheus.Counter // by class
+	exhausted prometheus.Counter
+	attempts  prometheus.Observer
+}
+
+// newMetrics registers what there is with a config's registry, once for all its
+// pools, and returns the pool's share.
+func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
+	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, requestAttempts, replayBytes} {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+			return nil, err
+		}
+	}
+	if err := registerPool(registry, h); err != nil {
+		return nil, err
+	}
+	m := &metrics{
+		pool:      h.Pool,
+		served:    attemptsTotal.WithLabelValues(h.Pool, outcomeServed),
+		failed:    attemptsTotal.WithLabelValues(h.Pool, outcomeFailed),
+		exhausted: exhaustedTotal.WithLabelValues(h.Pool),
+		attempts:  requestAttempts.WithLabelValues(h.Pool),
+	}
+	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(h.Pool, outcomeOther)
+	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
+		m.rejected[class] = attemptsTotal.WithLabelValues(h.Pool, class.String())
+	}
+	return m, nil
+}
+
+// attempt counts one attempt: by the class that its response was found to have, or
+// else by whether there was one.
+func (m *metrics) attempt(judged bool, class ttl.Class, err error) {
+	switch {
+	case judged:
+		m.rejected[class].Inc()
+	case err != nil:
+		m.failed.Inc()
+	default:
+		m.served.Inc()
+	}
+}
+
+func (m *metrics) cooldown(v verdict) {
+	cooldownsTotal.WithLabelValues(m.pool, v.class.String(), v.source).Inc()
+}
+
+// poolsCollector looks at a config's pools when it is asked to.
+type poolsCollector struct {
+	mu       sync.Mutex
+	handlers []*Handler
+}
+
+// registerPool adds the handler to its config's collector.
+func registerPool(registry *prometheus.Registry, h *Handler) error {
+	c := new(poolsCollector)
+	if err := registry.Register(c); err != nil {
+		var already prometheus.AlreadyRegisteredError
+		if !errors.As(err, &already) {
+			return err
+		}
+		c = already.ExistingCollector.(*poolsCollector)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handlers = append(c.handlers, h)
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{keysDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
+		descs <- d
+	}
+}
+
+// Collect implements prometheus.Collector. Pools of the same name are one.
+func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ready, cooling := make(map[string]int), make(map[string]int)
+	health := make(map[string]shared.Health)
+	now := time.Now()
+	for _, h := range c.handlers {
+		r := h.roster.Load()
+		if r == nil {
+			continue // was not provisioned to the end
+		}
+		census := r.pool.Census(now)
+		ready[h.Pool] += census.Ready
+		cooling[h.Pool] += census.Keys - census.Ready
+		if b, ok := h.backend.(interface{ Health() shared.Health }); ok {
+			health[h.Pool] = b.Health()
+		}
+	}
+	for pool := range ready {
+		into <- gauge(keysDesc, float64(ready[pool]), pool, "ready")
+		into <- gauge(keysDesc, float64(cooling[pool]), pool, "cooling")
+	}
+	for pool, h := range health {
+		healthy := 0.0
+		if h.Healthy {
+			healthy = 1
+		}
+		into <- gauge(stateHealthyDesc, healthy, pool)
+		into <- gauge(stateLagDesc, h.Lag.Seconds(), pool)
+		into <- gauge(stateQueueDesc, float64(h.Queue), pool)
+		into <- prometheus.MustNewConstMetric(stateFailuresDesc, prometheus.CounterValue, float64(h.Fails), pool)
+	}
+}
+
+func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}

@@ -1,0 +1,117 @@
+package keycycler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// gather returns the values of keycycler's metrics by name and labels, of
+// histograms the count and the sum.
+func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "caddy_keycycler_") {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			name := f.GetName() + labels(m)
+			switch {
+			case m.Counter != nil:
+				values[name] = m.Counter.GetValue()
+			case m.Gauge != nil:
+				values[name] = m.Gauge.GetValue()
+			case m.Histogram != nil:
+				values[name+" count"] = float64(m.Histogram.GetSampleCount())
+				values[name+" sum"] = m.Histogram.GetSampleSum()
+			}
+		}
+	}
+	return values
+}
+
+func labels(m *dto.Metric) string {
+	var pairs []string
+	for _, l := range m.GetLabel() {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+	}
+	return "{" + strings.Join(pairs, ",") + "}"
+}
+
+func TestMetrics(t *testing.T) {
+	h := provision(t, 4, func(h *Handler) { h.Pool = "metrics-test" })
+	registry := prometheus.NewRegistry()
+	if _, err := newMetrics(registry, h); err != nil {
+		t.Fatal(err)
+	}
+	before := gather(t, registry)
+	upload := bytes.Repeat([]byte("x"), 5000)
+	for _, u := range []*fakeUpstream{
+		script(limited, spent, fine),
+		script(tooLarge),
+		script(reply{status: 500}),
+		script(reply{err: caddyhttp.Error(502, errors.New("dial"))}),
+		script(badKey, limited, fine),
+	} {
+		r := post(string(upload))
+		serve(h, u, r)
+	}
+	after := gather(t, registry)
+	for name, want := range map[string]float64{
+		`caddy_keycycler_attempts_total{outcome="served",pool="metrics-test"}`:                           2,
+		`caddy_keycycler_attempts_total{outcome="failed",pool="metrics-test"}`:                           1,
+		`caddy_keycycler_attempts_total{outcome="rate_limited",pool="metrics-test"}`:                     2,
+		`caddy_keycycler_attempts_total{outcome="quota_exhausted",pool="metrics-test"}`:                  1,
+		`caddy_keycycler_attempts_total{outcome="invalid_key",pool="metrics-test"}`:                      1,
+		`caddy_keycycler_attempts_total{outcome="request_too_large",pool="metrics-test"}`:                1,
+		`caddy_keycycler_cooldowns_total{class="rate_limited",pool="metrics-test",source="retry-after"}`: 2,
+		`caddy_keycycler_cooldowns_total{class="quota_exhausted",pool="metrics-test",source="default"}`:  1,
+		`caddy_keycycler_exhausted_total{pool="metrics-test"}`:                                           1,
+		`caddy_keycycler_request_attempts{pool="metrics-test"} count`:                                    5,
+		`caddy_keycycler_request_attempts{pool="metrics-test"} sum`:                                      8,
+		`caddy_keycycler_replay_bytes_total{kind="memory"}`:                                              25000,
+		`caddy_keycycler_keys{pool="metrics-test",state="cooling"}`:                                      4,
+		`caddy_keycycler_keys{pool="metrics-test",state="ready"}`:                                        -4,
+	} {
+		if got := after[name] - before[name]; got != want {
+			t.Errorf("%s grew by %v, want %v", name, got, want)
+		}
+	}
+}
+
+// Each config has a registry, and may have several pools, some of the same name.
+func TestMetricsAreRegisteredForEveryConfig(t *testing.T) {
+	for range 2 {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		for _, pool := range []string{"one", "two", "two"} {
+			h := &Handler{Pool: pool, Keys: demoKeys(3)}
+			if err := h.Provision(ctx); err != nil {
+				t.Fatal(err)
+			}
+			defer h.Cleanup()
+		}
+		values := gather(t, ctx.GetMetricsRegistry())
+		for name, want := range map[string]float64{
+			`caddy_keycycler_keys{pool="one",state="ready"}`: 3,
+			`caddy_keycycler_keys{pool="two",state="ready"}`: 6,
+		} {
+			if values[name] != want {
+				t.Errorf("%s is %v, want %v", name, values[name], want)
+			}
+		}
+		cancel()
+	}
+}

@@ -1,0 +1,65 @@
+package keycycler
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// roster is the set of keys of one moment, ready for requests: a request keeps the
+// one that it began with. It is immutable but for what the pool learns.
+type roster struct {
+	pool     *rotator.Pool
+	injector *injector
+}
+
+// newRoster returns a roster of the keys. What is known about them it finds in the
+// state. Close its pool when requests go elsewhere.
+func (h *Handler) newRoster(keys []rotator.Key) (*roster, error) {
+	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), rotator.WithJournal(h.backend.Journal()))
+	if err != nil {
+		return nil, err
+	}
+	return &roster{pool, newInjector(h.provider, h.Auth, h.KeepHeaders, keys)}, nil
+}
+
+// reloadKeys reads the keys again and, if they are others, sends new requests to
+// them. Requests under way stay with the keys they have; cooldowns stay where they
+// are. A set of keys that is bad changes nothing.
+func (h *Handler) reloadKeys() error {
+	keys, err := h.loadKeys()
+	if err != nil {
+		return err
+	}
+	old := h.roster.Load()
+	added, removed := compare(old.pool, keys)
+	if added == 0 && removed == 0 {
+		return nil
+	}
+	next, err := h.newRoster(keys)
+	if err != nil {
+		return err
+	}
+	h.roster.Store(next)
+	old.pool.Close(time.Now())
+	h.logger.Info("keys have changed", zap.Int("keys", len(keys)), zap.Int("added", added), zap.Int("removed", removed))
+	return nil
+}
+
+// compare counts what keys has that the pool has not, and the reverse.
+func compare(pool *rotator.Pool, keys []rotator.Key) (added, removed int) {
+	old := make(map[rotator.ID]bool, pool.Len())
+	for s := range pool.Len() {
+		old[pool.Key(rotator.Slot(s)).ID()] = true
+	}
+	for _, k := range keys {
+		if old[k.ID()] {
+			delete(old, k.ID())
+		} else {
+			added++
+		}
+	}
+	return added, len(old)
+}
