@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -134,7 +135,9 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 	}
 	idle := func() bool { h := a.journal.Health(); return h.Healthy && h.Queue == 0 && h.Resyncs > 0 }
 	a.Cool(0, 50*time.Millisecond)
-	ok := settle(func() bool { return a.Ready() == 3 && idle() && a.journal.Health().Written > 0 })
+	ok := settle(func() bool {
+		return a.Ready() == 3 && idle() && a.journal.Health().Written > 0 && over(s, o().DB)
+	})
 	before := a.journal.Health().Written
 	a.Cool(1, time.Hour) // and the first is forgotten
 	ok = ok && settle(func() bool { return idle() && a.journal.Health().Written > before })
@@ -146,6 +149,22 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 		settle(func() bool { return b.Left(2) != 0 })
 	}
 	return denied(s)
+}
+
+// over reports whether all that Redis knows in the database has ended, by its own
+// clock.
+func over(s *redistest.Server, db int) bool {
+	ctx := context.Background()
+	conn := s.Client().Conn()
+	defer conn.Close()
+	conn.Select(ctx, db)
+	defer conn.Select(ctx, 0)
+	for _, z := range conn.ZRangeWithScores(ctx, namesFor(defaultPrefix).deadlines, 0, -1).Val() {
+		if conn.Time(ctx).Val().UnixMilli() <= int64(z.Score) {
+			return false
+		}
+	}
+	return true
 }
 
 // What a cluster's client asks in addition.

@@ -170,9 +170,9 @@ func TestLostReply(t *testing.T) {
 	server := redistest.Start(t)
 	nodes, proxy := cutOff(t, server)
 	a, b := nodes[2], nodes[0]
-	a.Cool(2, time.Hour) // over a connection that is there in what follows
+	a.Cool(2, time.Hour)
 	agreeOn(t, nodes, 1)
-	proxy.Deafen(true)
+	proxy.Deafen("evalsha")
 	a.Cool(0, time.Hour)
 	until(t, "the other to hear", func() bool { return b.Left(0) != 0 })
 	unhealthy(t, nodes[2:])
@@ -181,7 +181,7 @@ func TestLostReply(t *testing.T) {
 	agreeOn(t, nodes[:2], 2)
 	length := func() int64 { return server.Client().XLen(context.Background(), "{keycycler}:log").Val() }
 	before := length()
-	proxy.Deafen(false)
+	proxy.Deafen("")
 	proxy.Cut()
 	agreeOn(t, nodes, 2)
 	if after := length(); after != before {

@@ -1,8 +1,10 @@
 package redistest
 
 import (
+	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,8 +18,8 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	delay time.Duration
-	hole  bool // nothing passes
-	deaf  bool // nothing that the server says passes
+	hole  bool   // nothing passes
+	deaf  string // no reply passes to what contains this
 	conns map[net.Conn]bool
 	bytes int64
 	held  int // parcels
@@ -59,11 +61,12 @@ func (p *Proxy) Blackhole(on bool) {
 	p.hole = on
 }
 
-// Deafen lets commands through and no replies.
-func (p *Proxy) Deafen(on bool) {
+// Deafen lets all commands through, but no reply to one that contains the word, nor
+// what follows on that connection. An empty word ends it for new connections.
+func (p *Proxy) Deafen(word string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf = on
+	p.deaf = word
 }
 
 // Cut ends all connections.
@@ -103,8 +106,16 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		p.pass(client, server, false)
-		p.pass(server, client, true)
+		var deaf atomic.Bool
+		p.pass(client, server, func(data []byte) bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.deaf != "" && bytes.Contains(data, []byte(p.deaf)) {
+				deaf.Store(true)
+			}
+			return true
+		})
+		p.pass(server, client, func([]byte) bool { return !deaf.Load() })
 	}
 }
 
@@ -114,8 +125,9 @@ type parcel struct {
 	due  time.Time
 }
 
-// pass copies from one connection to the other, each parcel when it is due.
-func (p *Proxy) pass(from, to net.Conn, reply bool) {
+// pass copies from one connection to the other, each parcel when it is due, if let
+// lets it.
+func (p *Proxy) pass(from, to net.Conn, let func([]byte) bool) {
 	parcels := make(chan parcel, 1000)
 	p.done.Go(func() {
 		defer close(parcels)
@@ -136,7 +148,7 @@ func (p *Proxy) pass(from, to net.Conn, reply bool) {
 	})
 	p.done.Go(func() {
 		for it := range parcels {
-			if p.hold(it, reply) {
+			if p.hold(it) && let(it.data) {
 				to.Write(it.data)
 			}
 		}
@@ -148,7 +160,7 @@ func (p *Proxy) pass(from, to net.Conn, reply bool) {
 }
 
 // hold waits until the parcel is due. It reports false when it is lost.
-func (p *Proxy) hold(it parcel, reply bool) bool {
+func (p *Proxy) hold(it parcel) bool {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -163,9 +175,8 @@ func (p *Proxy) hold(it parcel, reply bool) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hole || p.deaf && reply {
-		return false
+	if !p.hole {
+		p.bytes += int64(len(it.data))
 	}
-	p.bytes += int64(len(it.data))
-	return true
+	return !p.hole
 }
