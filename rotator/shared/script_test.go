@@ -134,7 +134,7 @@ func TestScriptAgainstState(t *testing.T) {
 				if f.until == 0 || r.IntN(3) == 0 {
 					f.cleared = now - r.Int64N(10)
 				}
-				s.save(now, map[string]fact{id: f})
+				s.save(s.now(), map[string]fact{id: f})
 				j.state.Learn(begin, j.local(key[0].ID(), f))
 				got, want := s.known(id), fact{}
 				j.state.Known(begin, j, func(c rotator.Change) bool { want = j.remote(c); return true })
