@@ -26,7 +26,7 @@ func startRedis(t testing.TB, config ...string) *redisServer {
 
 // cooling returns how many keys the gateways' hash has.
 func (s *redisServer) cooling() int {
-	n, _ := s.Client().HLen(s.t.Context(), "{keycycler}:cooling").Result()
+	n, _ := s.Client().HLen(s.t.Context(), "{keycycler}:state").Result()
 	return int(n)
 }
 

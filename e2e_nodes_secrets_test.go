@@ -114,7 +114,7 @@ func TestNodesTellNoKeys(t *testing.T) {
 	eventually(t, "the other node knows", func() bool { return nodes[1].knows(limited) })
 
 	dump := server.dump()
-	if !strings.Contains(dump, "{demo}:cooling") || strings.Count(commands.String(), "evalsha") < limited {
+	if !strings.Contains(dump, "{demo}:state") || strings.Count(commands.String(), "evalsha") < limited {
 		t.Fatal("Redis holds nothing, or was told nothing: this test looks at nothing")
 	}
 	texts := map[string]string{"what Redis holds": dump, "what Redis was told": commands.String()}

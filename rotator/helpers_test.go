@@ -51,14 +51,14 @@ func checkPool(t testing.TB, p *Pool) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ready+len(p.cooling.items) != len(p.keys) {
-		t.Fatalf("%d ready and %d cooling of %d keys", p.ready, len(p.cooling.items), len(p.keys))
+	if p.ready+len(p.cooling.items)+p.off != len(p.keys) {
+		t.Fatalf("%d ready, %d cooling and %d disabled of %d keys", p.ready, len(p.cooling.items), p.off, len(p.keys))
 	}
 	for i, s := range p.order {
 		if p.place[s] != int32(i) {
 			t.Fatalf("slot %d stands at %d, its place says %d", s, i, p.place[s])
 		}
-		if p.cooling.has(s) != (i >= p.ready) {
+		if p.cooling.has(s) && i < p.ready {
 			t.Fatalf("slot %d stands at %d of %d ready ones, cooling: %t", s, i, p.ready, p.cooling.has(s))
 		}
 	}

@@ -22,6 +22,7 @@ type Change struct {
 	Cleared time.Time // when an operator last ended a cooldown; zero: never
 	Reason  Reason
 	Source  string
+	Off     Switch // whether an operator has disabled it
 }
 
 // clockError is by how much two nodes' ideas of one instant may differ: more than
@@ -31,8 +32,8 @@ type Change struct {
 const clockError = 200 * time.Millisecond
 
 // Learn joins what another node knows about a key with what is known here: the
-// later clearing, and of the cooldowns that were learned after it the later
-// deadline. So nodes that have heard the same agree, in whichever order they heard
+// later clearing, of the cooldowns that were learned after it the later deadline,
+// and the later switch. So nodes that have heard the same agree, in whichever order they heard
 // it. Learn tells no journal. It reports whether anything changed for the pools.
 func (s *State) Learn(now time.Time, c Change) bool {
 	if c.Reason >= MaxReasons {
@@ -41,7 +42,7 @@ func (s *State) Learn(now time.Time, c Change) bool {
 	at, until, learned, cleared := s.at(now), s.instant(c.Until), s.instant(c.Learned), s.instant(c.Cleared)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.entries[c.ID] == nil && until <= at {
+	if s.entries[c.ID] == nil && until <= at && !c.Off.Disabled() {
 		return false // it is in no pool
 	}
 	e := s.entry(c.ID, at)
@@ -57,17 +58,20 @@ func (s *State) Learn(now time.Time, c Change) bool {
 		e.cool(until, learned, c.Reason, c.Source)
 		changed = true
 	}
+	if c.Off.After(e.off) {
+		changed = e.turn(c.Off, at) || changed
+	}
 	return changed
 }
 
-// Known calls yield for every key that cools or was cleared and that a pool with
-// the journal holds, until yield returns false. The state is locked meanwhile.
+// Known calls yield for every key that cools, was cleared or was switched and that
+// a pool with the journal holds, until yield returns false. The state is locked meanwhile.
 func (s *State) Known(now time.Time, j Journal, yield func(Change) bool) {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
-		if (e.until > at || e.cleared != never) && e.tells(j) && !yield(s.change(id, e)) {
+		if (e.until > at || e.cleared != never || e.off != 0) && e.tells(j) && !yield(s.change(id, e)) {
 			return
 		}
 	}
@@ -80,7 +84,7 @@ func (e *entry) tells(j Journal) bool {
 
 // change describes the entry for a journal. s.mu is held.
 func (s *State) change(id ID, e *entry) Change {
-	c := Change{ID: id, Reason: e.reason, Source: e.source}
+	c := Change{ID: id, Reason: e.reason, Source: e.source, Off: e.off}
 	if e.until != 0 {
 		c.Until, c.Learned = s.time(e.until), s.time(e.learned)
 	}

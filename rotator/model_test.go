@@ -11,6 +11,7 @@ import (
 type model map[ID]struct {
 	until  time.Time
 	reason Reason
+	off    bool
 }
 
 func (m model) cool(id ID, now time.Time, c Cooldown) bool {
@@ -27,7 +28,11 @@ func (m model) census(p *Pool, now time.Time) Census {
 	c := Census{Keys: p.Len()}
 	for _, k := range p.keys {
 		e := m[k.ID()]
-		if !e.until.After(now) {
+		switch {
+		case e.off:
+			c.Disabled++
+			continue
+		case !e.until.After(now):
 			c.Ready++
 			continue
 		}
@@ -79,13 +84,16 @@ func (h *history) step() {
 		h.pick(p)
 	case n < 85:
 		h.cool(p)
-	case n < 90:
+	case n < 88:
 		h.clear(p)
+	case n < 90:
+		h.turn(p)
 	case n < 98:
 		if got, want := p.Census(h.now), h.model.census(p, h.now); got != want {
 			h.Errorf("census %+v, want %+v", got, want)
 		}
 		checkPool(h, p)
+		h.check(p)
 	default:
 		h.reload()
 	}
@@ -97,14 +105,15 @@ func (h *history) pick(p *Pool) {
 		tried = append(tried, Slot(h.r.IntN(p.Len())))
 	}
 	out := func(s Slot) bool {
-		return slices.Contains(tried, s) || h.model[p.Key(s).ID()].until.After(h.now)
+		e := h.model[p.Key(s).ID()]
+		return slices.Contains(tried, s) || e.off || e.until.After(h.now)
 	}
 	s, ok := p.Pick(h.now, tried)
 	switch exists := slices.ContainsFunc(span(0, Slot(p.Len())), func(s Slot) bool { return !out(s) }); {
 	case ok != exists:
 		h.Errorf("picked: %t, but a ready and untried key exists: %t", ok, exists)
 	case ok && out(s):
-		h.Errorf("picked slot %d, which cools or is among %v", s, tried)
+		h.Errorf("picked slot %d, which cools, is disabled or is among %v", s, tried)
 	}
 }
 
@@ -127,7 +136,41 @@ func (h *history) clear(p *Pool) {
 	if got, want := p.Clear(h.now, s), h.model[id].until.After(h.now); got != want {
 		h.Errorf("Clear reports %t, want %t", got, want)
 	}
-	delete(h.model, id)
+	e := h.model[id]
+	e.until, e.reason = time.Time{}, 0
+	h.model[id] = e
+}
+
+// turn disables or enables a key.
+func (h *history) turn(p *Pool) {
+	s, disable := Slot(h.r.IntN(p.Len())), h.r.IntN(3) > 0
+	id := p.Key(s).ID()
+	e := h.model[id]
+	turn := p.Enable
+	if disable {
+		turn = p.Disable
+	}
+	if got, want := turn(h.now, s), e.off != disable; got != want {
+		h.Errorf("turning %t reports %t, want %t", disable, got, want)
+	}
+	e.off = disable
+	h.model[id] = e
+}
+
+// check compares what the pool says of one key with the model.
+func (h *history) check(p *Pool) {
+	s := Slot(h.r.IntN(p.Len()))
+	e, want := h.model[p.Key(s).ID()], Ready
+	switch {
+	case e.off:
+		want = Disabled
+	case e.until.After(h.now):
+		want = Cooling
+	}
+	got := p.Status(h.now, s)
+	if got.Condition != want || got.Left != max(e.until.Sub(h.now), 0) && e.until.After(h.now) || got.Left > 0 && got.Reason != e.reason {
+		h.Errorf("status %+v, want %s, %+v", got, want, e)
+	}
 }
 
 // reload replaces a pool by one that holds other keys in another order.
@@ -162,7 +205,17 @@ func (h *history) end() {
 	for _, p := range h.pools {
 		p.Close(h.now)
 	}
+	h.enableAll()
 	if len(h.state.entries) != 0 {
 		h.Fatalf("%d entries are left", len(h.state.entries))
 	}
+}
+
+// enableAll lets the keys be forgotten that no pool holds and that are disabled.
+func (h *history) enableAll() {
+	p := makePool(h, h.keys, h.state, h.now)
+	for s := range p.Len() {
+		p.Enable(h.now, Slot(s))
+	}
+	p.Close(h.now)
 }

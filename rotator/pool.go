@@ -26,6 +26,7 @@ type Pool struct {
 	state   *State
 	journal Journal // nil: what is learned stays in this process
 	keys    []Key
+	entries []*entry // slot → what is known about the key; set once, under the state's lock
 	close   sync.Once
 
 	mu      sync.Mutex
@@ -36,6 +37,7 @@ type Pool struct {
 	cooling deadlines
 	reasons []Reason // slot → why it cools; meaningful while it does
 	counts  [MaxReasons]int
+	off     int // disabled slots: neither ready nor in cooling
 }
 
 // Option changes how a pool is made.
@@ -69,6 +71,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 	p := &Pool{
 		state:   state,
 		keys:    keys,
+		entries: make([]*entry, len(keys)),
 		order:   make([]Slot, len(keys)),
 		ready:   len(keys),
 		place:   make([]int32, len(keys)),
@@ -133,12 +136,25 @@ func (p *Pool) Clear(now time.Time, s Slot) bool {
 	return p.state.clear(p.keys[s].ID(), now, p.journal)
 }
 
+// Disable keeps the key out of every pool that holds it, on every node, until
+// Enable. It reports whether the key was enabled.
+func (p *Pool) Disable(now time.Time, s Slot) bool {
+	return p.state.turn(p.keys[s].ID(), now, true, p.journal)
+}
+
+// Enable ends what Disable began; a cooldown that is not over goes on. It reports
+// whether the key was disabled.
+func (p *Pool) Enable(now time.Time, s Slot) bool {
+	return p.state.turn(p.keys[s].ID(), now, false, p.journal)
+}
+
 // Census is a pool at one instant.
 type Census struct {
-	Keys    int             // all
-	Ready   int             // not cooling
-	Soonest time.Duration   // until the first key is ready; 0 when one is, or when there are no keys
-	Cooling [MaxReasons]int // cooling keys by reason
+	Keys     int             // all
+	Ready    int             // neither cooling nor disabled
+	Disabled int             // by an operator, whether or not they would be cooling
+	Soonest  time.Duration   // until the first key is ready; 0 when one is, or when none will be
+	Cooling  [MaxReasons]int // the others, by the reason why they cool
 }
 
 // Census counts the pool's keys at now.
@@ -147,7 +163,7 @@ func (p *Pool) Census(now time.Time) Census {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expire(at)
-	c := Census{Keys: len(p.keys), Ready: p.ready, Cooling: p.counts}
+	c := Census{Keys: len(p.keys), Ready: p.ready, Disabled: p.off, Cooling: p.counts}
 	if p.ready == 0 && len(p.cooling.items) > 0 {
 		c.Soonest = time.Duration(p.cooling.items[0].until - at)
 	}
@@ -158,11 +174,13 @@ func (p *Pool) Census(now time.Time) Census {
 func (p *Pool) set(s Slot, until int64, r Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cooling.has(s) {
+	switch {
+	case p.disabled(s):
+		return // the state will tell when it is enabled
+	case p.cooling.has(s):
 		p.counts[p.reasons[s]]--
-	} else {
-		p.ready--
-		p.swap(p.place[s], int32(p.ready))
+	default:
+		p.makeUnready(s)
 	}
 	p.cooling.set(s, until)
 	p.reasons[s] = r
@@ -177,20 +195,60 @@ func (p *Pool) unset(s Slot) {
 		return
 	}
 	p.cooling.remove(s)
+	p.counts[p.reasons[s]]--
 	p.makeReady(s)
 }
 
-// makeReady puts a slot that cools no more among the ready ones. p.mu is held.
+// disabled tells whether the slot is in neither of the sets. p.mu is held.
+func (p *Pool) disabled(s Slot) bool { return int(p.place[s]) >= p.ready && !p.cooling.has(s) }
+
+// disable takes the slot out of the draw for good. The state calls it, holding its
+// own lock.
+func (p *Pool) disable(s Slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.disabled(s):
+		return
+	case p.cooling.has(s):
+		p.cooling.remove(s)
+		p.counts[p.reasons[s]]--
+	default:
+		p.makeUnready(s)
+	}
+	p.off++
+}
+
+// enable is the reverse of disable. A slot that still cools is then set by the
+// state, which calls this, holding its own lock.
+func (p *Pool) enable(s Slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.disabled(s) {
+		p.off--
+		p.makeReady(s)
+	}
+}
+
+// makeReady puts a slot that does not cool any more among the ready ones. p.mu is
+// held.
 func (p *Pool) makeReady(s Slot) {
-	p.counts[p.reasons[s]]--
 	p.swap(p.place[s], int32(p.ready))
 	p.ready++
+}
+
+// makeUnready takes a slot out of the ready ones. p.mu is held.
+func (p *Pool) makeUnready(s Slot) {
+	p.ready--
+	p.swap(p.place[s], int32(p.ready))
 }
 
 // expire makes ready what has cooled long enough. p.mu is held.
 func (p *Pool) expire(at int64) {
 	for len(p.cooling.items) > 0 && p.cooling.items[0].until <= at {
-		p.makeReady(p.cooling.pop())
+		s := p.cooling.pop()
+		p.counts[p.reasons[s]]--
+		p.makeReady(s)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 // are below MaxReasons.
 type Reason uint8
 
-// MaxReasons bounds Reason.
-const MaxReasons = 16
+// MaxReasons bounds Reason. Each key counts by it.
+const MaxReasons = 8
 
 // Cooldown is what a caller learned about a key.
 type Cooldown struct {
@@ -45,7 +45,9 @@ type entry struct {
 	cleared int64 // when an operator last ended a cooldown: what was learned until then is void
 	source  string
 	reason  Reason
+	off     Switch
 	members []member
+	usage   usage
 }
 
 // never is before everything that is learned or cleared.
@@ -185,10 +187,15 @@ func (s *State) attach(p *Pool, now time.Time) {
 		}
 		told := p.journal == nil || e.tells(p.journal)
 		e.members = append(e.members, member{p, Slot(i)})
-		if e.until <= at {
+		p.entries[i] = e
+		switch {
+		case e.off.Disabled():
+			p.disable(Slot(i))
+		case e.until > at:
+			p.set(Slot(i), e.until, e.reason)
+		default:
 			continue
 		}
-		p.set(Slot(i), e.until, e.reason)
 		if !told {
 			p.journal.Record(s.change(k.ID(), e))
 		}
@@ -212,13 +219,13 @@ func (s *State) detach(p *Pool, now time.Time) {
 	s.sweep(s.at(now))
 }
 
-// sweep forgets the keys that no pool holds and that do not cool.
+// sweep forgets the keys that no pool holds and that neither cool nor are disabled.
 func (s *State) sweep(at int64) {
 	if s.orphans == 0 {
 		return
 	}
 	for id, e := range s.entries {
-		if len(e.members) == 0 && e.until <= at {
+		if len(e.members) == 0 && e.until <= at && !e.off.Disabled() {
 			delete(s.entries, id)
 			s.orphans--
 		}

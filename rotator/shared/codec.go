@@ -10,11 +10,11 @@ import (
 )
 
 // names are the keys in Redis.
-type names struct{ meta, log, cooling, deadlines string }
+type names struct{ meta, log, state, deadlines string }
 
 func namesFor(prefix string) names {
 	tag := "{" + prefix + "}:"
-	return names{meta: tag + "meta", log: tag + "log", cooling: tag + "cooling", deadlines: tag + "deadlines"}
+	return names{meta: tag + "meta", log: tag + "log", state: tag + "state", deadlines: tag + "deadlines"}
 }
 
 // fact is what Redis knows about a key, in its own time: milliseconds since 1970.
@@ -22,6 +22,7 @@ type fact struct {
 	until   int64 // 0: it does not cool
 	learned int64 // when that was learned
 	cleared int64 // 0: never
+	off     rotator.Switch
 	reason  rotator.Reason
 	source  string
 }
@@ -29,7 +30,7 @@ type fact struct {
 // void reports whether a clearing ends the cooldown.
 func (f fact) void(cleared int64) bool { return f.until != 0 && f.learned <= cleared }
 
-// codec writes and reads facts: "<until> <learned> <cleared> <reason> <source>".
+// codec writes and reads facts: "<until> <learned> <cleared> <switch> <reason> <source>".
 type codec struct{ reasons []string }
 
 // nothing stands for an empty source, and for the reason of a key that does not
@@ -56,19 +57,22 @@ func (c codec) source(f fact) string {
 
 // decode reports false for what no process of this version has written.
 func (c codec) decode(text string) (fact, bool) {
-	fields := strings.SplitN(text, " ", 5)
-	if len(fields) != 5 {
+	fields := strings.SplitN(text, " ", 6)
+	if len(fields) != 6 {
 		return fact{}, false
 	}
-	var times [3]int64
+	var times [4]int64 // the last is the switch, which alone may be negative
 	for i := range times {
 		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 && i < 3 {
 			return fact{}, false
 		}
-		times[i] = min(n, maxMillis)
+		times[i] = max(min(n, maxMillis), -maxMillis)
 	}
-	f := fact{until: times[0], learned: times[1], cleared: times[2], reason: c.reasonOf(fields[3]), source: fields[4]}
+	f := fact{
+		until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]),
+		reason: c.reasonOf(fields[4]), source: fields[5],
+	}
 	if f.source == nothing {
 		f.source = ""
 	}
@@ -99,7 +103,7 @@ func parseID(text string) (id rotator.ID, ok bool) {
 
 // remote turns what this process knows into Redis' time.
 func (j *Journal) remote(c rotator.Change) fact {
-	f := fact{reason: c.Reason, source: c.Source}
+	f := fact{off: c.Off, reason: c.Reason, source: c.Source}
 	if !c.Until.IsZero() {
 		f.until, f.learned = j.clock.remote(c.Until), j.clock.remote(c.Learned)
 	}
@@ -111,7 +115,7 @@ func (j *Journal) remote(c rotator.Change) fact {
 
 // local turns what Redis knows into this process's time.
 func (j *Journal) local(id rotator.ID, f fact) rotator.Change {
-	c := rotator.Change{ID: id, Reason: f.reason, Source: f.source}
+	c := rotator.Change{ID: id, Off: f.off, Reason: f.reason, Source: f.source}
 	if f.until != 0 {
 		c.Until, c.Learned = j.clock.local(f.until), j.clock.local(f.learned)
 	}

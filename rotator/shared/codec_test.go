@@ -17,21 +17,25 @@ func TestDecode(t *testing.T) {
 		want           fact
 		ok             bool
 	}{
-		{"a cooldown", "20 10 0 rate_limited retry-after", fact{20, 10, 0, 1, "retry-after"}, true},
-		{"a cooldown after a clearing", "20 10 5 other body:try again in 1s", fact{20, 10, 5, 0, "body:try again in 1s"}, true},
-		{"a clearing", "0 0 5 - -", fact{cleared: 5}, true},
-		{"no source", "20 10 0 rate_limited -", fact{20, 10, 0, 1, ""}, true},
-		{"a reason by number", "20 10 0 7 x", fact{20, 10, 0, 7, "x"}, true},
-		{"a reason of a newer version: the deadline counts", "20 10 0 unheard x", fact{20, 10, 0, 0, "x"}, true},
-		{"a number that is no reason", "20 10 0 16 x", fact{20, 10, 0, 0, "x"}, true},
-		{"a negative one", "20 10 0 -1 x", fact{20, 10, 0, 0, "x"}, true},
-		{"times beyond what a duration holds", "9223372036854775807 10 0 other x", fact{maxMillis, 10, 0, 0, "x"}, true},
+		{"a cooldown", "20 10 0 0 rate_limited retry-after", fact{20, 10, 0, 0, 1, "retry-after"}, true},
+		{"a cooldown after a clearing", "20 10 5 0 other body:try again in 1s", fact{20, 10, 5, 0, 0, "body:try again in 1s"}, true},
+		{"a clearing", "0 0 5 0 - -", fact{cleared: 5}, true},
+		{"no source", "20 10 0 0 rate_limited -", fact{20, 10, 0, 0, 1, ""}, true},
+		{"a reason by number", "20 10 0 0 7 x", fact{20, 10, 0, 0, 7, "x"}, true},
+		{"a reason of a newer version: the deadline counts", "20 10 0 0 unheard x", fact{20, 10, 0, 0, 0, "x"}, true},
+		{"a number that is no reason", "20 10 0 0 16 x", fact{20, 10, 0, 0, 0, "x"}, true},
+		{"a negative one", "20 10 0 0 -1 x", fact{20, 10, 0, 0, 0, "x"}, true},
+		{"times beyond what a duration holds", "9223372036854775807 10 0 0 other x", fact{maxMillis, 10, 0, 0, 0, "x"}, true},
+		{"a key that is disabled", "0 0 0 1795492992412 - -", fact{off: 1795492992412}, true},
+		{"one that cools and was enabled again", "20 10 0 -5 other x", fact{20, 10, 0, -5, 0, "x"}, true},
+		{"a switch beyond what is written", "0 0 0 -9223372036854775807 - -", fact{off: -maxMillis}, true},
 		{"nothing", "", fact{}, false},
-		{"too few fields", "20 10 0 other", fact{}, false},
-		{"a negative time", "-20 10 0 other x", fact{}, false},
-		{"no number", "soon 10 0 other x", fact{}, false},
-		{"a number too large", "92233720368547758070 10 0 other x", fact{}, false},
-		{"a fraction", "2e1 10 0 other x", fact{}, false},
+		{"what the version before wrote", "20 10 0 rate_limited x", fact{}, false},
+		{"too few fields", "20 10 0 0 other", fact{}, false},
+		{"a negative time", "-20 10 0 0 other x", fact{}, false},
+		{"no number", "soon 10 0 0 other x", fact{}, false},
+		{"a number too large", "92233720368547758070 10 0 0 other x", fact{}, false},
+		{"a fraction", "2e1 10 0 0 other x", fact{}, false},
 	} {
 		if got, ok := c.decode(row.text); got != row.want || ok != row.ok {
 			t.Errorf("%s: %+v, %t, want %+v, %t", row.sentence, got, ok, row.want, row.ok)
@@ -73,12 +77,14 @@ func TestTranslation(t *testing.T) {
 		{Cleared: now.Add(-time.Second)},
 		{Until: now.Add(100*time.Microsecond + time.Hour), Learned: now.Add(-time.Microsecond)},
 		{Until: now.Add(math.MaxInt64), Learned: now},
+		{Off: rotator.Switch(now.UnixMilli())},
+		{Off: -5, Until: now.Add(time.Minute), Learned: now},
 	} {
 		f := j.remote(c)
 		back := j.local(c.ID, f)
 		for _, pair := range [][2]time.Time{{c.Until, back.Until}, {c.Learned, back.Learned}, {c.Cleared, back.Cleared}} {
 			far := pair[0].Sub(now) > 200*365*24*time.Hour
-			if pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
+			if c.Off != back.Off || pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
 				t.Errorf("%+v was read as %+v", c, back)
 			}
 		}
@@ -133,6 +139,12 @@ func TestAdds(t *testing.T) {
 		{"a clearing of what Redis does not know", fact{cleared: now - 5}, fact{}, true},
 		{"a clearing that Redis knows", fact{cleared: now - 5}, fact{cleared: now - 5}, false},
 		{"a clearing so old that nothing can come from before it", fact{cleared: now - tombstone}, fact{}, false},
+		{"a switch that Redis does not know", fact{off: 5}, fact{}, true},
+		{"one said after what Redis knows", fact{off: -6}, fact{off: 5}, true},
+		{"one said before", fact{off: 5}, fact{off: -6}, false},
+		{"of two at once the disabling", fact{off: 6}, fact{off: -6}, true},
+		{"and not the enabling", fact{off: -6}, fact{off: 6}, false},
+		{"the same switch", fact{off: 6}, fact{off: 6}, false},
 		{"an earlier clearing", fact{cleared: now - 5000}, fact{cleared: now - 5}, false},
 	} {
 		if got := row.f.adds(row.g, now); got != row.want {
@@ -142,7 +154,7 @@ func TestAdds(t *testing.T) {
 }
 
 func FuzzFact(f *testing.F) {
-	for _, text := range []string{"20 10 0 rate_limited retry-after", "0 0 5 - -", "9223372036854775807 1 1 16 ", " 1 2 3 4", "- - - - -"} {
+	for _, text := range []string{"20 10 0 0 rate_limited retry-after", "0 0 5 0 - -", "9223372036854775807 1 1 0 16 ", " 1 2 3 4", "- - 0 - - -"} {
 		f.Add(text)
 	}
 	c := codec{reasons: reasons}

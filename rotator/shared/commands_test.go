@@ -110,7 +110,7 @@ func TestWhatRedisSees(t *testing.T) {
 	ctx, client := context.Background(), server.Client()
 	names := client.Keys(ctx, "*").Val()
 	if slices.Sort(names); !slices.Equal(names, []string{
-		"{keycycler}:cooling", "{keycycler}:deadlines", "{keycycler}:log", "{keycycler}:meta",
+		"{keycycler}:deadlines", "{keycycler}:log", "{keycycler}:meta", "{keycycler}:state",
 	}) {
 		t.Errorf("Redis holds %q", names)
 	}
@@ -120,7 +120,7 @@ func TestWhatRedisSees(t *testing.T) {
 			t.Errorf("%s expires in %s", name, left)
 		}
 	}
-	fmt.Fprint(&all, client.HGetAll(ctx, "{keycycler}:cooling"), client.HGetAll(ctx, "{keycycler}:meta"),
+	fmt.Fprint(&all, client.HGetAll(ctx, "{keycycler}:state"), client.HGetAll(ctx, "{keycycler}:meta"),
 		client.ZRangeWithScores(ctx, "{keycycler}:deadlines", 0, -1), client.XRange(ctx, "{keycycler}:log", "-", "+"))
 	stored, sent := all.String(), seen()
 	if id := statetest.Keys(t, 50)[5].String(); !strings.Contains(stored, id) || !strings.Contains(sent, id) {

@@ -11,7 +11,8 @@
 // processes with wrong clocks agree. All names share one hash tag, so that they
 // stand in one slot of a cluster, and all of them expire:
 //
-//	{prefix}:cooling    hash    key id → "<until> <learned> <cleared> <reason> <source>", times in ms since 1970, 0: never
+//	{prefix}:state      hash    key id → "<until> <learned> <cleared> <switch> <reason> <source>", times in ms since 1970, 0: never;
+//	                            the switch is above 0 for a key that an operator has disabled, below for one enabled again
 //	{prefix}:deadlines  zset    key id → when its field of the hash is of no use any more
 //	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, key id → as in the hash
 //	{prefix}:meta       hash    epoch=<of this data>, last=<id of the last entry>, fields=<of the hash>, time=<of the last change>

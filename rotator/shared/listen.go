@@ -88,7 +88,7 @@ func (j *Journal) look(ctx context.Context) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
 	sent := j.now()
-	reply, err := look.Run(ctx, j.client, []string{j.names.meta, j.names.cooling}).StringSlice()
+	reply, err := look.Run(ctx, j.client, []string{j.names.meta, j.names.state}).StringSlice()
 	if err != nil {
 		return place{}, err
 	}
@@ -144,7 +144,7 @@ const scanCount = 2000
 func (j *Journal) scan(ctx context.Context, cursor uint64) ([]string, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
-	return j.client.HScan(ctx, j.names.cooling, cursor, "", scanCount).Result()
+	return j.client.HScan(ctx, j.names.state, cursor, "", scanCount).Result()
 }
 
 // refill queues what this process knows and Redis does not: it has restarted
@@ -172,7 +172,7 @@ const (
 
 // adds reports whether f is news to who knows g.
 func (f fact) adds(g fact, now int64) bool {
-	if f.cleared > g.cleared+tolerance && f.cleared+tombstone > now {
+	if f.cleared > g.cleared+tolerance && f.cleared+tombstone > now || f.off.After(g.off) {
 		return true
 	}
 	if g.void(f.cleared) {

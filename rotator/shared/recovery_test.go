@@ -108,13 +108,13 @@ func TestDeletedData(t *testing.T) {
 	server := redistest.Start(t)
 	id := rotator.IDOf("sk-statetest-00000001").String()
 	rows := [][]any{
-		{"DEL", "{0}:cooling", "{0}:deadlines", "{0}:meta", "{0}:log"},
-		{"DEL", "{1}:cooling"},
+		{"DEL", "{0}:state", "{0}:deadlines", "{0}:meta", "{0}:log"},
+		{"DEL", "{1}:state"},
 		{"DEL", "{2}:meta"},
 		{"DEL", "{3}:log"},
-		{"DEL", "{4}:cooling", "{4}:deadlines"},
+		{"DEL", "{4}:state", "{4}:deadlines"},
 		{"DEL", "{5}:meta", "{5}:log"},
-		{"HDEL", "{6}:cooling", id},
+		{"HDEL", "{6}:state", id},
 	}
 	groups := make([][]*node, len(rows))
 	prefix := func(i int) func(*Options) {
@@ -133,7 +133,7 @@ func TestDeletedData(t *testing.T) {
 	for i, gone := range rows {
 		names := namesFor(strconv.Itoa(i))
 		until(t, "Redis to be filled again", func() bool {
-			fields := server.Client().HLen(context.Background(), names.cooling).Val()
+			fields := server.Client().HLen(context.Background(), names.state).Val()
 			return fields == 2 && server.Client().Exists(context.Background(), names.meta).Val() == 1
 		})
 		t.Logf("%v: made good after %s", gone, time.Since(begin).Round(time.Millisecond))

@@ -18,7 +18,7 @@ import (
 
 // encode writes a fact as the script does.
 func encode(c codec, f fact) string {
-	return fmt.Sprintf("%d %d %d %s %s", f.until, f.learned, f.cleared, c.reason(f), c.source(f))
+	return fmt.Sprintf("%d %d %d %d %s %s", f.until, f.learned, f.cleared, f.off, c.reason(f), c.source(f))
 }
 
 // eachRedis runs the check against miniredis, whose Lua is another, and a real one.
@@ -58,10 +58,10 @@ func (s *saver) save(sent int64, facts map[string]fact) int64 {
 	s.Helper()
 	args := []any{"epoch", 1000, "node", sent, 1000}
 	for id, f := range facts {
-		args = append(args, id, f.until, f.learned, f.cleared, s.codec.reason(f), s.codec.source(f))
+		args = append(args, id, f.until, f.learned, f.cleared, int64(f.off), s.codec.reason(f), s.codec.source(f))
 	}
 	n := s.names
-	news, err := save.Run(context.Background(), s.client, []string{n.meta, n.cooling, n.log, n.deadlines}, args...).Int64()
+	news, err := save.Run(context.Background(), s.client, []string{n.meta, n.state, n.log, n.deadlines}, args...).Int64()
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func (s *saver) save(sent int64, facts map[string]fact) int64 {
 
 func (s *saver) known(id string) fact {
 	s.Helper()
-	text, err := s.client.HGet(context.Background(), s.names.cooling, id).Result()
+	text, err := s.client.HGet(context.Background(), s.names.state, id).Result()
 	if err == redis.Nil {
 		return fact{}
 	}
@@ -90,7 +90,9 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 			"a": {until: now + 60_000, learned: now, reason: 1, source: "retry-after"},
 			"b": {until: maxMillis, learned: now, cleared: now - 1, source: `body:"try again" in  1.2s%d é`},
 			"c": {cleared: now},
-			"d": {until: now + 60_000, learned: 1, reason: 9},
+			"d": {until: now + 60_000, learned: 1, reason: rotator.MaxReasons - 1},
+			"f": {off: rotator.Switch(now)},
+			"g": {until: now + 60_000, learned: now, off: -maxMillis, source: "x"},
 			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", 1000)},
 		}
 		if n := s.save(now, facts); n != int64(len(facts)) {
@@ -134,6 +136,7 @@ func TestScriptAgainstState(t *testing.T) {
 				if f.until == 0 || r.IntN(3) == 0 {
 					f.cleared = now - r.Int64N(10)
 				}
+				f.off = rotator.Switch(r.Int64N(9) - 4)
 				s.save(s.now(), map[string]fact{id: f})
 				j.state.Learn(begin, j.local(key[0].ID(), f))
 				got, want := s.known(id), fact{}
@@ -183,9 +186,33 @@ func TestScriptForgets(t *testing.T) {
 		until(t, "the cooldowns to end", func() bool { return s.now() > end })
 		for _, want := range []int64{1503, 503, 3, 3} {
 			s.save(s.now(), map[string]fact{"stays": {until: s.now() + 60_000, learned: 1}, "stays too": {until: s.now() + 60_000, learned: 1}})
-			if n := c.HLen(ctx, s.names.cooling).Val(); n != want || c.ZCard(ctx, s.names.deadlines).Val() != n {
+			if n := c.HLen(ctx, s.names.state).Val(); n != want || c.ZCard(ctx, s.names.deadlines).Val() != n {
 				t.Errorf("%d fields, want %d", n, want)
 			}
+		}
+	})
+}
+
+// What an operator said must outlive cooldowns, and not the gateways by more than a
+// year.
+func TestSwitchesAreKept(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		now := s.now()
+		s.save(now, map[string]fact{
+			"disabled": {off: rotator.Switch(now)},
+			"enabled":  {off: rotator.Switch(-now)},
+		})
+		for id, want := range map[string]time.Duration{"disabled": 365 * day, "enabled": 30 * day} {
+			until := c.ZScore(context.Background(), s.names.deadlines, id).Val()
+			if left := time.Duration(until-float64(now)) * time.Millisecond; (left - want).Abs() > time.Minute {
+				t.Errorf("the key that was %s is kept for %s, want %s", id, left, want)
+			}
+		}
+		if left := c.PTTL(context.Background(), s.names.state).Val(); (left - 365*day).Abs() > 2*time.Hour {
+			t.Errorf("the hash is kept for %s", left)
 		}
 	})
 }

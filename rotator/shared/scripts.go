@@ -15,7 +15,7 @@ local sound = redis.call('HLEN', KEYS[2]) == tonumber(meta[3] or '0') and now >=
 // look tells where the data stands: time, whether it is sound, epoch and the
 // stream's last entry, at one instant.
 //
-//	KEYS: meta, cooling
+//	KEYS: meta, state
 var look = redis.NewScript(sound + `
 return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and meta[2] or '0-0'}
 `)
@@ -23,17 +23,19 @@ return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and met
 // save joins changes with what is known, tells the others what is news, and
 // forgets what is over. Of two clearings the later counts, and of the cooldowns
 // that were learned after it the later deadline, as in rotator.State.Learn; less
-// than a tenth of a second is the network's doing and no news.
+// than a tenth of a second is the network's doing and no news. Of two switches the
+// one of larger magnitude counts, as in rotator.Switch.
 //
 // All times are Redis' own. The sender says what he takes it for: if he is wrong,
 // either Redis' clock has been set, or the command has been on its way for longer
 // than he has waited. Then nothing is written and the reply is -1.
 //
-//	KEYS: meta, cooling, log, deadlines
+//	KEYS: meta, state, log, deadlines
 //	ARGV: epoch for new data, length of the log, node, now, how wrong that may be in ms,
-//	      then for each change: id, until, learned, cleared, reason, source; 0 is never
+//	      then for each change: id, until, learned, cleared, switch, reason, source; 0 is never
 var save = redis.NewScript(sound + `
 local tolerance, keep, tombstone = 100, 3600000, 86400000
+local keep_disabled, keep_enabled = 31536000000, 2592000000
 if math.abs(now - ARGV[4]) > tonumber(ARGV[5]) then
   return -1
 end
@@ -49,13 +51,13 @@ if #over > 0 then
 end
 
 local news = {}
-for i = 6, #ARGV, 6 do
-  local id, rest = ARGV[i], ARGV[i + 4] .. ' ' .. ARGV[i + 5]
-  local till, learned, cleared = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  local known_till, known_learned, known_cleared, known_rest = 0, 0, 0, '- -'
-  local a, b, c, d = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (%d+) (%d+) (.*)$')
+for i = 6, #ARGV, 7 do
+  local id, rest = ARGV[i], ARGV[i + 5] .. ' ' .. ARGV[i + 6]
+  local till, learned, cleared, off = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
+  local known_till, known_learned, known_cleared, known_off, known_rest = 0, 0, 0, 0, '- -'
+  local a, b, c, d, e = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (%d+) (%d+) (%-?%d+) (.*)$')
   if a then
-    known_till, known_learned, known_cleared, known_rest = tonumber(a), tonumber(b), tonumber(c), d
+    known_till, known_learned, known_cleared, known_off, known_rest = tonumber(a), tonumber(b), tonumber(c), tonumber(d), e
   end
   local last = math.max(cleared, known_cleared)
   if known_learned <= last then
@@ -65,10 +67,14 @@ for i = 6, #ARGV, 6 do
   if learned > last and till > math.max(known_till + tolerance, now) then
     known_till, known_learned, known_rest, changed = till, learned, rest, true
   end
+  if math.abs(off) > math.abs(known_off) or math.abs(off) == math.abs(known_off) and off > known_off then
+    known_off, changed = off, true
+  end
   if changed then
-    local value = string.format('%.0f %.0f %.0f %s', known_till, known_learned, last, known_rest)
+    local value = string.format('%.0f %.0f %.0f %.0f %s', known_till, known_learned, last, known_off, known_rest)
+    local switched = known_off > 0 and now + keep_disabled or known_off < 0 and now + keep_enabled or 0
     redis.call('HSET', KEYS[2], id, value)
-    redis.call('ZADD', KEYS[4], string.format('%.0f', math.max(known_till, last > 0 and last + tombstone or 0)), id)
+    redis.call('ZADD', KEYS[4], string.format('%.0f', math.max(known_till, last > 0 and last + tombstone or 0, switched)), id)
     news[#news + 1] = id
     news[#news + 1] = value
   end

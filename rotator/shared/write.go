@@ -71,7 +71,7 @@ func (j *Journal) send(ctx context.Context, changes []rotator.Change) error {
 			return err
 		}
 	}
-	keys := []string{j.names.meta, j.names.cooling, j.names.log, j.names.deadlines}
+	keys := []string{j.names.meta, j.names.state, j.names.log, j.names.deadlines}
 	news, err := save.Run(ctx, j.client, keys, j.arguments(changes)...).Int64()
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (j *Journal) take() []rotator.Change {
 			break
 		}
 		delete(j.pending, id)
-		if c.Until.After(now) || !c.Cleared.IsZero() {
+		if c.Until.After(now) || !c.Cleared.IsZero() || c.Off != 0 {
 			changes = append(changes, c)
 		}
 	}
@@ -114,11 +114,11 @@ func (j *Journal) putBack(changes []rotator.Change) {
 func (j *Journal) arguments(changes []rotator.Change) []any {
 	_, wrong, _ := j.clock.state()
 	patience := j.timeout + wrong + maxStep
-	args := make([]any, 0, 5+6*len(changes))
+	args := make([]any, 0, 5+7*len(changes))
 	args = append(args, rand.Text(), logLength, j.node, j.clock.remote(j.now()), patience.Milliseconds())
 	for _, c := range changes {
 		f := j.remote(c)
-		args = append(args, c.ID.String(), f.until, f.learned, f.cleared, j.codec.reason(f), j.codec.source(f))
+		args = append(args, c.ID.String(), f.until, f.learned, f.cleared, int64(f.off), j.codec.reason(f), j.codec.source(f))
 	}
 	return args
 }

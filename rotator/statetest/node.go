@@ -76,6 +76,17 @@ func (m *Member) Cool(s rotator.Slot, d time.Duration) bool {
 // Clear ends a key's cooldown, as an operator would.
 func (m *Member) Clear(s rotator.Slot) bool { return m.Pool.Clear(m.Now(), s) }
 
+// Disable and Enable say whether the key may be used, as an operator would.
+func (m *Member) Disable(s rotator.Slot) bool { return m.Pool.Disable(m.Now(), s) }
+
+// Enable is the reverse of Disable.
+func (m *Member) Enable(s rotator.Slot) bool { return m.Pool.Enable(m.Now(), s) }
+
+// Disabled tells whether the key is.
+func (m *Member) Disabled(s rotator.Slot) bool {
+	return m.Pool.Status(m.Now(), s).Condition == rotator.Disabled
+}
+
 // Known returns what the node knows of the keys that cool, by id, and for how much
 // longer each does.
 func (m *Member) Known() map[rotator.ID]time.Duration {

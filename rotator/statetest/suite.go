@@ -26,6 +26,9 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"a cooldown after a clearing counts from there", clearedThenCooled},
 		{"what was learned before a clearing is void even if it arrives later", void},
 		{"so it is after the key has cooled again", voidAfterCooling},
+		{"a key that is disabled is so on all nodes", disabling},
+		{"what an operator says last counts", lastWord},
+		{"the word that came first does not come back", oldWord},
 		{"a node that joins later knows all", snapshot},
 		{"a pool that comes tells what its node knows", reload},
 		{"a node that restarts knows all", restart},
@@ -205,6 +208,67 @@ func voidAfterCooling(t *testing.T, backend Backend) {
 	all(t, nodes, 0, 2*time.Minute)
 }
 
+// allDisabled waits until the key is disabled, or not, on all nodes.
+func allDisabled(t *testing.T, nodes []*Member, s rotator.Slot, want bool) {
+	t.Helper()
+	for i, n := range nodes {
+		Until(t, soon, "the switch at node "+string(rune('A'+i)), func() bool { return n.Disabled(s) == want })
+	}
+}
+
+func disabling(t *testing.T, backend Backend) {
+	nodes := members(t, backend, 3, 3)
+	nodes[0].Disable(0)
+	nodes[1].Cool(1, time.Hour)
+	nodes[1].Disable(1)
+	allDisabled(t, nodes, 0, true)
+	allDisabled(t, nodes, 1, true)
+	for i, n := range nodes {
+		if s, ok := n.Pool.Pick(n.Now(), nil); !ok || s != 2 {
+			t.Errorf("node %d picked %d, %t", i, s, ok)
+		}
+		if n.Pool.Disable(n.Now(), 0) {
+			t.Errorf("node %d has disabled a key twice", i)
+		}
+	}
+	nodes[2].Enable(1)
+	allDisabled(t, nodes, 1, false)
+	all(t, nodes, 1, time.Hour)
+	nodes[2].Enable(0)
+	allDisabled(t, nodes, 0, false)
+	all(t, nodes, 0, 0)
+}
+
+func lastWord(t *testing.T, backend Backend) {
+	nodes := members(t, backend, 3, 2)
+	for i := range 10 { // at once, by the clock
+		n := nodes[i%3]
+		n.Disable(0)
+		allDisabled(t, nodes, 0, true)
+		n = nodes[(i+1)%3]
+		n.Enable(0)
+		allDisabled(t, nodes, 0, false)
+	}
+	for range 10 {
+		nodes[0].Enable(1)
+		nodes[0].Disable(1)
+	}
+	allDisabled(t, nodes, 1, true)
+}
+
+func oldWord(t *testing.T, backend Backend) {
+	nodes := members(t, backend, 3, 2)
+	old := rotator.Change{ID: nodes[0].keys[0].ID(), Off: rotator.Switch(nodes[2].Now().Add(-time.Second).UnixMilli())}
+	nodes[0].Disable(0)
+	allDisabled(t, nodes, 0, true)
+	nodes[1].Enable(0)
+	allDisabled(t, nodes, 0, false)
+	deliver(nodes[2], old)
+	nodes[2].Disable(1)
+	allDisabled(t, nodes, 1, true)
+	allDisabled(t, nodes, 0, false)
+}
+
 func snapshot(t *testing.T, backend Backend) {
 	const keys = 1500 // more than one batch, and more than fits into one entry
 	early := members(t, backend, 2, keys)
@@ -251,6 +315,7 @@ func restart(t *testing.T, backend Backend) {
 	all(t, nodes, 0, time.Hour)
 	all(t, nodes, 1, time.Hour)
 	nodes[0].Cool(2, time.Hour)
+	nodes[1].Disable(2)
 	for _, n := range nodes { // the last one writes what it has yet to tell
 		n.Leave()
 	}
@@ -258,4 +323,5 @@ func restart(t *testing.T, backend Backend) {
 	for s := range rotator.Slot(3) {
 		all(t, again, s, time.Hour)
 	}
+	allDisabled(t, again, 2, true)
 }

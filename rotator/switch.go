@@ -1,0 +1,72 @@
+package rotator
+
+import "time"
+
+// Switch is what an operator last said about whether a key may be used: positive
+// when it was disabled, negative when it was enabled again, 0 when nothing was
+// ever said. Its magnitude orders what was said on different nodes: the time in
+// milliseconds since 1970, or more where that is needed to come after what was
+// known (a hybrid logical clock). So nodes with wrong clocks agree, and an
+// operator's word always counts over the one that he saw.
+type Switch int64
+
+// Disabled tells whether the key must not be used.
+func (s Switch) Disabled() bool { return s > 0 }
+
+// After tells whether s counts over t. Of two that were said at once, on nodes that
+// had not heard of each other, the disabling counts.
+func (s Switch) After(t Switch) bool {
+	a, b := s.order(), t.order()
+	return a > b || a == b && s > t
+}
+
+// order is the magnitude.
+func (s Switch) order() int64 { return max(int64(s), -int64(s)) }
+
+// next returns the switch that is said at now by who knows s.
+func (s Switch) next(now time.Time, disabled bool) Switch {
+	order := Switch(max(now.UnixMilli(), s.order()+1))
+	if disabled {
+		return order
+	}
+	return -order
+}
+
+// turn disables or enables the key in every pool that holds it, and tells the
+// journal. It reports whether that changed anything: to say again what is so says
+// nothing.
+func (s *State) turn(id ID, now time.Time, disabled bool, j Journal) bool {
+	at := s.at(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entry(id, at)
+	if e.off.Disabled() == disabled {
+		return false
+	}
+	e.turn(e.off.next(now, disabled), at)
+	if j != nil {
+		j.Record(s.change(id, e))
+	}
+	return true
+}
+
+// turn keeps the switch here and tells all pools. It reports whether it is another
+// state than before.
+func (e *entry) turn(off Switch, at int64) bool {
+	same := e.off.Disabled() == off.Disabled()
+	e.off = off
+	if same {
+		return false
+	}
+	for _, m := range e.members {
+		if off.Disabled() {
+			m.pool.disable(m.slot)
+			continue
+		}
+		m.pool.enable(m.slot)
+		if e.until > at {
+			m.pool.set(m.slot, e.until, e.reason)
+		}
+	}
+	return true
+}

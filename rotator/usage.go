@@ -1,0 +1,122 @@
+package rotator
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// usage counts what one key was used for in this process. It belongs to the key,
+// so that it outlives the pool.
+type usage struct {
+	attempts   atomic.Uint64
+	lastUsed   atomic.Int64 // nanoseconds since the state's epoch, plus one; 0: never
+	inFlight   atomic.Int32
+	rejections [MaxReasons]atomic.Uint32
+}
+
+// Begin notes that a request goes out with the key. Each call wants one of End.
+func (p *Pool) Begin(now time.Time, s Slot) {
+	u := &p.entries[s].usage
+	u.attempts.Add(1)
+	u.inFlight.Add(1)
+	u.lastUsed.Store(p.state.at(now) + 1)
+}
+
+// End notes that a request has come back.
+func (p *Pool) End(s Slot) { p.entries[s].usage.inFlight.Add(-1) }
+
+// Reject notes that the upstream rejected a request for the reason, whether or not
+// the key cools for it.
+func (p *Pool) Reject(s Slot, r Reason) { p.entries[s].usage.rejections[r].Add(1) }
+
+// Condition is whether a key can be picked.
+type Condition uint8
+
+// The conditions. A key that is disabled and would cool besides counts as disabled.
+const (
+	Ready Condition = iota
+	Cooling
+	Disabled
+)
+
+var conditionNames = [...]string{Ready: "ready", Cooling: "cooling", Disabled: "disabled"}
+
+// String returns the condition's name, as in "ready".
+func (c Condition) String() string { return conditionNames[c] }
+
+// ParseCondition returns the condition of that name.
+func ParseCondition(name string) (Condition, bool) {
+	for c, n := range conditionNames {
+		if n == name {
+			return Condition(c), true
+		}
+	}
+	return 0, false
+}
+
+// Status is what is known about one key at one instant. The counters are this
+// process's.
+type Status struct {
+	Condition  Condition
+	Left       time.Duration // until it has cooled, above 0 while it cools or would if it were not disabled
+	Reason     Reason        // why, if Left is above 0
+	Source     string        // where that was stated, likewise
+	Attempts   uint64
+	InFlight   int
+	LastUsed   time.Time // zero: never
+	Rejections [MaxReasons]uint32
+}
+
+// surveyed is how many keys Survey looks at before others get their turn at the
+// lock.
+const surveyed = 256
+
+// Survey calls yield with the status of each of these slots, in order, until yield
+// returns false. No lock is held meanwhile, so the statuses are of one instant by
+// the clock, but not all of one state.
+func (p *Pool) Survey(now time.Time, slots []Slot, yield func(Slot, Status) bool) {
+	var statuses [surveyed]Status
+	for len(slots) > 0 {
+		part := slots[:min(len(slots), surveyed)]
+		slots = slots[len(part):]
+		p.statuses(now, part, statuses[:])
+		for i, s := range part {
+			if !yield(s, statuses[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Status returns what is known about the key at s.
+func (p *Pool) Status(now time.Time, s Slot) Status {
+	var status [1]Status
+	p.statuses(now, []Slot{s}, status[:])
+	return status[0]
+}
+
+func (p *Pool) statuses(now time.Time, slots []Slot, into []Status) {
+	at := p.state.at(now)
+	p.state.mu.Lock()
+	defer p.state.mu.Unlock()
+	for i, s := range slots {
+		e := p.entries[s]
+		st := Status{
+			Attempts: e.usage.attempts.Load(),
+			InFlight: int(e.usage.inFlight.Load()),
+		}
+		if e.until > at {
+			st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(e.until-at), e.reason, e.source
+		}
+		if e.off.Disabled() {
+			st.Condition = Disabled
+		}
+		if last := e.usage.lastUsed.Load(); last > 0 {
+			st.LastUsed = p.state.time(last - 1)
+		}
+		for r := range st.Rejections {
+			st.Rejections[r] = e.usage.rejections[r].Load()
+		}
+		into[i] = st
+	}
+}
