@@ -19,8 +19,17 @@ const maxSDKWait = 60 * time.Second
 
 // refusal is what a client is told that got no answer.
 type refusal struct {
-	wait  time.Duration // until the first key is ready, in whole seconds, at least one
-	class ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
+	wait     time.Duration // until the first key is ready, in whole seconds, at least one
+	class    ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
+	disabled bool          // no key will be ready by itself: an operator has disabled all
+}
+
+// reason is what the log calls it.
+func (f refusal) reason() string {
+	if f.disabled {
+		return rotator.Disabled.String()
+	}
+	return f.class.String()
 }
 
 // newRefusal reads the pool's state: invalid keys and spent quotas are told apart
@@ -28,10 +37,12 @@ type refusal struct {
 func newRefusal(c rotator.Census) refusal {
 	cooling := func(class ttl.Class) int { return c.Cooling[class] }
 	f := refusal{class: ttl.RateLimited, wait: wholeSeconds(c.Soonest)}
-	switch {
-	case c.Keys == cooling(ttl.InvalidKey):
+	switch enabled := c.Keys - c.Disabled; enabled {
+	case 0:
+		f.disabled, f.wait = true, 0
+	case cooling(ttl.InvalidKey):
 		f.class = ttl.InvalidKey
-	case c.Keys == cooling(ttl.InvalidKey)+cooling(ttl.QuotaExhausted):
+	case cooling(ttl.InvalidKey) + cooling(ttl.QuotaExhausted):
 		f.class = ttl.QuotaExhausted
 	}
 	return f
@@ -54,11 +65,16 @@ func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
-	h.Set("Retry-After", strconv.FormatInt(int64(f.wait/time.Second), 10))
-	if f.wait > maxSDKWait {
+	status := http.StatusTooManyRequests
+	if f.disabled {
+		status = http.StatusServiceUnavailable
+	} else {
+		h.Set("Retry-After", strconv.FormatInt(int64(f.wait/time.Second), 10))
+	}
+	if f.disabled || f.wait > maxSDKWait {
 		h.Set("X-Should-Retry", "false")
 	}
-	w.WriteHeader(http.StatusTooManyRequests)
+	w.WriteHeader(status)
 	_, err := w.Write(body)
 	return err
 }
@@ -74,11 +90,14 @@ func openAIError(f refusal) []byte {
 	}
 	o := object{Type: "requests", Code: "rate_limit_exceeded"}
 	again := fmt.Sprintf("Please try again in %s.", f.wait)
-	switch f.class {
-	case ttl.InvalidKey:
+	switch {
+	case f.disabled:
+		o.Type, o.Code = "server_error", "no_api_key_enabled"
+		o.Message = "Every API key of this gateway is disabled."
+	case f.class == ttl.InvalidKey:
 		o.Type, o.Code = "invalid_request_error", "invalid_api_key"
 		o.Message = "The upstream refused every API key of this gateway as invalid. " + again
-	case ttl.QuotaExhausted:
+	case f.class == ttl.QuotaExhausted:
 		o.Type, o.Code = "insufficient_quota", "insufficient_quota"
 		o.Message = "The quota of every API key of this gateway is spent. " + again
 	default:

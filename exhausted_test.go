@@ -55,14 +55,14 @@ func TestNewRefusal(t *testing.T) {
 		census rotator.Census
 		want   refusal
 	}{
-		{"all are rate limited", cooling(1500*time.Millisecond, 0, map[ttl.Class]int{ttl.RateLimited: 3}), refusal{2 * second, ttl.RateLimited}},
-		{"all were refused", cooling(time.Hour, 0, map[ttl.Class]int{ttl.InvalidKey: 3}), refusal{time.Hour, ttl.InvalidKey}},
-		{"all quotas are spent", cooling(time.Hour, 0, map[ttl.Class]int{ttl.QuotaExhausted: 3}), refusal{time.Hour, ttl.QuotaExhausted}},
-		{"some refused, the others spent", cooling(time.Hour, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.QuotaExhausted: 2}), refusal{time.Hour, ttl.QuotaExhausted}},
-		{"one of them comes back by itself", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.QuotaExhausted: 2, ttl.RateLimited: 1}), refusal{second, ttl.RateLimited}},
-		{"cooled by a rule for an overloaded upstream", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.Overloaded: 1}), refusal{second, ttl.RateLimited}},
-		{"one is ready: the request has had its attempts", cooling(0, 1, map[ttl.Class]int{ttl.InvalidKey: 15}), refusal{second, ttl.RateLimited}},
-		{"all are ready: the request has had its time", cooling(0, 4, nil), refusal{second, ttl.RateLimited}},
+		{"all are rate limited", cooling(1500*time.Millisecond, 0, map[ttl.Class]int{ttl.RateLimited: 3}), refusal{wait: 2 * second, class: ttl.RateLimited}},
+		{"all were refused", cooling(time.Hour, 0, map[ttl.Class]int{ttl.InvalidKey: 3}), refusal{wait: time.Hour, class: ttl.InvalidKey}},
+		{"all quotas are spent", cooling(time.Hour, 0, map[ttl.Class]int{ttl.QuotaExhausted: 3}), refusal{wait: time.Hour, class: ttl.QuotaExhausted}},
+		{"some refused, the others spent", cooling(time.Hour, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.QuotaExhausted: 2}), refusal{wait: time.Hour, class: ttl.QuotaExhausted}},
+		{"one of them comes back by itself", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.QuotaExhausted: 2, ttl.RateLimited: 1}), refusal{wait: second, class: ttl.RateLimited}},
+		{"cooled by a rule for an overloaded upstream", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.Overloaded: 1}), refusal{wait: second, class: ttl.RateLimited}},
+		{"one is ready: the request has had its attempts", cooling(0, 1, map[ttl.Class]int{ttl.InvalidKey: 15}), refusal{wait: second, class: ttl.RateLimited}},
+		{"all are ready: the request has had its time", cooling(0, 4, nil), refusal{wait: second, class: ttl.RateLimited}},
 	} {
 		if got := newRefusal(test.census); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)

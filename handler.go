@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
@@ -30,7 +28,11 @@ type exchange struct {
 	calls   int            // to the upstream
 	judged  bool           // the attempt's response was judged to be of the …
 	class   ttl.Class
+	cooled  *cooledKey // the attempt's key, if it cools by it
 	started time.Time
+	latest  time.Time // when the last attempt began, or there was none any more
+	report  *report
+	tracer  tracer
 	writer  attemptWriter
 }
 
@@ -47,6 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x.begin(h, w, r)
 	defer x.end()
 	for now := x.started; ; now = time.Now() {
+		x.latest = now
 		if !x.pick(now) || x.over(now) {
 			return x.exhausted(w, now)
 		}
@@ -58,6 +61,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.writer.base.restore(w.Header())
 		if r.Context().Err() != nil {
+			x.report.outcome = outcomeCanceled
 			w.WriteHeader(statusClientGone)
 			return nil
 		}
@@ -68,6 +72,8 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.h, x.r = h, r
 	x.roster = h.roster.Load()
 	x.body = newReplayBody(r, h.replay)
+	x.report, x.tracer = reportFor(r), tracerFor(r)
+	x.report.pool = h.Pool
 	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())
@@ -75,10 +81,12 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 
 func (x *exchange) end() {
 	x.h.metrics.attempts.Observe(float64(x.calls))
+	x.h.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
 	if x.body != nil {
 		x.body.finish()
 	}
 	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
+	x.report, x.tracer = nil, tracer{}
 	x.tried, x.calls = x.tried[:0], 0
 	exchanges.Put(x)
 }
@@ -108,7 +116,11 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	request := x.roster.injector.request(ctx, x.r, x.slot)
+	pool, slot := x.roster.pool, x.slot
+	pool.Begin(x.latest, slot)
+	defer pool.End(slot)
+	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
+	request := x.roster.injector.request(ctx, x.r, slot)
 	if x.body != nil {
 		body := x.body.attempt(request)
 		defer body.Close() //nolint:errcheck // never fails
@@ -118,7 +130,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	x.judged = false
 	defer func() {
 		x.writer.end()
-		x.h.metrics.attempt(x.judged, x.class, err)
+		x.tell(err)
 		if !x.writer.rejected() {
 			return
 		}
@@ -128,6 +140,17 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		}
 	}()
 	return next.ServeHTTP(&x.writer, request)
+}
+
+// tell notes what has become of the attempt.
+func (x *exchange) tell(err error) {
+	outcome := x.h.metrics.attempt(x.judged, x.class, err)
+	x.report.outcome = outcome
+	x.tracer.attempt(x.h.provider, x.report, x.writer.status, outcome)
+	if x.cooled != nil {
+		x.h.announcer.emitCooling(*x.cooled)
+		x.cooled = nil
+	}
 }
 
 // withOwnVars gives an attempt Caddy's variables in a map of its own. What dials
@@ -161,6 +184,10 @@ func (x *exchange) settle(w *attemptWriter) bool {
 		Now:    now,
 	}, rand.Float64())
 	x.judged, x.class = v.class != ttl.OK || v.action != actionPass, v.class
+	if x.judged {
+		x.roster.pool.Reject(x.slot, v.reason())
+		x.h.history.note(now, v.reason())
+	}
 	if v.action == actionCooldown {
 		x.cool(now, w.status, v)
 	}
@@ -178,15 +205,8 @@ func (x *exchange) cool(now time.Time, status int, v verdict) {
 		return
 	}
 	x.h.metrics.cooldown(v)
-	if c := x.h.logger.Check(zapcore.InfoLevel, "key is cooling"); c != nil {
-		c.Write(
-			zap.Stringer("key_id", x.roster.pool.Key(x.slot)),
-			zap.Int("status", status),
-			zap.Stringer("class", v.class),
-			zap.String("source", v.source),
-			zap.Float64("seconds", v.cooldown.Seconds()),
-		)
-	}
+	x.cooled = &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v}
+	x.h.announcer.logCooling(*x.cooled)
 }
 
 // exhausted answers for a pool that has no key for this request.
@@ -194,12 +214,10 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	census := x.roster.pool.Census(now)
 	f := newRefusal(census)
 	if census.Ready == 0 && !x.h.dry.Swap(true) {
-		x.h.logger.Warn("no key is ready",
-			zap.Int("keys", census.Keys),
-			zap.Stringer("class", f.class),
-			zap.Float64("seconds", f.wait.Seconds()))
+		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
 	}
 	x.h.metrics.exhausted.Inc()
+	x.report.outcome = outcomeExhausted
 	return x.h.provider.writeRefusal(w, f)
 }
 

@@ -57,8 +57,9 @@ func (v verdict) reason() rotator.Reason { return rotator.Reason(v.class) }
 
 // Sources of a duration that no response stated.
 const (
-	sourceDefault = "default"
-	sourceConfig  = "config"
+	sourceDefault  = "default"
+	sourceConfig   = "config"
+	sourceOperator = "operator"
 )
 
 // judge says what responses mean: the provider's dialect, and the config's rules

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/keycycler/keycycler/rotator/shared"
+	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
 
@@ -37,10 +37,24 @@ var (
 		Buckets: []float64{0, 1, 2, 3, 5, 10, 15, 30},
 	}, []string{"pool"})
 
+	requestWait = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "request_wait_seconds",
+		Help:    "Time from a request's arrival to its last attempt, or to the answer that no key is left.",
+		Buckets: []float64{0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
+	}, []string{"pool"})
+
 	replayBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_bytes_total",
 		Help: "Bytes of request bodies that were kept for another attempt, by where.",
 	}, []string{"kind"})
+
+	replaySpills = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_spills_total",
+		Help: "Request bodies that outgrew memory, by where they went: to disk, or dropped, so that they could not be sent again.",
+	}, []string{"to"})
+
+	replayToDisk  = replaySpills.WithLabelValues("disk")
+	replayDropped = replaySpills.WithLabelValues("dropped")
 
 	replayInMemory = replayBytes.WithLabelValues("memory")
 	replayOnDisk   = replayBytes.WithLabelValues("disk")
@@ -72,12 +86,13 @@ type metrics struct {
 	rejected  [len(defaultActions)]prometheus.Counter // by class
 	exhausted prometheus.Counter
 	attempts  prometheus.Observer
+	wait      prometheus.Observer
 }
 
 // newMetrics registers what there is with a config's registry, once for all its
 // pools, and returns the pool's share.
 func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, requestAttempts, replayBytes} {
+	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, requestAttempts, requestWait, replayBytes, replaySpills} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return nil, err
@@ -92,6 +107,7 @@ func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
 		failed:    attemptsTotal.WithLabelValues(h.Pool, outcomeFailed),
 		exhausted: exhaustedTotal.WithLabelValues(h.Pool),
 		attempts:  requestAttempts.WithLabelValues(h.Pool),
+		wait:      requestWait.WithLabelValues(h.Pool),
 	}
 	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(h.Pool, outcomeOther)
 	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
@@ -101,20 +117,23 @@ func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
 }
 
 // attempt counts one attempt: by the class that its response was found to have, or
-// else by whether there was one.
-func (m *metrics) attempt(judged bool, class ttl.Class, err error) {
+// else by whether there was one. It returns what that is called.
+func (m *metrics) attempt(judged bool, class ttl.Class, err error) (outcome string) {
 	switch {
 	case judged:
 		m.rejected[class].Inc()
+		return reasonName(rotator.Reason(class))
 	case err != nil:
 		m.failed.Inc()
+		return outcomeFailed
 	default:
 		m.served.Inc()
+		return outcomeServed
 	}
 }
 
 func (m *metrics) cooldown(v verdict) {
-	cooldownsTotal.WithLabelValues(m.pool, v.class.String(), v.source).Inc()
+	cooldownsTotal.WithLabelValues(m.pool, reasonName(v.reason()), v.source).Inc()
 }
 
 // poolsCollector looks at a config's pools when it is asked to.
@@ -149,27 +168,18 @@ func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Pools of the same name are one.
 func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	ready, cooling := make(map[string]int), make(map[string]int)
-	health := make(map[string]shared.Health)
+	views := viewsOf(c.handlers)
+	c.mu.Unlock()
 	now := time.Now()
-	for _, h := range c.handlers {
-		r := h.roster.Load()
-		if r == nil {
-			continue // was not provisioned to the end
+	for _, v := range views {
+		pool, census := v.name(), v.census(now)
+		into <- gauge(keysDesc, float64(census.Ready), pool, "ready")
+		into <- gauge(keysDesc, float64(census.Keys-census.Ready-census.Disabled), pool, "cooling")
+		into <- gauge(keysDesc, float64(census.Disabled), pool, "disabled")
+		h, shared := v.health()
+		if !shared {
+			continue
 		}
-		census := r.pool.Census(now)
-		ready[h.Pool] += census.Ready
-		cooling[h.Pool] += census.Keys - census.Ready
-		if b, ok := h.backend.(interface{ Health() shared.Health }); ok {
-			health[h.Pool] = b.Health()
-		}
-	}
-	for pool := range ready {
-		into <- gauge(keysDesc, float64(ready[pool]), pool, "ready")
-		into <- gauge(keysDesc, float64(cooling[pool]), pool, "cooling")
-	}
-	for pool, h := range health {
 		healthy := 0.0
 		if h.Healthy {
 			healthy = 1

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -82,6 +83,7 @@ func TestMetrics(t *testing.T) {
 		`caddy_keycycler_exhausted_total{pool="metrics-test"}`:                                           1,
 		`caddy_keycycler_request_attempts{pool="metrics-test"} count`:                                    5,
 		`caddy_keycycler_request_attempts{pool="metrics-test"} sum`:                                      8,
+		`caddy_keycycler_request_wait_seconds{pool="metrics-test"} count`:                                5,
 		`caddy_keycycler_replay_bytes_total{kind="memory"}`:                                              25000,
 		`caddy_keycycler_keys{pool="metrics-test",state="cooling"}`:                                      4,
 		`caddy_keycycler_keys{pool="metrics-test",state="ready"}`:                                        -4,
@@ -90,14 +92,50 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s grew by %v, want %v", name, got, want)
 		}
 	}
+	if waited := after[`caddy_keycycler_request_wait_seconds{pool="metrics-test"} sum`]; waited <= 0 || waited > 60 {
+		t.Errorf("requests waited %v s", waited)
+	}
+	h.roster.Load().pool.Disable(time.Now(), 0)
+	if n := gather(t, registry)[`caddy_keycycler_keys{pool="metrics-test",state="disabled"}`]; n != 1 {
+		t.Errorf("%v keys are disabled", n)
+	}
+	h.roster.Load().pool.Enable(time.Now(), 0)
 }
 
-// Each config has a registry, and may have several pools, some of the same name.
+func TestSpillsAreCounted(t *testing.T) {
+	for _, row := range []struct {
+		sentence       string
+		memory, disk   int64
+		spilt, dropped float64
+	}{
+		{"what fits into memory spills nowhere", 8000, 0, 0, 0},
+		{"what does not goes to disk", 1000, 8000, 1, 0},
+		{"and is dropped when it outgrows that, too", 1000, 2000, 1, 1},
+	} {
+		h := provision(t, 10, func(h *Handler) { h.Replay = &Replay{Memory: &row.memory, Disk: &row.disk} })
+		registry := prometheus.NewRegistry()
+		if _, err := newMetrics(registry, h); err != nil {
+			t.Fatal(err)
+		}
+		before := gather(t, registry)
+		serve(h, script(limited, fine), post(strings.Repeat("x", 5000)))
+		after := gather(t, registry)
+		for to, want := range map[string]float64{"disk": row.spilt, "dropped": row.dropped} {
+			name := fmt.Sprintf("caddy_keycycler_replay_spills_total{to=%q}", to)
+			if got := after[name] - before[name]; got != want {
+				t.Errorf("%s: %s grew by %v, want %v", row.sentence, name, got, want)
+			}
+		}
+	}
+}
+
+// Each config has a registry, and may have several handlers, some of the same pool:
+// a site that is served twice. What both hold counts once.
 func TestMetricsAreRegisteredForEveryConfig(t *testing.T) {
 	for range 2 {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-		for _, pool := range []string{"one", "two", "two"} {
-			h := &Handler{Pool: pool, Keys: demoKeys(3)}
+		for i, pool := range []string{"one", "two", "two"} {
+			h := &Handler{Pool: pool, Keys: demoKeys(3 + i)}
 			if err := h.Provision(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +144,7 @@ func TestMetricsAreRegisteredForEveryConfig(t *testing.T) {
 		values := gather(t, ctx.GetMetricsRegistry())
 		for name, want := range map[string]float64{
 			`caddy_keycycler_keys{pool="one",state="ready"}`: 3,
-			`caddy_keycycler_keys{pool="two",state="ready"}`: 6,
+			`caddy_keycycler_keys{pool="two",state="ready"}`: 5,
 		} {
 			if values[name] != want {
 				t.Errorf("%s is %v, want %v", name, values[name], want)

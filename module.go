@@ -98,10 +98,15 @@ type Handler struct {
 	provider *provider
 	judge    *judge
 	replay   replayLimits
-	metrics  *metrics
 	backend  StateBackend
 	roster   atomic.Pointer[roster] // changes when a keys file does
 	unwatch  func()                 // ends the watching of keys files; nil where there is none
+
+	config      any    // tells the handlers of one config from those of another
+	backendName string // for people
+	metrics     *metrics
+	announcer   *announcer
+	history     *history
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
@@ -196,25 +201,46 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	mod, err := ctx.LoadModule(h, "StateRaw")
-	if err != nil {
+	if err := h.loadState(ctx); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	backend, ok := mod.(StateBackend)
-	if !ok {
-		return fmt.Errorf("state: module %T is no state backend", mod)
-	}
-	h.backend = backend
 	roster, err := h.newRoster(keys)
 	if err != nil {
 		return err
 	}
 	h.roster.Store(roster)
-	if h.metrics, err = newMetrics(ctx.GetMetricsRegistry(), h); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	if err := h.show(ctx); err != nil {
+		return err
 	}
 	h.startWatching(sources)
 	h.logger.Info("pool is ready", zap.Int("keys", len(keys)), zap.String("provider", h.Provider))
+	return nil
+}
+
+func (h *Handler) loadState(ctx caddy.Context) error {
+	mod, err := ctx.LoadModule(h, "StateRaw")
+	if err != nil {
+		return err
+	}
+	backend, ok := mod.(StateBackend)
+	if !ok {
+		return fmt.Errorf("module %T is no state backend", mod)
+	}
+	h.backend, h.backendName = backend, mod.(caddy.Module).CaddyModule().ID.Name()
+	return nil
+}
+
+// show lets operators see the pool: in metrics, events and the admin API.
+func (h *Handler) show(ctx caddy.Context) (err error) {
+	if h.metrics, err = newMetrics(ctx.GetMetricsRegistry(), h); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	if h.announcer, err = newAnnouncer(ctx, h.logger); err != nil {
+		return fmt.Errorf("loading the events app: %w", err)
+	}
+	h.history = historyOf(h.Pool)
+	h.config = ctx.GetMetricsRegistry()
+	live.add(h)
 	return nil
 }
 
@@ -229,6 +255,7 @@ func (h *Handler) Validate() error {
 // Cleanup takes the pool out of the shared state; what is known about its keys
 // stays there. It may be called after a failed Provision, and twice.
 func (h *Handler) Cleanup() error {
+	live.remove(h)
 	if h.unwatch != nil {
 		h.unwatch()
 	}

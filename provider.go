@@ -8,10 +8,11 @@ type provider struct {
 	auth    Auth         // how the key is sent, unless the option auth says otherwise
 	dialect *ttl.Dialect // what its answers mean
 	refuse  func(refusal) []byte
+	genAI   string // OpenTelemetry's name of the provider, if it has one
 }
 
 var providers = map[string]*provider{
-	"openai":  {auth: Auth{Bearer: true}, dialect: ttl.OpenAI, refuse: openAIError},
+	"openai":  {auth: Auth{Bearer: true}, dialect: ttl.OpenAI, refuse: openAIError, genAI: "openai"},
 	"generic": {auth: Auth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError},
 }
 

@@ -22,7 +22,6 @@ import (
 
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
-	"github.com/keycycler/keycycler/ttl"
 )
 
 func init() {
@@ -141,7 +140,7 @@ func (r *RedisState) Provision(ctx caddy.Context) error {
 			Client:  redis.NewUniversalClient(options),
 			State:   r.state,
 			Prefix:  r.Prefix,
-			Reasons: reasonNames(),
+			Reasons: reasonNames,
 			Timeout: time.Duration(r.ReadTimeout),
 			Changed: logHealth,
 		}), nil
@@ -294,15 +293,6 @@ func (t *RedisTLS) config() (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
-}
-
-// reasonNames are the classes' names, by number.
-func reasonNames() []string {
-	names := make([]string, 0, len(defaultActions))
-	for class := range defaultActions {
-		names = append(names, ttl.Class(class).String())
-	}
-	return names
 }
 
 // redisLogger is not the module's own: the journal outlives the config that made

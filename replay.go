@@ -206,6 +206,9 @@ func (b *replayBody) store(p []byte, offset int64) {
 		return
 	}
 	// The copy ends here: too large, disk full, or nobody needs it any more.
+	if b.keep && !b.lost {
+		replayDropped.Inc()
+	}
 	b.lost = true
 	b.copy.release()
 	b.start = offset

@@ -65,7 +65,7 @@ type attemptWriter struct {
 	mu    sync.Mutex // guards the rest, and every change of phase
 
 	base      headerCopy // the header before the attempt
-	status    int        // of the held response
+	status    int        // of the response, once there is one
 	header    http.Header
 	held      []byte
 	whole     bool // held is all there will be of the body
@@ -119,6 +119,7 @@ func (w *attemptWriter) WriteHeader(status int) {
 	case w.owner.holds(status):
 		w.hold(status)
 	default:
+		w.status = status
 		w.pass(status)
 		w.phase.Store(committed)
 	}

@@ -1,6 +1,8 @@
 package keycycler
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +15,14 @@ import (
 type roster struct {
 	pool     *rotator.Pool
 	injector *injector
+	byID     func() []place // all keys, ordered by id: made when it is asked for
+	digest   rotator.ID     // of all ids, in any order
+}
+
+// sameKeys tells whether both have the same keys, in any order. Ids are a hash's:
+// other keys have another digest.
+func (r *roster) sameKeys(other *roster) bool {
+	return r.pool.Len() == other.pool.Len() && r.digest == other.digest
 }
 
 // newRoster returns a roster of the keys. What is known about them it finds in the
@@ -22,7 +32,23 @@ func (h *Handler) newRoster(keys []rotator.Key) (*roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &roster{pool, newInjector(h.provider, h.Auth, h.KeepHeaders, keys)}, nil
+	r := &roster{pool: pool, injector: newInjector(h.provider, h.Auth, h.KeepHeaders, keys)}
+	for _, k := range keys {
+		for i, b := range k.ID() {
+			r.digest[i] ^= b
+		}
+	}
+	r.byID = sync.OnceValue(func() []place { return sortedPlaces(pool) })
+	return r, nil
+}
+
+func sortedPlaces(pool *rotator.Pool) []place {
+	places := make([]place, pool.Len())
+	for i := range places {
+		places[i] = place{pool, rotator.Slot(i)}
+	}
+	slices.SortFunc(places, byID)
+	return places
 }
 
 // reloadKeys reads the keys again and, if they are others, sends new requests to

@@ -143,6 +143,7 @@ func TestNoOutcomeLogsAKey(t *testing.T) {
 		var b bytes.Buffer
 		h := provision(t, 1, func(h *Handler) { h.Keys = []string{printedSecret, "sk-demo-2", printedSecret} })
 		h.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&b), zap.DebugLevel))
+		h.announcer.logger, h.announcer.sampled = h.logger, h.logger
 		for _, replies := range [][]reply{{echo}, {limited}, {fine}} {
 			for range 3 {
 				w, err := serve(h, script(replies...), post("x"))

@@ -86,6 +86,7 @@ func (s *spool) open() bool {
 		s.path = f.Name() // Windows keeps the name of an open file
 	}
 	s.file = f
+	replayToDisk.Inc()
 	return true
 }
 

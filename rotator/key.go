@@ -28,6 +28,15 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // MarshalText returns what String does; it never fails.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
 
+// ParseID reads what String wrote; upper-case digits are no id.
+func ParseID(text string) (id ID, ok bool) {
+	if len(text) != hex.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(text))
+	return id, err == nil && id.String() == text
+}
+
 // IDOf returns the id of a secret, whether or not the secret is a valid key.
 func IDOf(secret string) ID {
 	sum := sha256.Sum256([]byte(idDomain + secret))

@@ -110,3 +110,15 @@ func FuzzNewKey(f *testing.F) {
 		}
 	})
 }
+
+func TestParseID(t *testing.T) {
+	id := IDOf("sk-1")
+	if got, ok := ParseID(id.String()); !ok || got != id {
+		t.Errorf("%s was read as %s, %t", id, got, ok)
+	}
+	for _, text := range []string{"", "p", "n", "0123456789a", "0123456789abc", "0123456789ag", "0123456789AB", strings.Repeat("0", 24)} {
+		if _, ok := ParseID(text); ok {
+			t.Errorf("%q is no id", text)
+		}
+	}
+}

@@ -67,56 +67,26 @@ type Status struct {
 	Rejections [MaxReasons]uint32
 }
 
-// surveyed is how many keys Survey looks at before others get their turn at the
-// lock.
-const surveyed = 256
-
-// Survey calls yield with the status of each of these slots, in order, until yield
-// returns false. No lock is held meanwhile, so the statuses are of one instant by
-// the clock, but not all of one state.
-func (p *Pool) Survey(now time.Time, slots []Slot, yield func(Slot, Status) bool) {
-	var statuses [surveyed]Status
-	for len(slots) > 0 {
-		part := slots[:min(len(slots), surveyed)]
-		slots = slots[len(part):]
-		p.statuses(now, part, statuses[:])
-		for i, s := range part {
-			if !yield(s, statuses[i]) {
-				return
-			}
-		}
-	}
-}
-
 // Status returns what is known about the key at s.
 func (p *Pool) Status(now time.Time, s Slot) Status {
-	var status [1]Status
-	p.statuses(now, []Slot{s}, status[:])
-	return status[0]
-}
-
-func (p *Pool) statuses(now time.Time, slots []Slot, into []Status) {
-	at := p.state.at(now)
+	at, e := p.state.at(now), p.entries[s]
+	st := Status{
+		Attempts: e.usage.attempts.Load(),
+		InFlight: int(e.usage.inFlight.Load()),
+	}
+	if last := e.usage.lastUsed.Load(); last > 0 {
+		st.LastUsed = p.state.time(last - 1)
+	}
+	for r := range st.Rejections {
+		st.Rejections[r] = e.usage.rejections[r].Load()
+	}
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
-	for i, s := range slots {
-		e := p.entries[s]
-		st := Status{
-			Attempts: e.usage.attempts.Load(),
-			InFlight: int(e.usage.inFlight.Load()),
-		}
-		if e.until > at {
-			st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(e.until-at), e.reason, e.source
-		}
-		if e.off.Disabled() {
-			st.Condition = Disabled
-		}
-		if last := e.usage.lastUsed.Load(); last > 0 {
-			st.LastUsed = p.state.time(last - 1)
-		}
-		for r := range st.Rejections {
-			st.Rejections[r] = e.usage.rejections[r].Load()
-		}
-		into[i] = st
+	if e.until > at {
+		st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(e.until-at), e.reason, e.source
 	}
+	if e.off.Disabled() {
+		st.Condition = Disabled
+	}
+	return st
 }

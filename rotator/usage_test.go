@@ -1,7 +1,6 @@
 package rotator
 
 import (
-	"slices"
 	"testing"
 	"time"
 )
@@ -37,33 +36,6 @@ func TestUsage(t *testing.T) {
 	want.Condition, want.Left, want.Reason, want.Source = Ready, 0, 0, ""
 	if got := again.Status(start.Add(time.Minute), 0); got != want {
 		t.Errorf("when it is over, status %+v, want %+v", got, want)
-	}
-}
-
-func TestSurvey(t *testing.T) {
-	const n = 3*surveyed + 7
-	p := makePool(t, makeKeys(t, n), nil, start)
-	slots := span(0, n)
-	slices.Reverse(slots)
-	for _, s := range slots[:n/2] {
-		p.Disable(start, s)
-	}
-	var seen []Slot
-	disabled := 0
-	p.Survey(start, slots, func(s Slot, st Status) bool {
-		seen = append(seen, s)
-		if st.Condition == Disabled {
-			disabled++
-		}
-		return true
-	})
-	if !slices.Equal(seen, slots) || disabled != n/2 {
-		t.Errorf("%d slots of %d were seen, %d of them disabled", len(seen), n, disabled)
-	}
-	count := 0
-	p.Survey(start, slots, func(Slot, Status) bool { count++; return count < surveyed+2 })
-	if count != surveyed+2 {
-		t.Errorf("the survey went on to %d", count)
 	}
 }
 

@@ -1,7 +1,6 @@
 package shared
 
 import (
-	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,15 +89,6 @@ func (c codec) reasonOf(text string) rotator.Reason {
 		n = 0
 	}
 	return rotator.Reason(n)
-}
-
-// parseID reads what rotator.ID's String wrote.
-func parseID(text string) (id rotator.ID, ok bool) {
-	if len(text) != hex.EncodedLen(len(id)) {
-		return id, false
-	}
-	_, err := hex.Decode(id[:], []byte(text))
-	return id, err == nil
 }
 
 // remote turns what this process knows into Redis' time.

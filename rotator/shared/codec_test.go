@@ -2,7 +2,6 @@ package shared
 
 import (
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -39,18 +38,6 @@ func TestDecode(t *testing.T) {
 	} {
 		if got, ok := c.decode(row.text); got != row.want || ok != row.ok {
 			t.Errorf("%s: %+v, %t, want %+v, %t", row.sentence, got, ok, row.want, row.ok)
-		}
-	}
-}
-
-func TestParseID(t *testing.T) {
-	id := rotator.IDOf("sk-1")
-	if got, ok := parseID(id.String()); !ok || got != id {
-		t.Errorf("%s was read as %s, %t", id, got, ok)
-	}
-	for _, text := range []string{"", "p", "n", "0123456789a", "0123456789abc", "0123456789ag", strings.Repeat("0", 24)} {
-		if _, ok := parseID(text); ok {
-			t.Errorf("%q is no id", text)
 		}
 	}
 }

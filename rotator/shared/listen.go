@@ -240,7 +240,7 @@ func (j *Journal) applyBatch(m redis.XMessage) error {
 // apply tells this process's memory what a field of the hash or of an entry says.
 // It reports false for a field that is not about a key.
 func (j *Journal) apply(field, text string) (rotator.ID, fact, bool) {
-	id, ok := parseID(field)
+	id, ok := rotator.ParseID(field)
 	if !ok {
 		return id, fact{}, false
 	}

@@ -1,0 +1,387 @@
+package keycycler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+func init() {
+	caddy.RegisterModule(new(Admin))
+}
+
+// Admin serves the admin API of the pools, and the status page, under /keycycler/
+// of Caddy's admin endpoint.
+type Admin struct{}
+
+// CaddyModule returns the Caddy module information.
+func (*Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.keycycler",
+		New: func() caddy.Module { return new(Admin) },
+	}
+}
+
+const (
+	adminPrefix = "/keycycler/"
+
+	defaultLimit = 100  // keys in one answer
+	maxLimit     = 1000 // likewise
+
+	maxCool     = maxCooldownMax // what an operator may cool a key for
+	maxCoolBody = 4 << 10        // bytes
+)
+
+// methods are what one path answers, by method.
+type methods map[string]caddy.AdminHandlerFunc
+
+// Routes implements caddy.AdminRouter.
+func (a *Admin) Routes() []caddy.AdminRoute {
+	var routes []caddy.AdminRoute
+	for path, m := range map[string]methods{
+		"pools":                         {http.MethodGet: a.listPools},
+		"pools/{pool}":                  {http.MethodGet: a.showPool},
+		"pools/{pool}/rejections":       {http.MethodGet: a.listRejections},
+		"pools/{pool}/keys":             {http.MethodGet: a.listKeys},
+		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll},
+		"pools/{pool}/keys/{id}/{verb}": {http.MethodPost: a.changeKey},
+		"":                              {http.MethodGet: a.notFound, http.MethodPost: a.notFound},
+	} {
+		routes = append(routes, caddy.AdminRoute{Pattern: adminPrefix + path, Handler: m})
+	}
+	return routes
+}
+
+// ServeHTTP implements caddy.AdminHandler.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if handle, ok := m[method]; ok {
+		return handle(w, r)
+	}
+	allowed := make([]string, 0, len(m)+1)
+	for method := range m {
+		allowed = append(allowed, method)
+		if method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	slices.Sort(allowed)
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return apiError(http.StatusMethodNotAllowed, "method %s is not allowed here: %s", r.Method, strings.Join(allowed, ", "))
+}
+
+// apiError is what the caller of the API sees.
+func apiError(status int, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return caddy.APIError{HTTPStatus: status, Err: err, Message: err.Error()}
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err, Message: "internal error"}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	_, err = w.Write(append(body, '\n'))
+	if err != nil {
+		return nil //nolint:nilerr // the caller is gone: nobody is left to tell
+	}
+	return nil
+}
+
+func (*Admin) notFound(_ http.ResponseWriter, r *http.Request) error {
+	return apiError(http.StatusNotFound, "nothing is at %s: see %spools", r.URL.Path, adminPrefix)
+}
+
+// listPools answers GET /keycycler/pools.
+func (*Admin) listPools(w http.ResponseWriter, _ *http.Request) error {
+	now := time.Now()
+	pools := []poolStatus{} // no pool is [], not null
+	for _, v := range live.views() {
+		pools = append(pools, v.status(now))
+	}
+	return writeJSON(w, pools)
+}
+
+// viewAt returns the pool that the path names.
+func viewAt(r *http.Request) (*view, error) {
+	name := r.PathValue("pool")
+	v := live.view(name)
+	if v == nil {
+		return nil, apiError(http.StatusNotFound, "no pool is named %s: %spools lists them", shown(name), adminPrefix)
+	}
+	return v, nil
+}
+
+// placeAt returns the key that the path names.
+func placeAt(r *http.Request) (*view, place, error) {
+	v, err := viewAt(r)
+	if err != nil {
+		return nil, place{}, err
+	}
+	id, ok := rotator.ParseID(r.PathValue("id"))
+	if !ok {
+		return nil, place{}, apiError(http.StatusBadRequest, "that is no key's id: 12 hex digits, as `caddy keycycler id` prints them")
+	}
+	p, ok := v.find(id)
+	if !ok {
+		return nil, place{}, apiError(http.StatusNotFound, "pool %s has no key %s", v.name(), id)
+	}
+	return v, p, nil
+}
+
+// showPool answers GET /keycycler/pools/<pool>.
+func (*Admin) showPool(w http.ResponseWriter, r *http.Request) error {
+	v, err := viewAt(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, v.status(time.Now()))
+}
+
+// listRejections answers GET /keycycler/pools/<pool>/rejections.
+func (*Admin) listRejections(w http.ResponseWriter, r *http.Request) error {
+	v, err := viewAt(r)
+	if err != nil {
+		return err
+	}
+	minutes := []minuteStatus{}
+	for _, m := range v.handlers[0].history.last(time.Now()) {
+		if counts := m.byName(); len(counts) > 0 {
+			minutes = append(minutes, minuteStatus{m.start(), counts})
+		}
+	}
+	return writeJSON(w, minutes)
+}
+
+// byName returns the counts that are not 0, by what the rejections meant.
+func (m minute) byName() map[string]int {
+	counts := make(map[string]int)
+	for r, n := range m.rejections {
+		if n > 0 {
+			counts[reasonName(rotator.Reason(r))] += n
+		}
+	}
+	return counts
+}
+
+// listKeys answers GET /keycycler/pools/<pool>/keys.
+func (*Admin) listKeys(w http.ResponseWriter, r *http.Request) error {
+	v, err := viewAt(r)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	filter, err := parseFilter(query)
+	if err != nil {
+		return err
+	}
+	limit, err := parseLimit(query.Get("limit"))
+	if err != nil {
+		return err
+	}
+	after, err := parseAfter(query.Get("after"))
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	page := keysPage{Keys: []keyStatus{}}
+	for p, st := range v.keys(now, filter, after) {
+		if len(page.Keys) == limit {
+			page.Next = page.Keys[limit-1].ID
+			break
+		}
+		page.Keys = append(page.Keys, keyStatusOf(now, p.id(), st))
+	}
+	return writeJSON(w, page)
+}
+
+func parseFilter(query url.Values) (f keyFilter, err error) {
+	if name := query.Get("state"); name != "" {
+		condition, ok := rotator.ParseCondition(name)
+		if !ok {
+			return f, apiError(http.StatusBadRequest, "state: unknown state %s: ready, cooling or disabled", shown(name))
+		}
+		f.condition = &condition
+	}
+	if name := query.Get("class"); name != "" {
+		reason, ok := parseReason(name)
+		if !ok {
+			return f, apiError(http.StatusBadRequest, "class: unknown class %s: one of %s", shown(name), strings.Join(reasonNames, ", "))
+		}
+		f.reason = &reason
+	}
+	return f, nil
+}
+
+func parseLimit(text string) (int, error) {
+	if text == "" {
+		return defaultLimit, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > maxLimit {
+		return 0, apiError(http.StatusBadRequest, "limit: %s is out of range: 1 to %d", shown(text), maxLimit)
+	}
+	return limit, nil
+}
+
+func parseAfter(text string) (*rotator.ID, error) {
+	if text == "" {
+		return nil, nil
+	}
+	id, ok := rotator.ParseID(text)
+	if !ok {
+		return nil, apiError(http.StatusBadRequest, "after: %s is no key's id", shown(text))
+	}
+	return &id, nil
+}
+
+// showKey answers GET /keycycler/pools/<pool>/keys/<id>.
+func (*Admin) showKey(w http.ResponseWriter, r *http.Request) error {
+	_, p, err := placeAt(r)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	return writeJSON(w, keyStatusOf(now, p.id(), p.status(now)))
+}
+
+// changeKey answers POST /keycycler/pools/<pool>/keys/<id>/<verb>.
+func (*Admin) changeKey(w http.ResponseWriter, r *http.Request) error {
+	v, p, err := placeAt(r)
+	if err != nil {
+		return err
+	}
+	verb, err := parseVerb(r.PathValue("verb"), r.Body)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	v.change(now, p, verb)
+	return writeJSON(w, keyStatusOf(now, p.id(), p.status(now)))
+}
+
+// changeAll answers POST /keycycler/pools/<pool>/keys/<verb>. The verb stands where
+// else an id does, and looks like none.
+func (*Admin) changeAll(w http.ResponseWriter, r *http.Request) error {
+	v, err := viewAt(r)
+	if err != nil {
+		return err
+	}
+	verb, err := parseVerb(r.PathValue("id"), r.Body)
+	if err != nil {
+		return err
+	}
+	filter, err := parseFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, v.changeAll(time.Now(), filter, verb))
+}
+
+// verb is what an operator does to a key.
+type verb struct {
+	name string
+	past string        // for the log
+	cool time.Duration // of the verb cool
+}
+
+var verbs = map[string]verb{
+	"cool":    {name: "cool", past: "key was cooled by an operator"},
+	"clear":   {name: "clear", past: "key was cleared by an operator"},
+	"disable": {name: "disable", past: "key was disabled by an operator"},
+	"enable":  {name: "enable", past: "key was enabled by an operator"},
+}
+
+// parseVerb reads the verb and, for cool, the body that says for how long.
+func parseVerb(name string, body io.Reader) (verb, error) {
+	v, ok := verbs[name]
+	if !ok {
+		return v, apiError(http.StatusNotFound, "unknown verb %s: one of %s", shown(name), names(verbs))
+	}
+	if name != "cool" {
+		return v, nil
+	}
+	var request coolRequest
+	decoder := json.NewDecoder(io.LimitReader(body, maxCoolBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil && !errors.Is(err, io.EOF) {
+		return v, apiError(http.StatusBadRequest, `cool: the body must be {"seconds": <n>}`)
+	}
+	var err error
+	if v.cool, err = coolFor(request.Seconds); err != nil {
+		return v, apiError(http.StatusBadRequest, "cool: %w", err)
+	}
+	return v, nil
+}
+
+// coolFor turns seconds into a duration, if they are within bounds.
+func coolFor(seconds float64) (time.Duration, error) {
+	if !(seconds > 0 && seconds <= maxCool.Seconds()) {
+		return 0, fmt.Errorf("seconds: %g is out of range: above 0, at most %.0f", seconds, maxCool.Seconds())
+	}
+	return max(time.Duration(math.Round(seconds*float64(time.Second))), 1), nil
+}
+
+// do applies the verb to the key and reports whether it changed anything.
+func (v verb) do(now time.Time, p place) bool {
+	switch v.name {
+	case "cool":
+		return p.pool.Cool(now, p.slot, rotator.Cooldown{For: v.cool, Reason: reasonOperator, Source: sourceOperator})
+	case "clear":
+		return p.pool.Clear(now, p.slot)
+	case "disable":
+		return p.pool.Disable(now, p.slot)
+	default:
+		return p.pool.Enable(now, p.slot)
+	}
+}
+
+// change applies the verb to one key, and tells the log.
+func (v *view) change(now time.Time, p place, verb verb) bool {
+	changed := verb.do(now, p)
+	if changed {
+		v.handlers[0].logger.Info(verb.past, zap.Stringer("key_id", p.id()), zap.Float64("seconds", verb.cool.Seconds()))
+	}
+	return changed
+}
+
+// changeAll applies the verb to all keys that the filter takes, and tells the log
+// once.
+func (v *view) changeAll(now time.Time, f keyFilter, verb verb) changed {
+	var c changed
+	for p := range v.keys(now, f, nil) {
+		c.Keys++
+		if verb.do(now, p) {
+			c.Changed++
+		}
+	}
+	v.handlers[0].logger.Info("all "+strings.Replace(verb.past, "key was", "keys were", 1),
+		zap.Int("keys", c.Keys), zap.Int("changed", c.Changed), zap.Float64("seconds", verb.cool.Seconds()))
+	return c
+}
+
+// Interface guards
+var (
+	_ caddy.Module       = (*Admin)(nil)
+	_ caddy.AdminRouter  = (*Admin)(nil)
+	_ caddy.AdminHandler = methods(nil)
+)

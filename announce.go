@@ -1,0 +1,142 @@
+package keycycler
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Of one message a pool logs so many lines a second, and then each so many-th:
+// when a thousand keys meet their limit at once, the log tells that, and the
+// metrics how many.
+const (
+	logFirst = 10
+	logEach  = 100
+)
+
+func sampled(logger *zap.Logger) *zap.Logger {
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, logFirst, logEach)
+	}))
+}
+
+// Caddy events.
+const (
+	eventCooling   = "keycycler_cooling"
+	eventExhausted = "keycycler_exhausted"
+)
+
+// announcer tells people and other modules what happens to a pool: one line a
+// change, and an event if somebody has subscribed to it.
+type announcer struct {
+	logger  *zap.Logger
+	sampled *zap.Logger // for what may come in bursts
+	ctx     caddy.Context
+	events  *caddyevents.App // nil: there is none, and so nobody listens
+}
+
+func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
+	a := &announcer{logger: logger, sampled: sampled(logger), ctx: ctx}
+	switch app, err := ctx.AppIfConfigured("events"); { // the http app has loaded it by now
+	case err == nil:
+		a.events = app.(*caddyevents.App)
+	case !errors.Is(err, caddy.ErrNotConfigured):
+		return nil, err
+	}
+	return a, nil
+}
+
+// listened tells whether somebody wants to hear of the event.
+func (a *announcer) listened(event string) bool { return a.events != nil && a.events.ShouldEmit(event) }
+
+// cooledKey is a key that an answer has taken out of the draw.
+type cooledKey struct {
+	pool   string
+	key    rotator.Key
+	status int
+	v      verdict
+}
+
+// logCooling writes the line.
+func (a *announcer) logCooling(c cooledKey) {
+	if e := a.sampled.Check(zapcore.InfoLevel, "key is cooling"); e != nil {
+		e.Write(
+			zap.Stringer("key_id", c.key),
+			zap.Int("status", c.status),
+			zap.String("class", reasonName(c.v.reason())),
+			zap.String("source", c.v.source),
+			zap.Float64("seconds", c.v.cooldown.Seconds()),
+		)
+	}
+}
+
+// emitCooling runs subscribers, which may take their time: call it without a lock.
+func (a *announcer) emitCooling(c cooledKey) {
+	if !a.listened(eventCooling) {
+		return
+	}
+	a.events.Emit(a.ctx, eventCooling, map[string]any{
+		"pool":    c.pool,
+		"key_id":  c.key.String(),
+		"status":  c.status,
+		"class":   reasonName(c.v.reason()),
+		"source":  c.v.source,
+		"seconds": c.v.cooldown.Seconds(),
+	})
+}
+
+// exhausted tells that a pool has no key that is ready.
+func (a *announcer) exhausted(pool string, keys int, f refusal) {
+	a.logger.Warn("no key is ready",
+		zap.Int("keys", keys),
+		zap.String("class", f.reason()),
+		zap.Float64("seconds", f.wait.Seconds()))
+	if !a.listened(eventExhausted) {
+		return
+	}
+	a.events.Emit(a.ctx, eventExhausted, map[string]any{
+		"pool":    pool,
+		"keys":    keys,
+		"class":   f.reason(),
+		"seconds": f.wait.Seconds(),
+	})
+}
+
+// tracer adds a span event for each attempt, if Caddy's `tracing` has begun a span
+// for the request.
+type tracer struct{ span trace.Span }
+
+func tracerFor(r *http.Request) tracer { return tracer{trace.SpanFromContext(r.Context())} }
+
+// attempt notes one call to the upstream. Names are OpenTelemetry's where it has
+// any (https://opentelemetry.io/docs/specs/semconv/gen-ai/).
+func (t tracer) attempt(p *provider, rep *report, status int, outcome string) {
+	if !t.span.IsRecording() {
+		return
+	}
+	attributes := []attribute.KeyValue{
+		attribute.String("keycycler.pool", rep.pool),
+		attribute.String("keycycler.key_id", rep.key.String()),
+		attribute.Int("keycycler.attempt", rep.attempts),
+		attribute.String("keycycler.outcome", outcome),
+	}
+	if p.genAI != "" {
+		attributes = append(attributes, attribute.String("gen_ai.provider.name", p.genAI))
+	}
+	if status != 0 {
+		attributes = append(attributes, attribute.Int("http.response.status_code", status))
+	}
+	if outcome != outcomeServed {
+		attributes = append(attributes, attribute.String("error.type", outcome))
+	}
+	t.span.AddEvent("keycycler.attempt", trace.WithAttributes(attributes...))
+}

@@ -1,0 +1,63 @@
+package keycycler
+
+import "time"
+
+// The admin API's answers, which the command and the status page read too. Tools
+// build on these names: they stay.
+
+// poolStatus is one pool at one instant.
+type poolStatus struct {
+	Pool     string      `json:"pool"`
+	Provider string      `json:"provider"`
+	Keys     int         `json:"keys"`
+	Ready    int         `json:"ready"`
+	Cooling  int         `json:"cooling"`
+	Disabled int         `json:"disabled"`
+	State    stateStatus `json:"state"`
+}
+
+// stateStatus is how a pool's state backend fares.
+type stateStatus struct {
+	Backend string  `json:"backend"`         // memory, redis
+	Healthy bool    `json:"healthy"`         // always, where nothing is shared
+	LagMS   float64 `json:"lag_ms"`          // how old the last change of another node was when it was applied here
+	Error   string  `json:"error,omitempty"` // the last one, while it is not healthy
+}
+
+// keyStatus is one key at one instant. Counters are this node's, since its start.
+type keyStatus struct {
+	ID        string            `json:"id"`
+	State     string            `json:"state"`             // ready, cooling, disabled
+	Class     string            `json:"class,omitempty"`   // why it cools: of rate_limited, quota_exhausted, …, operator
+	Source    string            `json:"source,omitempty"`  // where that was stated: a header's name in lower case, body:…, default, config, operator
+	Scope     string            `json:"scope,omitempty"`   // what cools: key
+	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools
+	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
+	Attempts  uint64            `json:"attempts"`          // calls to the upstream
+	Rejected  map[string]uint64 `json:"rejections"`        // of them, by class
+	InFlight  int64             `json:"in_flight"`         // calls under way
+	LastUsed  *time.Time        `json:"last_used,omitempty"`
+}
+
+// keysPage is a part of a pool's keys, ordered by id.
+type keysPage struct {
+	Keys []keyStatus `json:"keys"`
+	Next string      `json:"next,omitempty"` // the value of ?after= that the next page wants; "" on the last
+}
+
+// minuteStatus is a minute of the last hour in which there were rejections.
+type minuteStatus struct {
+	Minute     time.Time      `json:"minute"`     // when it began
+	Rejections map[string]int `json:"rejections"` // by class
+}
+
+// changed tells what an operator's verb has done.
+type changed struct {
+	Keys    int `json:"keys"`    // that it was meant for
+	Changed int `json:"changed"` // of them, whose state it changed
+}
+
+// coolRequest is the body of POST …/cool.
+type coolRequest struct {
+	Seconds float64 `json:"seconds"` // from now on: above 0, at most a year
+}
