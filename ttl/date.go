@@ -91,6 +91,28 @@ func (p *dateParser) asctime() (d civil) {
 	return d
 }
 
+// isoDate reads "2026-04-01".
+func (p *dateParser) isoDate() (d civil) {
+	d.year = p.number(4, 4)
+	p.oneOf("-")
+	d.month = time.Month(p.number(2, 2))
+	p.oneOf("-")
+	d.day = p.number(2, 2)
+	p.bad = p.bad || d.month < time.January || d.month > time.December
+	return d
+}
+
+// wallClock reads "00:00" and "00:00:00".
+func (p *dateParser) wallClock(d *civil) {
+	d.hour = p.number(2, 2)
+	p.oneOf(":")
+	d.minute = p.number(2, 2)
+	if !p.bad && len(p.rest) > 1 && p.rest[0] == ':' && isDigit(p.rest[1]) {
+		p.oneOf(":")
+		d.second = p.number(2, 2)
+	}
+}
+
 func (p *dateParser) clock(d *civil) {
 	d.hour = p.number(2, 2)
 	p.oneOf(":")

@@ -39,8 +39,8 @@ type Verdict struct {
 	// as it is, do not convert it first. 0 where nothing is stated.
 	Seconds float64
 	// Source tells where the wait was read: a header's name in lower case, or
-	// "body:message"; "" where nothing is stated. It is one of a fixed set
-	// and so can label a metric.
+	// "body:" and the place, such as "body:message"; "" where nothing is
+	// stated. It is one of a fixed set and so can label a metric.
 	Source string
 }
 
@@ -49,11 +49,14 @@ type Verdict struct {
 type Dialect struct {
 	rules    []rule
 	waits    []wait
+	ahead    []wait
+	signs    []string // the keys of the headers without which ahead finds nothing
 	statuses []int
 }
 
-func newDialect(rules []rule, waits []wait) *Dialect {
-	d := &Dialect{rules: rules, waits: waits}
+func newDialect(rules []rule, ahead ...[]wait) *Dialect {
+	d := &Dialect{rules: rules, waits: commonWaits, ahead: slices.Concat(ahead...)}
+	d.signs = signs(d.ahead)
 	for _, r := range rules {
 		d.statuses = append(d.statuses, r.statuses...)
 	}
@@ -75,12 +78,13 @@ func (d *Dialect) Judge(r Response) Verdict {
 	if !d.Judges(r.Status) {
 		return Verdict{}
 	}
-	a := answer{header: r.Header, now: r.Now}
-	var codes codeList
-	if len(r.Body) > 0 {
-		a.message, codes = readError(r.Body)
-	}
-	class := d.classify(r.Status, a, codes)
+	a := newAnswer(r)
+	return d.verdict(d.classify(r.Status, a), a)
+}
+
+// verdict returns the class together with what the answer states, which is
+// nothing for OK.
+func (d *Dialect) verdict(class Class, a answer) Verdict {
 	if class == OK {
 		return Verdict{}
 	}
@@ -89,9 +93,9 @@ func (d *Dialect) Judge(r Response) Verdict {
 }
 
 // classify returns the class of the first rule that fits.
-func (d *Dialect) classify(status int, a answer, codes codeList) Class {
+func (d *Dialect) classify(status int, a answer) Class {
 	for i := range d.rules {
-		if d.rules[i].fits(status, a, codes) {
+		if d.rules[i].fits(status, a) {
 			return d.rules[i].class
 		}
 	}

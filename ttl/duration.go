@@ -28,7 +28,7 @@ func span(text string) (seconds float64, ok bool) {
 	text = strings.TrimLeft(text, " ~")
 	smallest := 0.0
 	for {
-		value, n := decimal(text)
+		value, n := amount(text)
 		if n == 0 {
 			break
 		}
@@ -91,6 +91,8 @@ func unit(s string) (seconds float64, length int) {
 		return 3600, n
 	case "d", "day", "days":
 		return 86400, n
+	case "week", "weeks":
+		return 604800, n
 	}
 	return 0, 0
 }

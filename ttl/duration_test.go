@@ -30,6 +30,7 @@ func TestNumber(t *testing.T) {
 		{"past int64", "9223372036854775808", 9223372036854775808},
 		{"past float64 states nothing", "1e400", none},
 		{"as many digits as that", strings.Repeat("9", 400), none},
+		{"below float64 is not zero", "1e-400", none},
 		{"empty", "", none},
 		{"negative", "-1", none},
 		{"a sign that ParseFloat takes", "+5", none},
@@ -67,8 +68,8 @@ func TestGrouped(t *testing.T) {
 		{"a longer one", "3,1415", 3},
 		{"no number", ",000", none},
 	} {
-		if got, ok := grouped(c.text); !agrees(got, ok, c.want) {
-			t.Errorf("%s: grouped(%q) = %v, %v", c.why, c.text, got, ok)
+		if got, n := grouped(c.text); !agrees(got, n > 0, c.want) {
+			t.Errorf("%s: grouped(%q) = %v, %v", c.why, c.text, got, n)
 		}
 	}
 }
@@ -134,7 +135,11 @@ func TestSpan(t *testing.T) {
 		{"another unit", "5 business days", none},
 		{"a date", "2026-04-01 at 00:00 utc", none},
 		{"a time of day", "10:30 utc", none},
-		{"a number with separators", "1,000 seconds", none},
+		{"commas between thousands", "86,400 seconds", 86400},
+		{"commas between thousands, and a fraction", "1,234.5 seconds", 1234.5},
+		{"a comma between other digits", "1,5 seconds", none},
+		{"commas at uneven distances", "1,0000 seconds", none},
+		{"weeks", "1 week", 604800},
 		{"an underscore", "1_000 seconds", none},
 		{"in words altogether", "a few seconds", none},
 		{"negative", "-5s", none},

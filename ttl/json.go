@@ -51,7 +51,7 @@ func (w *walker) object(depth int) bool {
 		if !ok || !w.skip(':') {
 			return false
 		}
-		w.path = append(append(w.path, '.'), key...)
+		w.path = append(append(w.path, '.'), bytes.TrimSpace(key)...) // " retryDelay" has been seen
 		if !w.value(depth + 1) {
 			return false
 		}

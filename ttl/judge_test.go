@@ -33,22 +33,6 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-func TestJudges(t *testing.T) {
-	for status := 0; status < 1000; status++ {
-		want := false
-		switch status {
-		case 400, 401, 402, 403, 413, 429, 503, 529:
-			want = true
-		}
-		if got := OpenAI.Judges(status); got != want {
-			t.Errorf("OpenAI.Judges(%d) = %v", status, got)
-		}
-		if got := Generic.Judges(status); got != (status == 429) {
-			t.Errorf("Generic.Judges(%d) = %v", status, got)
-		}
-	}
-}
-
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {
 		why    string
@@ -240,23 +224,31 @@ func TestReadError(t *testing.T) {
 		{"escapes that are none", `{"message":"a\qb\u12"}`, `a\qb\u12`, ""},
 		{"a surrogate", `{"message":"a\ud83d"}`, "a\ufffd", ""},
 		{"an escaped quote is not the end", `{"message":"say \"try\"","code":"c"}`, `say "try"`, "c"},
-		{"raw line breaks in a string", "{\"message\":\"a\nb\",\"code\":\"c\"}", "a\nb", "c"},
+		{"raw line breaks in a string", "{\"message\":\"a\nb\",\"code\":\"c\"}", "a b", "c"},
+		{"space in a key", `{" error ":{"message ":"No"," code":"c"}}`, "no", "c"},
+		{"Google's reason", `{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID"}]}}`, "", "400 API_KEY_INVALID"},
 		{"commas too many", `{"error":{"message":"No","code":"c",},}`, "no", "c"},
 		{"a byte order mark", "\xef\xbb\xbf" + `{"message":"No"}`, "no", ""},
 		{"cut off in the message", `{"error":{"message":"No way`, `{"error":{"message":"no way`, ""},
+		{"cut off in a number", `{"error":{"message":"Retry in 5`, `{"error":{"message":"retry in `, ""},
+		{"cut off in a fraction", `{"error":{"message":"Retry in 58.`, `{"error":{"message":"retry in `, ""},
+		{"cut off in a unit", `{"error":{"message":"Retry in 900m`, `{"error":{"message":"retry in `, ""},
+		{"cut off after a unit", `{"error":{"message":"Retry in 58s`, `{"error":{"message":"retry in 58s`, ""},
+		{"cut off after some other m", `{"error":{"message":"Retry in a m`, `{"error":{"message":"retry in a m`, ""},
+		{"text that begins like JSON and ends with a number", `[429] Retry in 5`, `[429] retry in 5`, ""},
 		{"cut off in an escape", `{"error":{"message":"No way\`, `{"error":{"message":"no way\`, ""},
 		{"cut off after the message", `{"error":{"message":"No","type":"t","co`, "no", "t"},
 		{"cut off in a code that is a number", `{"error":{"message":"No","code":111`, "no", ""},
 		{"malformed after the message", `{"message":"No" "code":"c"}`, "no", ""},
 		{"malformed before the message", `{code:"c","message":"No"}`, `{code:"c","message":"no"}`, ""},
 		{"a page", "<html>No</html>", "<html>no</html>", ""},
-		{"text", "Too many\n", "too many\n", ""},
+		{"text", "Too many\n", "too many ", ""},
 		{"text that begins like an array", "[error] No", "[error] no", ""},
 		{"text that begins with an array", "[429] No", "[429] no", ""},
 		{"a word in the place of a value", `{"a":nil,"message":"No"}`, `{"a":nil,"message":"no"}`, ""},
 		{"all kinds of values", `{"a":[-1,2.5e3,true,false,null,{},[]],"message":"No"}`, "no", ""},
 		{"a number", "429", "429", ""},
-		{"space alone", " \n", " \n", ""},
+		{"space alone", " \n", "  ", ""},
 		{"too deep to be an error", deep, strings.ToLower(deep), ""},
 		{"invalid UTF-8", "{\"message\":\"a\xffb\"}", "a\ufffdb", ""},
 		{"a key that only looks like a path", `{"errors":{"message":"No"},"error":{"x":{"message":"No"}}}`, "", ""},
@@ -265,13 +257,13 @@ func TestReadError(t *testing.T) {
 		{"nothing in it", `{}`, "", ""},
 		{"more codes than anybody sends", `[` + strings.Repeat(`{"code":"c"},`, 20) + `]`, "", "c c c c c c c c"},
 	} {
-		message, codes := readError([]byte(c.body))
+		e := readError([]byte(c.body))
 		var got []string
-		for _, code := range codes.list() {
+		for _, code := range e.codes.list() {
 			got = append(got, string(code))
 		}
-		if message != c.message || strings.Join(got, " ") != c.codes {
-			t.Errorf("%s: got %q and %q, want %q and %q", c.why, message, got, c.message, c.codes)
+		if e.message != c.message || strings.Join(got, " ") != c.codes {
+			t.Errorf("%s: got %q and %q, want %q and %q", c.why, e.message, got, c.message, c.codes)
 		}
 	}
 }

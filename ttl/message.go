@@ -18,18 +18,32 @@ const (
 	isMessage3
 	isMessage4
 	isMessage5
+	// Times, and what belongs to them.
+	isRetryDelay // from here on
+	isRetrySeconds
+	isRetryNanos
+	isResetsAt
+	isResetsIn
+	isHeaderReset
+	isRetryAfter
+	// What a limit amounts to, kept only where that is nothing.
+	isLimit
 	lastRole
 )
 
-// roles tells, by the path in the body, where errors keep their code and their
-// message. Everything else in a body may be an echo of what the client sent.
+// roles tells, by the path in the body, where errors keep their code, their
+// message and their times. Everything else in a body may be an echo of what the
+// client sent.
 var roles = map[string]role{
-	".error.code":   isCode, // OpenAI; a number at OpenRouter and Gemini
-	".error.type":   isCode,
-	".error.status": isCode,
-	".code":         isCode, // Mistral, xAI
-	".type":         isCode,
-	".error_code":   isCode, // Cloudflare
+	".error.code":               isCode, // OpenAI; a number at OpenRouter and Gemini
+	".error.type":               isCode,
+	".error.status":             isCode, // Gemini
+	".error.details.reason":     isCode, // google.rpc.ErrorInfo
+	".error.details.error_code": isCode, // Anthropic
+	".details.reason":           isCode, // a google.rpc.Status without its envelope
+	".code":                     isCode, // Mistral, xAI
+	".type":                     isCode,
+	".error_code":               isCode, // Cloudflare
 
 	"":               isMessage, // a bare string, as at Cerebras
 	".error.message": isMessage,
@@ -37,10 +51,32 @@ var roles = map[string]role{
 	".error":         isMessage3, // xAI
 	".detail":        isMessage4, // FastAPI; RFC 9457
 	".title":         isMessage5, // RFC 9457
+
+	// google.rpc.RetryInfo: a string in JSON, an object where somebody prints
+	// the message field by field. The details stand in any order, and their
+	// type is not asked for: none of the others has a member of this name, and
+	// "@type" has been seen misspelt.
+	".error.details.retryDelay":         isRetryDelay,
+	".error.details.retryDelay.seconds": isRetrySeconds,
+	".error.details.retryDelay.nanos":   isRetryNanos,
+	".details.retryDelay":               isRetryDelay,
+	".details.retryDelay.seconds":       isRetrySeconds,
+	".details.retryDelay.nanos":         isRetryNanos,
+
+	".error.details.violations.quotaValue": isLimit, // google.rpc.QuotaFailure
+
+	".error.resets_at":         isResetsAt, // OpenAI's Codex
+	".error.resets_in_seconds": isResetsIn,
+	// OpenRouter hands on the headers of the limit in the body.
+	".error.metadata.headers.X-RateLimit-Reset": isHeaderReset,
+	".error.metadata.headers.x-ratelimit-reset": isHeaderReset,
+	".error.retry_after":                        isRetryAfter,
+	".retry_after":                              isRetryAfter, // Cloudflare
 }
 
-// maxPath is more than the longest key of roles has.
-const maxPath = 32
+// maxPath is no less than the longest key of roles has, and a little more for
+// what stands around it in an event.
+const maxPath = 64
 
 // codeList holds the codes of an error, as they stand in the body.
 type codeList struct {
@@ -57,39 +93,100 @@ func (c *codeList) add(code []byte) {
 	}
 }
 
-// readError returns what an error body says: its message in lower case, and
-// its codes. The message of a body that is not JSON, or too broken to have one,
-// is the whole body.
-func readError(body []byte) (message string, codes codeList) {
+// errorBody is what an error's body says.
+type errorBody struct {
+	message string // in lower case, every kind of white space a space
+	codes   codeList
+	values  [lastRole][]byte // of the other roles, as they stand in the body
+}
+
+// noBody is the body of an answer without one. It is only read.
+var noBody errorBody
+
+// readError returns what an error body says. The message of a body that is not
+// JSON, or too broken to have one, is the whole body.
+func readError(body []byte) *errorBody {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	var messages [lastRole][]byte
-	w := walker{rest: body, path: make([]byte, 0, 2*maxPath)}
+	e := new(errorBody)
+	isJSON := looksLikeJSON(body)
+	complete := isJSON && e.read(body, "", roles)
+	switch message := e.rawMessage(); {
+	case message != nil:
+		e.message = plain(unescape(message))
+	case isJSON && !complete:
+		e.message = withoutEdge(plain(body))
+	case !complete:
+		e.message = plain(body)
+	}
+	return e
+}
+
+// withoutEdge takes off the end of a text that is cut off, where that may be
+// half a time: "try again in 5" of 58 seconds, "in 900m" of 900 milliseconds. A
+// text without quotes is no JSON that is cut off, but a text.
+func withoutEdge(text string) string {
+	if strings.IndexByte(text, '"') < 0 {
+		return text
+	}
+	number := strings.TrimRight(strings.TrimSuffix(text, "m"), "0123456789.")
+	if isDigit(text[len(text)-1]) || len(number) < len(text)-1 {
+		return number
+	}
+	return text
+}
+
+// read collects what the JSON text says at the paths that begin with prefix and
+// go on as in roles. It tells whether the text is whole.
+func (e *errorBody) read(body []byte, prefix string, roles map[string]role) bool {
+	w := walker{rest: body, path: make([]byte, 0, maxPath)}
 	w.leaf = func(path, value []byte, quoted bool) {
-		if len(path) > maxPath || len(value) == 0 {
-			return
-		}
-		switch r := roles[string(path)]; {
-		case r == isCode && (quoted || isDigit(value[0])):
-			codes.add(value)
-		case r >= isMessage && quoted && messages[r] == nil:
-			messages[r] = value
+		if len(path) <= maxPath && len(value) > 0 && len(path) >= len(prefix) && string(path[:len(prefix)]) == prefix {
+			e.take(roles[string(path[len(prefix):])], value, quoted)
 		}
 	}
-	complete := looksLikeJSON(body) && w.value(0) && len(bytes.TrimSpace(w.rest)) == 0
-	for _, m := range messages[isMessage:] {
+	return w.value(0) && len(bytes.TrimSpace(w.rest)) == 0
+}
+
+// take keeps a value: every code, and the first of anything else.
+func (e *errorBody) take(r role, value []byte, quoted bool) {
+	switch {
+	case r == 0:
+	case r < isRetryDelay && r >= isMessage && !quoted: // a message is a text
+	case !quoted && !isDigit(value[0]): // true, false, null and negative numbers say nothing
+	case r == isCode:
+		e.codes.add(value)
+	case r == isLimit && string(value) != "0":
+	case e.values[r] == nil:
+		e.values[r] = value
+	}
+}
+
+// rawMessage returns the message as it stands in the body, nil where there is
+// none.
+func (e *errorBody) rawMessage() []byte {
+	for _, m := range e.values[isMessage:isRetryDelay] {
 		if m != nil {
-			return strings.ToLower(string(unescape(m))), codes
+			return m
 		}
 	}
-	if complete {
-		return "", codes
-	}
-	return strings.ToLower(string(body)), codes
+	return nil
 }
 
 func looksLikeJSON(body []byte) bool {
 	body = bytes.TrimLeft(body, " \t\r\n")
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
+}
+
+// plain returns the text in the form that words are looked for in: in lower
+// case, and every kind of white space a space, since texts break lines anywhere.
+func plain(text []byte) string {
+	text = bytes.Clone(text)
+	for i, c := range text {
+		if c == '\n' || c == '\r' || c == '\t' {
+			text[i] = ' '
+		}
+	}
+	return strings.ToLower(string(text))
 }
 
 // unescape undoes the escapes of a JSON string, every kind of white space

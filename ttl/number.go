@@ -8,14 +8,14 @@ import (
 // number reads a whole value as digits, perhaps with a fraction and an
 // exponent. strconv.ParseFloat alone would take signs, "inf", "nan", "0x1p4"
 // and "1_000" as well, none of which anybody means in a header, and what
-// exceeds a float64 is no statement either.
+// is too large or too small for a float64 is no statement either.
 func number(s string) (float64, bool) {
 	n := decimalLen(s)
 	if n == 0 || n+exponentLen(s[n:]) != len(s) {
 		return 0, false
 	}
 	v, err := strconv.ParseFloat(s, 64)
-	return v, err == nil
+	return v, err == nil && (v != 0 || s[0] == '0')
 }
 
 // decimal reads the digits, perhaps with a fraction, that s begins with, and
@@ -69,17 +69,34 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // grouped reads the whole number that s begins with, with or without commas
 // between thousands: "30000" and "30,000" are the same, "30000, " is a number
-// and a comma.
-func grouped(s string) (float64, bool) {
+// and a comma. It returns the number's length, 0 where there is none.
+func grouped(s string) (value float64, length int) {
 	n := digits(s)
-	if n == 0 {
-		return 0, false
+	value = whole(s[:n])
+	if n == 0 || n > 3 {
+		return value, n
 	}
-	value := whole(s[:n])
-	for s = s[n:]; len(s) > 3 && s[0] == ',' && digits(s[1:min(len(s), 5)]) == 3; s = s[4:] {
-		value = value*1000 + whole(s[1:4])
+	for len(s) > n+3 && s[n] == ',' && digits(s[n+1:min(len(s), n+5)]) == 3 {
+		value = value*1000 + whole(s[n+1:n+4])
+		n += 4
 	}
-	return value, true
+	return value, n
+}
+
+// amount reads the digits that s begins with as decimal does, and with commas
+// between thousands.
+func amount(s string) (value float64, length int) {
+	v, n := grouped(s)
+	if n <= digits(s) {
+		return decimal(s)
+	}
+	if n < len(s) && s[n] == '.' {
+		if fraction := digits(s[n+1:]); fraction > 0 {
+			f, _ := strconv.ParseFloat(s[n:n+1+fraction], 64) // ".5": cannot fail
+			return v + f, n + 1 + fraction
+		}
+	}
+	return v, n
 }
 
 // whole returns the value of a string of digits.

@@ -27,6 +27,8 @@ type rule struct {
 	// oversized asks for a message that says that more was requested than the
 	// limit allows.
 	oversized bool
+	// noLimit asks for a message that says that the limit is 0.
+	noLimit bool
 }
 
 // fieldIs asks for a header: with this value or, if value is "", with any that
@@ -36,18 +38,18 @@ type fieldIs struct {
 	value string
 }
 
-func (r *rule) fits(status int, a answer, codes codeList) bool {
+func (r *rule) fits(status int, a answer) bool {
 	if !slices.Contains(r.statuses, status) {
 		return false
 	}
-	return r.bare() || r.fitsCode(codes) || r.fitsMessage(a.message) || r.fitsField(a)
+	return r.bare() || r.fitsCode(&a.body.codes) || r.fitsMessage(a.body.message) || r.fitsLimit(a.body) || r.fitsField(a)
 }
 
 func (r *rule) bare() bool {
-	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized
+	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit
 }
 
-func (r *rule) fitsCode(codes codeList) bool {
+func (r *rule) fitsCode(codes *codeList) bool {
 	for _, code := range codes.list() {
 		for _, want := range r.codes {
 			if string(code) == want {
@@ -72,7 +74,12 @@ func (r *rule) fitsMessage(message string) bool {
 			return true
 		}
 	}
-	return r.oversized && oversized(message)
+	return false
+}
+
+func (r *rule) fitsLimit(e *errorBody) bool {
+	return r.oversized && oversized(e.message) ||
+		r.noLimit && (e.values[isLimit] != nil || limitedToNothing(e.message))
 }
 
 func (r *rule) fitsField(a answer) bool {
@@ -99,16 +106,38 @@ func oversized(message string) bool {
 	return ok && requested > limit
 }
 
+// limitedToNothing tells whether a message names a limit of 0, as in "limit: 0,
+// model: gemini-x". A message may name several limits.
+func limitedToNothing(message string) bool {
+	for {
+		limit, rest, ok := nextFigure(message, "limit")
+		if !ok {
+			return false
+		}
+		if limit == 0 && (len(rest) < 2 || rest[0] != '.' || !isDigit(rest[1])) { // not 0.5
+			return true
+		}
+		message = rest
+	}
+}
+
 // figure returns the number after the first label that has one.
 func figure(text, label string) (float64, bool) {
+	v, _, ok := nextFigure(text, label)
+	return v, ok
+}
+
+// nextFigure returns the number after the first label that has one, and what
+// stands after the number.
+func nextFigure(text, label string) (value float64, rest string, ok bool) {
 	for {
 		_, after, found := strings.Cut(text, label)
 		if !found {
-			return 0, false
+			return 0, "", false
 		}
-		if v, ok := grouped(strings.TrimLeft(after, ": ~")); ok {
-			return v, true
+		text = strings.TrimLeft(after, ": ~")
+		if v, n := grouped(text); n > 0 {
+			return v, text[n:], true
 		}
-		text = after
 	}
 }

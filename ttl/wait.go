@@ -11,8 +11,12 @@ type wait struct {
 	read func(a answer, w *wait) (stated, bool)
 	// field is the header to read, for the readers of one header.
 	field field
-	// windows are the limits to compare, for byWindow.
+	// windows are the limits to compare, for the readers of several.
 	windows []window
+	// value is the value of the body to read, and source what it is called,
+	// for the readers of the body.
+	value  role
+	source string
 }
 
 // stated is a wait in seconds, finite and at least 0, and where it was read.
@@ -23,9 +27,17 @@ type stated struct {
 
 // answer is what the rows of a dialect look at.
 type answer struct {
-	header  map[string][]string
-	now     time.Time
-	message string // in lower case, see readError
+	header map[string][]string
+	now    time.Time
+	body   *errorBody // never nil
+}
+
+func newAnswer(r Response) answer {
+	a := answer{header: r.Header, now: r.Now, body: &noBody}
+	if len(r.Body) > 0 {
+		a.body = readError(r.Body)
+	}
+	return a
 }
 
 // field is a header: its name in lower case, by which people know it, and its
@@ -132,38 +144,4 @@ func (a answer) reset(value string, scale float64) (seconds float64, ok bool) {
 		return a.until(t), true
 	}
 	return 0, false
-}
-
-// waitWords are the words, in lower case, that a message puts before the time
-// it states.
-var waitWords = []string{
-	"try again in ",
-	"try again after ",
-	"retry in ",
-	"retry after ",
-	"reset in ",
-	"reset after ",
-}
-
-// inWords reads the message: "Please try again in 6m0s." The first time that
-// it states counts.
-func inWords(a answer, _ *wait) (stated, bool) {
-	text := a.message
-	first, found := stated{}, false
-	for _, words := range waitWords {
-		for rest := text; ; {
-			_, after, ok := strings.Cut(rest, words)
-			if !ok {
-				break
-			}
-			if v, ok := span(after); ok {
-				// What stands before it is all that the other words may search.
-				text = text[:len(text)-len(after)-len(words)]
-				first, found = stated{v, "body:message"}, true
-				break
-			}
-			rest = after
-		}
-	}
-	return first, found
 }

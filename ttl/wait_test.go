@@ -1,6 +1,7 @@
 package ttl
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,9 +19,11 @@ func expect(t *testing.T, why string, r Response, want Verdict) {
 	if r.Now.IsZero() {
 		r.Now = noon
 	}
-	for name, d := range map[string]*Dialect{"OpenAI": OpenAI, "Generic": Generic} {
+	for name, d := range dialects {
 		got := d.Judge(r)
-		if got.Class != want.Class || !sameStatement(got, want) {
+		// The words of some sayings are the evidence for another class.
+		classes := d == OpenAI || d == Generic
+		if got.Class == OK || classes && got.Class != want.Class || !sameStatement(got, want) {
 			t.Errorf("%s, %s: got %+v, want %+v", name, why, got, want)
 		}
 	}
@@ -92,30 +95,54 @@ func TestClock(t *testing.T) {
 		says(5, "retry-after"))
 }
 
-// Each header in turn is taken away, and the next one of the order decides.
+// Each place in turn is taken away, and the next one of the order decides.
 func TestPrecedence(t *testing.T) {
-	h := head(
-		"retry-after-ms", "1000",
-		"x-ms-retry-after-ms", "2000",
-		"retry-after", "3",
-		"x-ratelimit-reset-requests", "5s",
-		"ratelimit", `"default";r=0;t=6`,
-		"ratelimit-reset", "7",
-		"x-ratelimit-reset", "8",
-		"x-rate-limit-reset", "9",
-	)
-	body := []byte(`{"error":{"message":"Please try again in 4s."}}`)
-	for i, source := range []string{
-		"retry-after-ms", "x-ms-retry-after-ms", "retry-after", "body:message", "x-ratelimit-reset-requests",
-		"ratelimit", "ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset",
-	} {
-		expect(t, source+" comes next", Response{Header: h, Body: body}, says(float64(i+1), source))
-		delete(h, named(source).key)
-		if source == "body:message" {
-			body = nil
-		}
+	places := []struct {
+		source, value string // of a header
+		member        string // of the body's error
+	}{
+		{source: "retry-after-ms", value: "1000"},
+		{source: "x-ms-retry-after-ms", value: "2000"},
+		{source: "retry-after", value: "3"},
+		{source: "x-codex-primary-reset-after-seconds", value: "4"},
+		{source: "body:RetryInfo.retryDelay", member: `"details":[{"retryDelay":"5s"}]`},
+		{source: "body:error.resets_at", member: `"resets_at":1780315206`},
+		{source: "body:error.resets_in_seconds", member: `"resets_in_seconds":7`},
+		{source: "body:error.metadata.headers.X-RateLimit-Reset", member: `"metadata":{"headers":{"X-RateLimit-Reset":"1780315208000"}}`},
+		{source: "body:message", member: `"message":"Please try again in 9s."`},
+		{source: "body:retry_after", member: `"retry_after":10`},
+		{source: "x-ratelimit-reset-requests", value: "11s"},
+		{source: "anthropic-ratelimit-unified-7d-reset", value: "12"},
+		{source: "anthropic-ratelimit-unified-reset", value: "13"},
+		{source: "anthropic-ratelimit-output-tokens-reset", value: "14"},
+		{source: "x-codex-primary-reset-at", value: "15"},
+		{source: "ratelimit", value: `"default";r=0;t=16`},
+		{source: "ratelimit-reset", value: "17"},
+		{source: "x-ratelimit-reset", value: "18"},
+		{source: "x-rate-limit-reset", value: "19"},
+		{source: "x-ratelimit-reset-ms", value: "20000"},
+		{source: "x-ratelimit-reset-after", value: "21"},
+		{source: "x-amz-retry-after", value: "22000"},
+		{source: "x-ratelimit-timeremaining", value: "23"},
+		{source: "x-ratelimit-reset-requests-day", value: "24"},
 	}
-	expect(t, "nothing is left", Response{Header: h, Body: body}, nothing)
+	for i, first := range places {
+		h := head("x-codex-primary-used-percent", "100",
+			"anthropic-ratelimit-unified-7d-status", "rejected", "anthropic-ratelimit-unified-status", "rejected")
+		var members []string
+		for _, p := range places[i:] {
+			if p.member != "" {
+				members = append(members, p.member)
+			} else {
+				h[named(p.source).key] = []string{p.value}
+			}
+		}
+		r := Response{Header: h}
+		if members != nil {
+			r.Body = []byte(`{"error":{` + strings.Join(members, ",") + "}}")
+		}
+		expect(t, first.source+" comes next", r, says(float64(i+1), first.source))
+	}
 }
 
 func TestWords(t *testing.T) {
@@ -135,6 +162,29 @@ func TestWords(t *testing.T) {
 		{"text", "slow down, try again in 5 seconds", 5},
 		{"a page", "<p>Retry after 5 minutes</p>", 300},
 		{"cut off", `{"error":{"message":"Please try again in 3s. Vis`, 3},
+		{"hours, minutes and a fraction", `{"error":{"message":"Please try again in 1h2m3.5s."}}`, 3723.5},
+		{"hours and minutes in words", `{"error":{"message":"Please try again in 2 hours and 5 minutes."}}`, 7500},
+		{"one of a unit", `{"error":{"message":"Retry after 1 minute."}}`, 60},
+		{"commas between thousands", `{"error":{"message":"Please retry after 86,400 seconds."}}`, 86400},
+		{"about so long", `{"error":{"message":"Try again in about 5 minutes."}}`, 300},
+		{"a colon", `{"error":{"message":"Retry after: 30s"}}`, 30},
+		{"GitHub Models", `{"error":{"message":"Please wait 24059 seconds before retrying."}}`, 24059},
+		{"Azure API Management", `{"message":"Quota will be replenished in 00:03:57."}`, 237},
+		{"Azure API Management, days", `{"message":"Quota will be replenished in 5.03:23:11."}`, 444191},
+		{"a time of day is no duration", `{"message":"Try again after 10:30:00 UTC."}`, none},
+		{"Anthropic", `{"error":{"message":"You will regain access on 2026-06-02 at 00:00 UTC."}}`, 43200},
+		{"a date with seconds", `{"error":{"message":"Resets at 2026-06-01T12:01:30Z"}}`, 90},
+		{"a date that has passed", `{"error":{"message":"You will regain access on 2026-05-02 at 00:00 UTC."}}`, 0},
+		{"a date of nobody's zone", `{"error":{"message":"Your limit will reset at 2026-06-02 12:00:00"}}`, none},
+		{"a date of another zone", `{"error":{"message":"Your limit will reset at 2026-06-02 12:00 PST"}}`, none},
+		{"a date without a time", `{"error":{"message":"You will regain access on 2026-06-02."}}`, none},
+		{"a day that the month does not have", `{"error":{"message":"You will regain access on 2026-02-30 at 00:00 UTC."}}`, none},
+		{"no such month", `{"error":{"message":"You will regain access on 2026-13-01 at 00:00 UTC."}}`, none},
+		{"an error in the message, as a gateway hands it on", `{"error":{"message":"{\n  \"error\": {\n    \"details\": [{\"retryDelay\": \"34s\"}]}}"}}`, 34},
+		{"raw line breaks in the message", "{\"error\":{\"message\":\"try\nagain\nin\n3s\"}}", 3},
+		{"a dictionary of Python's", `{'error': {'message': 'Please try again in 20s.', 'code': 'rate_limit_exceeded'}}`, 20},
+		{"other numbers first", `{"error":{"message":"Limit 3, Used 3, Requested 1. Try again in 8.64s"}}`, 8.64},
+		{"awaiting is not waiting", `{"error":{"message":"Awaiting 3 requests"}}`, none},
 		{"no time", `{"error":{"message":"Please try again later."}}`, none},
 		{"a moment", `{"error":{"message":"Please try again in a moment."}}`, none},
 		{"a negative time", `{"error":{"message":"Please try again in -3s."}}`, none},
@@ -145,6 +195,76 @@ func TestWords(t *testing.T) {
 			want = says(c.want, "body:message")
 		}
 		expect(t, c.why, Response{Body: []byte(c.body)}, want)
+	}
+}
+
+func TestBodies(t *testing.T) {
+	const delay, at, in, reset = "body:RetryInfo.retryDelay", "body:error.resets_at", "body:error.resets_in_seconds", "body:error.metadata.headers.X-RateLimit-Reset"
+	for _, c := range []struct {
+		why, body string
+		want      Verdict
+	}{
+		{"seconds", `{"error":{"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}`, says(34.4, delay)},
+		{"in an array", `[{"error":{"details":[{"retryDelay":"34s"}]}}]`, says(34, delay)},
+		{"behind other details", `{"error":{"details":[{"violations":[{"quotaValue":"20"}]},{"links":[{"url":"x"}]},{"retryDelay":"34s"}]}}`, says(34, delay)},
+		{"misspelt keys", "{\"error\":{\"details\":[{\" @type\":\"x\",\" retryDelay\":\"34s\"}]}}", says(34, delay)},
+		{"after a raw line break", "{\"error\":{\"message\":\"a\nb\",\"details\":[{\"retryDelay\":\"34s\"}]}}", says(34, delay)},
+		{"without an envelope", `{"code":429,"details":[{"retryDelay":"34s"}]}`, says(34, delay)},
+		{"milliseconds", `{"error":{"details":[{"retryDelay":"479.417207ms"}]}}`, says(0.479417207, delay)},
+		{"none at all", `{"error":{"details":[{"retryDelay":"0s"}]}}`, says(0, delay)},
+		{"field by field", `{"error":{"details":[{"retryDelay":{"seconds":"12","nanos":500000000}}]}}`, says(12.5, delay)},
+		{"seconds alone", `{"error":{"details":[{"retryDelay":{"seconds":12}}]}}`, says(12, delay)},
+		{"nanoseconds alone", `{"error":{"details":[{"retryDelay":{"nanos":250000000}}]}}`, says(0.25, delay)},
+		{"negative", `{"error":{"details":[{"retryDelay":"-5s"}]}}`, nothing},
+		{"negative, field by field", `{"error":{"details":[{"retryDelay":{"seconds":-12}}]}}`, nothing},
+		{"no duration", `{"error":{"details":[{"retryDelay":"soon"}]}}`, nothing},
+		{"no duration, but words", `{"error":{"message":"retry in 3s","details":[{"retryDelay":"soon"}]}}`, says(3, "body:message")},
+		{"the client's", `{"error":{"message":"No"},"input":{"retryDelay":"34s"}}`, nothing},
+		{"when", `{"error":{"resets_at":1780315260,"resets_in_seconds":61}}`, says(60, at)},
+		{"when, as a text", `{"error":{"resets_at":"2026-06-01T12:01:00Z"}}`, says(60, at)},
+		{"when, in milliseconds", `{"error":{"resets_at":1780315260000}}`, says(60, at)},
+		{"how soon", `{"error":{"resets_at":null,"resets_in_seconds":61}}`, says(61, in)},
+		{"how soon, as a text", `{"error":{"resets_in_seconds":"61"}}`, says(61, in)},
+		{"neither", `{"error":{"resets_at":null,"resets_in_seconds":-1}}`, nothing},
+		{"OpenRouter", `{"error":{"metadata":{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1780315260000"}}}}`, says(60, reset)},
+		{"OpenRouter, a number", `{"error":{"metadata":{"headers":{"X-RateLimit-Reset":1780315260000}}}}`, says(60, reset)},
+		{"OpenRouter, in small letters", `{"error":{"metadata":{"headers":{"x-ratelimit-reset":"1780315260000"}}}}`, says(60, reset)},
+		{"a member of that name", `{"error":{"retry_after":12.5}}`, says(12.5, "body:retry_after")},
+	} {
+		expect(t, c.why, Response{Body: []byte(c.body)}, c.want)
+	}
+	expect(t, "when, by the upstream's clock", Response{
+		Header: head("date", "Mon, 01 Jun 2026 12:00:30 GMT"),
+		Body:   []byte(`{"error":{"resets_at":1780315260}}`),
+	}, says(30, at))
+}
+
+func TestWindowsOfOthers(t *testing.T) {
+	const fiveHours, week, anthropic = "anthropic-ratelimit-unified-5h-", "anthropic-ratelimit-unified-7d-", "anthropic-ratelimit-"
+	for _, c := range []struct {
+		why    string
+		header map[string][]string
+		want   Verdict
+	}{
+		{"a window that is rejected", head(fiveHours+"status", "rejected", fiveHours+"reset", "1780315260", week+"status", "allowed", week+"reset", "1780657200"), says(60, fiveHours+"reset")},
+		{"of two, the later", head(fiveHours+"status", "rejected", fiveHours+"reset", "1780657200", week+"status", "rejected", week+"reset", "1780315260"), says(342000, fiveHours+"reset")},
+		{"none is rejected", head(fiveHours+"status", "allowed_warning", fiveHours+"reset", "1780315260", anthropic+"unified-status", "allowed", anthropic+"unified-reset", "1780315260"), nothing},
+		{"no window is named", head(anthropic+"unified-status", "rejected", anthropic+"unified-reset", "1780315260"), says(60, anthropic+"unified-reset")},
+		{"nothing remains of two, the later", head(anthropic+"requests-remaining", "0", anthropic+"requests-reset", "2026-06-01T12:00:50Z", anthropic+"tokens-remaining", "0", anthropic+"tokens-reset", "2026-06-01T12:00:40Z"), says(50, anthropic+"requests-reset")},
+		{"something remains of all, the first to end", head(anthropic+"requests-remaining", "5", anthropic+"requests-reset", "2026-06-01T12:00:50Z", anthropic+"tokens-remaining", "5", anthropic+"tokens-reset", "2026-06-01T12:00:40Z"), says(40, anthropic+"tokens-reset")},
+		{"nothing remains until something unreadable", head(anthropic+"requests-remaining", "0", anthropic+"requests-reset", "soon", anthropic+"tokens-remaining", "5", anthropic+"tokens-reset", "2026-06-01T12:00:40Z"), nothing},
+		{"a long window is no bucket", head(anthropic+"requests-limit", "10", anthropic+"requests-remaining", "0", anthropic+"requests-reset", "2026-06-01T14:00:00Z"), says(7200, anthropic+"requests-reset")},
+		{"Codex, the one that is full", head("x-codex-primary-used-percent", "80", "x-codex-primary-reset-after-seconds", "5", "x-codex-secondary-used-percent", "100", "x-codex-secondary-reset-after-seconds", "9"), says(9, "x-codex-secondary-reset-after-seconds")},
+		{"Codex, more than full", head("x-codex-primary-used-percent", "104.5", "x-codex-primary-reset-after-seconds", "5"), says(5, "x-codex-primary-reset-after-seconds")},
+		{"Codex, both are full", head("x-codex-primary-used-percent", "100", "x-codex-primary-reset-after-seconds", "5", "x-codex-secondary-used-percent", "100", "x-codex-secondary-reset-after-seconds", "3"), says(5, "x-codex-primary-reset-after-seconds")},
+		{"Codex, neither is full", head("x-codex-primary-used-percent", "99", "x-codex-primary-reset-after-seconds", "5"), nothing},
+		{"Codex, when", head("x-codex-primary-used-percent", "100", "x-codex-primary-reset-at", "1780315260"), says(60, "x-codex-primary-reset-at")},
+		{"Cerebras, the day", head("x-ratelimit-reset-requests-day", "33011.382867"), says(33011.382867, "x-ratelimit-reset-requests-day")},
+		{"Cerebras, the minute", head("x-ratelimit-remaining-requests-day", "5", "x-ratelimit-reset-requests-day", "33011", "x-ratelimit-remaining-tokens-minute", "0", "x-ratelimit-reset-tokens-minute", "11.4"), says(11.4, "x-ratelimit-reset-tokens-minute")},
+		{"Bedrock counts milliseconds", head("x-amz-retry-after", "1500"), says(1.5, "x-amz-retry-after")},
+		{"Azure counts milliseconds, whichever period it states", head("x-ratelimit-reset-tokens", "1500", "x-ratelimit-renewalperiod-requests", "60"), says(1.5, "x-ratelimit-reset-tokens")},
+	} {
+		expect(t, c.why, Response{Header: c.header}, c.want)
 	}
 }
 
@@ -202,6 +322,10 @@ func TestPolicies(t *testing.T) {
 		{"no remainder", `"default";t=5`, none},
 		{"a remainder that is none", `"default";r=zero;t=5`, none},
 		{"a quote that does not end", `"default;r=0;t=5`, none},
+		{"the seventh draft", `limit=100, remaining=0, reset=50`, 50},
+		{"the seventh draft with parameters", `limit=100;w=60, remaining=0;x=1, reset=50`, 50},
+		{"the seventh draft, something left", `limit=100, remaining=1, reset=50`, none},
+		{"the seventh draft, negative", `limit=100, remaining=0, reset=-1`, none},
 		{"empty", ``, none},
 		{"commas alone", `,,`, none},
 	} {

@@ -1,0 +1,68 @@
+package ttl
+
+import (
+	"cmp"
+	"strings"
+)
+
+// Ahead returns how long it takes until the key has an allowance again, where
+// the headers of a success (2xx) say that nothing of it is left: the key's next
+// request would be rejected. Of several limits that are used up the one that
+// lasts longest counts. seconds is as stated: finite, at least 0, and not to be
+// raised to a minimum, since the time passes anyway; source is the header's
+// name in lower case. ok is false where something is left, or nothing stated.
+//
+// It costs next to nothing on an answer that states no such thing.
+func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
+	if r.Status < 200 || r.Status > 299 || !d.mayBeSpent(r.Header) {
+		return 0, "", false
+	}
+	a := answer{header: r.Header, now: r.Now, body: &noBody}
+	latest := stated{}
+	for i := range d.ahead {
+		if s, found := d.ahead[i].read(a, &d.ahead[i]); found && (!ok || s.seconds > latest.seconds) {
+			latest, ok = s, true
+		}
+	}
+	return latest.seconds, latest.source, ok
+}
+
+// mayBeSpent looks for a sign that something is used up: every success takes
+// this way, and hardly any goes further.
+func (d *Dialect) mayBeSpent(header map[string][]string) bool {
+	for _, key := range d.signs {
+		for _, value := range header[key] {
+			if !plainlyLeft(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// plainlyLeft tells of the commonest values that they do not say that nothing
+// is left: "9999", "allowed", and `"api";r=999;t=295`.
+func plainlyLeft(value string) bool {
+	switch {
+	case value == "":
+		return true
+	case value[0] == '"':
+		return !strings.Contains(value, "=0")
+	default:
+		return value[0] != '0' && decimalLen(value) == len(value) || value == "allowed"
+	}
+}
+
+// signs returns the keys of the headers that tell whether a limit of the rows is
+// used up.
+func signs(rows []wait) (keys []string) {
+	for _, row := range rows {
+		if row.field.key != "" {
+			keys = append(keys, row.field.key)
+		}
+		for _, w := range row.windows {
+			keys = append(keys, cmp.Or(w.status.key, w.used.key, w.remaining.key))
+		}
+	}
+	return keys
+}
