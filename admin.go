@@ -52,6 +52,7 @@ type methods map[string]caddy.AdminHandlerFunc
 func (a *Admin) Routes() []caddy.AdminRoute {
 	var routes []caddy.AdminRoute
 	for path, m := range map[string]methods{
+		"{$}":                           {http.MethodGet: a.page, http.MethodPost: a.page},
 		"pools":                         {http.MethodGet: a.listPools},
 		"pools/{pool}":                  {http.MethodGet: a.showPool},
 		"pools/{pool}/rejections":       {http.MethodGet: a.listRejections},
@@ -109,6 +110,12 @@ func writeJSON(w http.ResponseWriter, v any) error {
 
 func (*Admin) notFound(_ http.ResponseWriter, r *http.Request) error {
 	return apiError(http.StatusNotFound, "nothing is at %s: see %spools", r.URL.Path, adminPrefix)
+}
+
+// page answers /keycycler/ itself.
+func (*Admin) page(w http.ResponseWriter, r *http.Request) error {
+	page(adminPrefix).ServeHTTP(w, r)
+	return nil
 }
 
 // listPools answers GET /keycycler/pools.

@@ -6,7 +6,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -141,4 +146,139 @@ func TestNodesTellNoKeys(t *testing.T) {
 		t.Error("a key in Redis is not found")
 	}
 	eventually(t, "a key in a command is found", func() bool { return keyPart(commands.String(), keys) != "" })
+}
+
+// ways are all ways in which a key travels: an option, and how the upstream finds
+// the key.
+var ways = map[string]struct {
+	auth string
+	key  func(*http.Request) string
+}{
+	"bearer":         {"bearer", func(r *http.Request) string { return strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") }},
+	"x-api-key":      {"header X-Api-Key", func(r *http.Request) string { return r.Header.Get("X-Api-Key") }},
+	"api-key":        {"header Api-Key", func(r *http.Request) string { return r.Header.Get("Api-Key") }},
+	"x-goog-api-key": {"header X-Goog-Api-Key", func(r *http.Request) string { return r.Header.Get("X-Goog-Api-Key") }},
+	"query":          {"query key", func(r *http.Request) string { return r.URL.Query().Get("key") }},
+}
+
+// misbehaving is an upstream that does what tends to get into logs.
+func misbehaving(t *testing.T) *httptest.Server {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, way, _ := strings.Cut(r.URL.Path, "/")
+		way, what, _ := strings.Cut(way, "/")
+		secret := ways[way].key(r)
+		if secret == "" {
+			t.Errorf("%s: the upstream got no key", r.URL.Path)
+		}
+		switch what {
+		case "limited":
+			w.Header().Set("Retry-After", "40")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, rateLimitBody+secret)
+		case "invalid":
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprintf(w, `{"error":{"message":"Incorrect API key provided: %s","code":"invalid_api_key"}}`, secret)
+		case "forbidden":
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintf(w, `{"error":{"message":"%s may not do this"}}`, secret)
+		case "broken":
+			panic(http.ErrAbortHandler)
+		case "aborted":
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, "begin")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		default:
+			_, _ = io.WriteString(w, "fine")
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// A full run at DEBUG, with every way in which a key travels, everything that goes
+// wrong, an operator who looks at and changes everything, and the example's log
+// filter: no six bytes of a key show anywhere.
+func TestNodeShowsNoKeyAnywhere(t *testing.T) {
+	const keys = 10 // two for each way
+	server, upstream := startRedis(t), misbehaving(t)
+	commands := server.monitor()
+	n := startNode(t, nodeConfig{name: "a", keys: keys, state: "memory", level: "DEBUG", upstream: upstream.URL})
+	names := slices.Sorted(maps.Keys(ways))
+	var sites strings.Builder
+	for i, way := range names {
+		fmt.Fprintf(&sites, "handle /%s/* {\nkeycycler %s {\nkeys {env.KEY_%d} {env.KEY_%d}\nauth %s\nstate redis %s\n}\nreverse_proxy %s\n}\n",
+			way, way, 2*i, 2*i+1, ways[way].auth, server.Addr(), upstream.URL)
+	}
+	config := n.caddyfile(nodeConfig{level: "DEBUG", state: "memory", upstream: upstream.URL})
+	config = strings.Replace(config, "level DEBUG\n", "level DEBUG\n"+logFilter(t)+"\n", 1)
+	config = strings.Replace(config, "handle /ready", "log\n"+sites.String()+"handle /ready", 1)
+	n.post(config)
+
+	var answers strings.Builder
+	for i, way := range names {
+		for _, what := range []string{"fine", "forbidden", "broken", "aborted", "limited", "fine", "invalid", "exhausted"} {
+			answers.WriteString(n.raw(http.MethodPost, n.url+"/"+way+"/"+what+"?key=sk-client-9&x=1"))
+			if what == "limited" { // both cool: free one for the next answer
+				n.raw(http.MethodPost, fmt.Sprintf("%s/keycycler/pools/%s/keys/%s/clear", n.admin, way, idOf(2*i)))
+			}
+		}
+	}
+	for _, path := range []string{"keycycler/", "keycycler/pools", "metrics", "config/", "debug/vars"} {
+		answers.WriteString(n.raw(http.MethodGet, n.admin+"/"+path))
+	}
+	for i, way := range names {
+		pool := n.admin + "/keycycler/pools/" + way
+		for _, path := range []string{"", "/keys", "/rejections", "/keys/" + idOf(2*i)} {
+			answers.WriteString(n.raw(http.MethodGet, pool+path))
+		}
+		for _, path := range []string{"/keys/disable", "/keys/enable", "/keys/clear", "/keys/" + idOf(2*i) + "/cool", "/keys/" + idOf(2*i) + "/disable"} {
+			answers.WriteString(n.raw(http.MethodPost, pool+path))
+		}
+		answers.WriteString(n.raw(http.MethodGet, n.admin+"/keycycler/?pool="+way))
+	}
+	eventually(t, "Redis has heard of it", func() bool { return server.cooling() > 0 })
+
+	log := n.log()
+	for _, wanted := range []string{
+		"key is cooling", "no key is ready", "aborting with incomplete response", "upstream roundtrip", "handled request",
+		"was disabled by an operator", "EOF",
+	} {
+		if !strings.Contains(log, wanted) {
+			t.Errorf("the log has no %q: this test looks at nothing", wanted)
+		}
+	}
+	files, err := os.ReadDir(n.tmp())
+	if err != nil || len(files) > 0 {
+		t.Errorf("temporary files: %v, %v", files, err)
+	}
+	for what, text := range map[string]string{
+		"the log": log, "an answer": answers.String(), "what Redis holds": server.dump(), "what Redis was told": commands.String(),
+	} {
+		if part := keyPart(text, keys); part != "" {
+			at := strings.Index(text, part)
+			t.Errorf("%s shows %q: …%s…", what, part, text[max(at-300, 0):min(at+100, len(text))])
+		}
+		if what == "the log" && strings.Contains(text, "sk-client-9") {
+			at := strings.Index(text, "sk-client-9")
+			t.Errorf("the log shows the client's key: …%s…", text[max(at-300, 0):min(at+100, len(text))])
+		}
+	}
+}
+
+// raw sends a request that may fail and returns header and body of the answer.
+func (n *node) raw(method, url string) string {
+	n.t.Helper()
+	r := request(n.t, method, url, `{"seconds":60}`)
+	if strings.HasPrefix(url, n.url) { // the clients' own
+		r.Header.Set("X-Api-Key", "sk-client-9")
+		r.Header.Set("Api-Key", "sk-client-9")
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	return fmt.Sprint(res.Header) + string(body)
 }

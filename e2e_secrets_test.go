@@ -70,15 +70,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 // Caddy does not redact other headers than its own: the filter that the README
 // tells to add does.
 func TestTheLogFilterClosesTheHole(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, filter, found := strings.Cut(string(readme), "```caddyfile\n# log filter\n")
-	filter, _, _ = strings.Cut(filter, "```")
-	if !found {
-		t.Fatal("README.md has no log filter")
-	}
+	filter := logFilter(t)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Api-Key") == "" && r.URL.Query().Get("key") == "" {
 			t.Errorf("the upstream got no key: %v %s", r.Header, r.URL)

@@ -35,6 +35,7 @@ type gateway struct {
 	secure  string // https://localhost:port
 	logFile string
 	format  string // of the log
+	global  string // more global options
 }
 
 // startGateway runs Caddy with these directives in front of both an HTTP and an
@@ -98,6 +99,7 @@ func (g *gateway) caddyfile(directives string) string {
 			level DEBUG
 			%s
 		}
+		%s
 	}
 	(site) {
 		%s
@@ -112,7 +114,7 @@ func (g *gateway) caddyfile(directives string) string {
 		log
 		tls internal
 		import site
-	}`, g.dir, g.logFile, g.format, directives, g.plain, g.secure)
+	}`, g.dir, g.logFile, g.format, g.global, directives, g.plain, g.secure)
 }
 
 // log returns what Caddy has logged so far.

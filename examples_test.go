@@ -40,8 +40,9 @@ func TestEveryExampleProvisions(t *testing.T) {
 	defer server.Close()
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	for name, content := range map[string]string{
-		"openai.keys":  "sk-demo-1\nsk-demo-2\n",
-		"redis-ca.pem": string(authority),
+		"openai.keys":    "sk-demo-1\nsk-demo-2\n",
+		"anthropic.keys": "sk-demo-3\n",
+		"redis-ca.pem":   string(authority),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -50,11 +51,11 @@ func TestEveryExampleProvisions(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "demo")
 	// What stands in the examples is not on this machine.
 	local := strings.NewReplacer("/etc/caddy/", dir+"/", "redis.internal:6379", "127.0.0.1:"+freePort(t))
-	examples, err := filepath.Glob("examples/*.*")
-	if err != nil || len(examples) < 3 {
+	examples, err := filepath.Glob("examples/*.Caddyfile")
+	if err != nil || len(examples) < 4 {
 		t.Fatalf("examples: %v, %v", examples, err)
 	}
-	for _, path := range examples {
+	for _, path := range append(examples, "examples/openai.json") {
 		t.Run(path, func(t *testing.T) {
 			var config caddy.Config
 			text := local.Replace(string(adaptExample(t, path)))
@@ -79,4 +80,41 @@ func TestTheJSONExampleIsTheCaddyfiles(t *testing.T) {
 	if !reflect.DeepEqual(fromCaddyfile, fromJSON) {
 		t.Error("examples/openai.json differs: go run ./examples/caddy adapt --config examples/openai.Caddyfile --pretty")
 	}
+}
+
+// The README shows the filter of the example.
+func TestTheLogFilterIsTheReadmes(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(readme), "```caddyfile\n# log filter\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	if want := logFilter(t); lines(shown) != lines(want) || want == "" {
+		t.Errorf("the README has\n%s\nthe example has\n%s", shown, want)
+	}
+}
+
+// logFilter returns the format of examples/log-filter.Caddyfile.
+func logFilter(t testing.TB) string {
+	t.Helper()
+	example, err := os.ReadFile("examples/log-filter.Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, filter, _ := strings.Cut(string(example), "log default {\n")
+	filter, _, found := strings.Cut(filter, "\n\t}\n}")
+	if !found {
+		t.Fatal("the example has no filter")
+	}
+	return filter
+}
+
+// lines returns the text without indentation.
+func lines(text string) string {
+	var all []string
+	for line := range strings.Lines(text) {
+		all = append(all, strings.TrimSpace(line))
+	}
+	return strings.TrimSpace(strings.Join(all, "\n"))
 }

@@ -37,6 +37,9 @@ func (f refusal) reason() string {
 func newRefusal(c rotator.Census) refusal {
 	cooling := func(class ttl.Class) int { return c.Cooling[class] }
 	f := refusal{class: ttl.RateLimited, wait: wholeSeconds(c.Soonest)}
+	if c.Ready > 0 {
+		f.wait = wholeSeconds(0) // the request has had its attempts, or its time
+	}
 	switch enabled := c.Keys - c.Disabled; enabled {
 	case 0:
 		f.disabled, f.wait = true, 0

@@ -16,7 +16,7 @@ type report struct {
 	pool     string
 	key      rotator.ID // of the last attempt
 	attempts int
-	outcome  string // "" until the request is answered
+	outcome  string // of the last attempt that is over, or of the request
 }
 
 // What becomes of a request, besides the outcomes of its last attempt.

@@ -151,9 +151,6 @@ func (v *view) census(now time.Time) rotator.Census {
 			}
 		}
 	}
-	if c.Ready > 0 {
-		c.Soonest = 0
-	}
 	return c
 }
 

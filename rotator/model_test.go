@@ -41,9 +41,6 @@ func (m model) census(p *Pool, now time.Time) Census {
 			c.Soonest = left
 		}
 	}
-	if c.Ready > 0 {
-		c.Soonest = 0
-	}
 	return c
 }
 

@@ -153,8 +153,8 @@ type Census struct {
 	Keys     int             // all
 	Ready    int             // neither cooling nor disabled
 	Disabled int             // by an operator, whether or not they would be cooling
-	Soonest  time.Duration   // until the first key is ready; 0 when one is, or when none will be
 	Cooling  [MaxReasons]int // the others, by the reason why they cool
+	Soonest  time.Duration   // until the first of those is ready; 0 when there are none
 }
 
 // Census counts the pool's keys at now.
@@ -164,7 +164,7 @@ func (p *Pool) Census(now time.Time) Census {
 	defer p.mu.Unlock()
 	p.expire(at)
 	c := Census{Keys: len(p.keys), Ready: p.ready, Disabled: p.off, Cooling: p.counts}
-	if p.ready == 0 && len(p.cooling.items) > 0 {
+	if len(p.cooling.items) > 0 {
 		c.Soonest = time.Duration(p.cooling.items[0].until - at)
 	}
 	return c

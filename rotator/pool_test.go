@@ -160,14 +160,14 @@ func TestCensus(t *testing.T) {
 		want     Census
 	}{
 		{"all ready at first", 0, 0, Cooldown{}, Census{Keys: 4, Ready: 4}},
-		{"one cools", 0, 1, Cooldown{For: 10, Reason: limited}, Census{Keys: 4, Ready: 3, Cooling: [MaxReasons]int{limited: 1}}},
-		{"a second one for the same reason", 0, 2, Cooldown{For: 20, Reason: limited}, Census{Keys: 4, Ready: 2, Cooling: [MaxReasons]int{limited: 2}}},
-		{"the first one moves to another reason", 5, 1, Cooldown{For: 30, Reason: quota}, Census{Keys: 4, Ready: 2, Cooling: [MaxReasons]int{limited: 1, quota: 1}}},
-		{"the smallest and the largest reason count too", 5, 0, Cooldown{For: 95, Reason: 0}, Census{Keys: 4, Ready: 1, Cooling: [MaxReasons]int{0: 1, limited: 1, quota: 1}}},
+		{"one cools", 0, 1, Cooldown{For: 10, Reason: limited}, Census{Keys: 4, Ready: 3, Soonest: 10, Cooling: [MaxReasons]int{limited: 1}}},
+		{"a second one for the same reason", 0, 2, Cooldown{For: 20, Reason: limited}, Census{Keys: 4, Ready: 2, Soonest: 10, Cooling: [MaxReasons]int{limited: 2}}},
+		{"the first one moves to another reason", 5, 1, Cooldown{For: 30, Reason: quota}, Census{Keys: 4, Ready: 2, Soonest: 15, Cooling: [MaxReasons]int{limited: 1, quota: 1}}},
+		{"the smallest and the largest reason count too", 5, 0, Cooldown{For: 95, Reason: 0}, Census{Keys: 4, Ready: 1, Soonest: 15, Cooling: [MaxReasons]int{0: 1, limited: 1, quota: 1}}},
 		{"with the last one, the soonest is the one that cools until 20", 6, 3, Cooldown{For: 50, Reason: MaxReasons - 1}, Census{Keys: 4, Soonest: 14, Cooling: [MaxReasons]int{0: 1, limited: 1, quota: 1, MaxReasons - 1: 1}}},
 		{"a longer cooldown of that one makes another the soonest", 7, 2, Cooldown{For: 100, Reason: limited}, Census{Keys: 4, Soonest: 28, Cooling: [MaxReasons]int{0: 1, limited: 1, quota: 1, MaxReasons - 1: 1}}},
-		{"once one is ready there is nothing to wait for", 35, 0, Cooldown{}, Census{Keys: 4, Ready: 1, Cooling: [MaxReasons]int{0: 1, limited: 1, MaxReasons - 1: 1}}},
-		{"two more come back", 100, 0, Cooldown{}, Census{Keys: 4, Ready: 3, Cooling: [MaxReasons]int{limited: 1}}},
+		{"once one is ready the soonest is the next", 35, 0, Cooldown{}, Census{Keys: 4, Ready: 1, Soonest: 21, Cooling: [MaxReasons]int{0: 1, limited: 1, MaxReasons - 1: 1}}},
+		{"two more come back", 100, 0, Cooldown{}, Census{Keys: 4, Ready: 3, Soonest: 7, Cooling: [MaxReasons]int{limited: 1}}},
 		{"all are back", 107, 0, Cooldown{}, Census{Keys: 4, Ready: 4}},
 	} {
 		now := start.Add(row.at)

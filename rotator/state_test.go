@@ -29,7 +29,7 @@ func TestPoolsShareWhatIsKnown(t *testing.T) {
 	if !b.Cool(start, 1, Cooldown{For: 2 * minute, Reason: quota}) {
 		t.Error("a later deadline from the other pool did not move it")
 	}
-	want := Census{Keys: 3, Ready: 2, Cooling: [MaxReasons]int{quota: 1}}
+	want := Census{Keys: 3, Ready: 2, Soonest: 2 * minute, Cooling: [MaxReasons]int{quota: 1}}
 	if ca, cb := a.Census(start), b.Census(start); ca != want || cb != want {
 		t.Errorf("censuses %+v and %+v, want %+v", ca, cb, want)
 	}
@@ -213,7 +213,7 @@ func TestManyKeys(t *testing.T) {
 		t.Error("picked a cooling key")
 	}
 	for _, at := range []time.Duration{1, 2, 1000, 1001, n / 2, n - 1} {
-		want := Census{Keys: n, Ready: int(at), Cooling: [MaxReasons]int{limited: n - int(at)}}
+		want := Census{Keys: n, Ready: int(at), Soonest: 1, Cooling: [MaxReasons]int{limited: n - int(at)}}
 		if got := p.Census(start.Add(at)); got != want {
 			t.Errorf("after %d deadlines the census is %+v, want %+v", at, got, want)
 		}

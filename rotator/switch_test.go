@@ -62,7 +62,7 @@ func TestDisabledKeys(t *testing.T) {
 		{"a clearing does not enable", func() bool { return p.Clear(start, 0) }, true, Census{Ready: 2, Disabled: 1}},
 		{"one that was cleared meanwhile is ready when it is enabled", func() bool { return p.Enable(start, 0) }, true, Census{Ready: 3}},
 		{"all others are disabled: what cools is the soonest", func() bool { return p.Disable(start, 0) && p.Disable(start, 2) && p.Disable(start, 3) }, true,
-			Census{Disabled: 3, Soonest: time.Hour}},
+			Census{Disabled: 3}},
 		{"all are disabled: none will be ready", func() bool { return p.Disable(start, 1) }, true, Census{Disabled: 4}},
 	} {
 		if got := row.do(); got != row.changed {
@@ -71,6 +71,9 @@ func TestDisabledKeys(t *testing.T) {
 		want := row.want
 		want.Keys = 4
 		want.Cooling[limited] = 4 - want.Ready - want.Disabled
+		if want.Cooling[limited] > 0 {
+			want.Soonest = time.Hour
+		}
 		if got := p.Census(start); got != want {
 			t.Errorf("%s: %+v, want %+v", row.sentence, got, want)
 		}

@@ -1,0 +1,98 @@
+package keycycler
+
+import (
+	"fmt"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/status"
+)
+
+// pageSource is what the status page shows and does: the pools of the newest
+// config.
+type pageSource struct{}
+
+// Pools implements status.Source.
+func (pageSource) Pools() []status.Pool {
+	now := time.Now()
+	var pools []status.Pool
+	for _, v := range live.views() {
+		pools = append(pools, v.page(now))
+	}
+	return pools
+}
+
+// page is what the status page shows of the pool.
+func (v *view) page(now time.Time) status.Pool {
+	c, h := v.census(now), v.handlers[0]
+	health, _ := v.health()
+	p := status.Pool{
+		Name: h.Pool, Provider: h.Provider,
+		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled, Soonest: c.Soonest,
+		Backend: h.backendName, Healthy: health.Healthy, Lag: health.Lag, Queue: health.Queue,
+	}
+	if health.Err != nil {
+		p.Err = health.Err.Error()
+	}
+	for _, m := range h.history.last(now) {
+		p.Minutes = append(p.Minutes, status.Minute{Start: m.start(), Rejections: m.byName()})
+	}
+	return p
+}
+
+// Keys implements status.Source.
+func (pageSource) Keys(pool string) iter.Seq[status.Key] {
+	return func(yield func(status.Key) bool) {
+		v, now := live.view(pool), time.Now()
+		if v == nil {
+			return
+		}
+		for p, st := range v.keys(now, keyFilter{}, nil) {
+			if !yield(pageKey(p.id(), st)) {
+				return
+			}
+		}
+	}
+}
+
+// pageKey is what the status page shows of a key.
+func pageKey(id rotator.ID, st rotator.Status) status.Key {
+	k := status.Key{
+		ID: id.String(), State: st.Condition.String(),
+		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
+	}
+	if st.Left > 0 {
+		k.Class, k.Source, k.Scope, k.Remaining = reasonName(st.Reason), st.Source, scopeKey, st.Left
+	}
+	for _, n := range st.Rejections {
+		k.Rejections += uint64(n)
+	}
+	return k
+}
+
+// Do implements status.Source.
+func (pageSource) Do(pool, id string, a status.Action) (int, error) {
+	v := live.view(pool)
+	if v == nil {
+		return 0, fmt.Errorf("pool %s: %w", shown(pool), status.ErrNotFound)
+	}
+	verb, now := verbs[string(a.Verb)], time.Now()
+	verb.cool = a.For
+	if id == "" {
+		return v.changeAll(now, keyFilter{}, verb).Changed, nil
+	}
+	parsed, _ := rotator.ParseID(id) // what is no id is no key's
+	p, ok := v.find(parsed)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("key %s: %w", shown(id), status.ErrNotFound)
+	case v.change(now, p, verb):
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// page serves the status page at this prefix.
+func page(prefix string) http.Handler { return status.New(pageSource{}, prefix) }

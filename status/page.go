@@ -1,0 +1,265 @@
+package status
+
+import (
+	"html/template"
+	"maps"
+	"slices"
+	"time"
+)
+
+// page is what page.html shows.
+type page struct {
+	Prefix string
+	Style  template.CSS
+	Script template.JS
+	Build  string
+
+	Title   string
+	Summary string
+	Alerts  []alert // pools that have no ready key
+	Notice  notice
+	Self    string // the link to the view, without what was done before
+	Back    string // the same, for forms
+
+	Cards   []card
+	Pool    *card // the one whose keys are shown; nil without pools
+	States  []choice
+	Classes []choice
+	View    fields
+	Columns []header
+	Rows    []row
+	None    bool // the filter takes no key
+	All     string
+	Pager   pager
+	Waits   []wait
+}
+
+// fields are the view's, for the form that filters.
+type fields struct {
+	State, Prefix, Sort, Order string
+	Filtered                   bool
+}
+
+// alert is a pool that serves nobody.
+type alert struct {
+	Pool, Href, Text string
+}
+
+// card is a pool at a glance.
+type card struct {
+	Pool
+	Href     string
+	Selected bool
+	Count    string
+	Parts    []part
+	Label    string // the parts, in words
+	Timeline timeline
+	Back     span // when the first cooling key is ready
+	State    string
+}
+
+// choice is one that a filter offers.
+type choice struct {
+	Name, Title, Href, Count string
+	On                       bool
+}
+
+// header is that of a column.
+type header struct {
+	Title, Href string
+	Sort        string // aria-sort, or ""
+	Number      bool
+}
+
+// row is one key's.
+type row struct {
+	ID, State, Class, Tone, Source, Scope    string
+	Remaining                                span
+	Attempts, Rejections, InFlight, LastUsed string
+	Actions                                  []button
+}
+
+// span is a duration that the script counts down while it is a matter of seconds.
+type span struct {
+	Text    string
+	Seconds int64 // of them; 0 otherwise
+}
+
+// button is an action on one key.
+type button struct {
+	Verb  Verb
+	Title string
+}
+
+// pager is where the page stands among its pages. A link that leads nowhere is "".
+type pager struct {
+	Text                    string
+	First, Prev, Next, Last string
+	Several                 bool
+}
+
+// wait is a duration that keys can be cooled for.
+type wait struct {
+	Seconds int
+	Title   string
+}
+
+// waits are offered for all keys.
+var waits = []wait{{60, "1 min"}, {600, "10 min"}, {3600, "1 h"}, {86400, "24 h"}}
+
+// The buttons.
+var (
+	clearButton   = button{Clear, "Clear"}
+	coolButton    = button{Cool, "Cool 10 min"}
+	disableButton = button{Disable, "Disable"}
+	enableButton  = button{Enable, "Enable"}
+)
+
+// page renders what the source has now.
+func (h *handler) page(now time.Time, v view, n notice) *page {
+	p := &page{Prefix: h.prefix, Style: style, Script: script, Build: build, Self: "?", Notice: n, Waits: waits}
+	pools := h.src.Pools()
+	p.summarize(pools)
+	if len(pools) == 0 {
+		return p
+	}
+	selected := max(0, slices.IndexFunc(pools, func(pool Pool) bool { return pool.Name == v.pool }))
+	v.pool = pools[selected].Name
+	for i := range pools {
+		p.Cards = append(p.Cards, newCard(&pools[i], i == selected))
+	}
+	p.Pool = &p.Cards[selected]
+	p.fill(now, v, list(h.src.Keys(v.pool), v))
+	return p
+}
+
+// summarize says how all is in the title, which a tab in the background shows.
+func (p *page) summarize(pools []Pool) {
+	keys, ready := 0, 0
+	for i := range pools {
+		keys, ready = keys+pools[i].Keys, ready+pools[i].Ready
+		if pools[i].Ready == 0 {
+			p.Alerts = append(p.Alerts, alert{pools[i].Name, poolHref(&pools[i]), noneReady(&pools[i])})
+		}
+	}
+	p.Summary = plural(len(pools), "pool") + ", " + count(ready) + " of " + plural(keys, "key") + " ready"
+	p.Title = p.Summary + " – keycycler"
+	if len(p.Alerts) > 0 {
+		p.Title = "⚠ " + p.Title
+	}
+}
+
+func poolHref(p *Pool) string { return view{pool: p.Name, sort: columns[0]}.href() }
+
+func newCard(p *Pool, selected bool) card {
+	c := card{
+		Pool: *p, Selected: selected,
+		Href: poolHref(p), Count: plural(p.Keys, "key"),
+		Parts: bar(p), Timeline: newTimeline(p.Minutes), Back: newSpan(p.Soonest), State: backend(p),
+	}
+	for i, part := range c.Parts {
+		if i > 0 {
+			c.Label += ", "
+		}
+		c.Label += part.Count + " " + part.State
+	}
+	return c
+}
+
+// fill adds the keys.
+func (p *page) fill(now time.Time, v view, l *listing) {
+	v.page = l.page
+	p.Self, p.Back = v.href(), v.query().Encode()
+	p.View = fields{State: v.state, Prefix: v.prefix, Filtered: v.state != "" || v.class != "" || v.prefix != ""}
+	p.View.Sort, p.View.Order = v.query().Get("sort"), v.query().Get("order")
+	p.States, p.Classes = stateChoices(v, l), classChoices(v, l)
+	p.Columns, p.Pager = headers(v), newPager(v, l)
+	p.None, p.All = l.total == 0, v.unfiltered().href()
+	p.Rows = make([]row, len(l.keys))
+	for i, k := range l.keys {
+		p.Rows[i] = newRow(now, k)
+	}
+}
+
+// stateChoices are links: a state is one click away.
+func stateChoices(v view, l *listing) []choice {
+	choices := []choice{{Title: "All", Href: v.withState("").href(), Count: count(l.anyState), On: v.state == ""}}
+	for i, title := range []string{"Ready", "Cooling", "Disabled"} {
+		state := states[i]
+		choices = append(choices, choice{state, title, v.withState(state).href(), count(l.states[state]), v.state == state})
+	}
+	return choices
+}
+
+// classChoices are those that there are, and the one that is chosen even if there
+// is none of it any more.
+func classChoices(v view, l *listing) []choice {
+	if v.class != "" {
+		l.classes[v.class] += 0
+	}
+	var choices []choice
+	for _, class := range slices.Sorted(maps.Keys(l.classes)) {
+		choices = append(choices, choice{Name: class, Count: count(l.classes[class]), On: v.class == class})
+	}
+	return choices
+}
+
+func headers(v view) []header {
+	all := make([]header, len(columns))
+	for i, c := range columns {
+		all[i] = header{Title: c.title, Href: v.sortedBy(c).href(), Number: c.number}
+		if v.sort.name != c.name {
+			continue
+		}
+		all[i].Sort = "ascending"
+		if v.desc {
+			all[i].Sort = "descending"
+		}
+	}
+	return all
+}
+
+func newPager(v view, l *listing) pager {
+	p := pager{Text: plural(l.total, "key"), Several: l.pages > 1}
+	if !p.Several {
+		return p
+	}
+	p.Text = count(l.first()+1) + "–" + count(l.first()+len(l.keys)) + " of " + count(l.total)
+	if l.page > 1 {
+		p.First, p.Prev = v.withPage(1).href(), v.withPage(l.page-1).href()
+	}
+	if l.page < l.pages {
+		p.Next, p.Last = v.withPage(l.page+1).href(), v.withPage(l.pages).href()
+	}
+	return p
+}
+
+func newRow(now time.Time, k *Key) row {
+	r := row{
+		ID: k.ID, State: k.State, Class: k.Class, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
+		Attempts: count(k.Attempts), Rejections: count(k.Rejections), InFlight: count(k.InFlight), LastUsed: ago(now, k.LastUsed),
+	}
+	if k.Scope != "key" { // which goes without saying
+		r.Scope = k.Scope
+	}
+	switch {
+	case k.State == Disabled:
+		r.Actions = []button{enableButton}
+	case k.Remaining > 0:
+		r.Actions = []button{clearButton, disableButton}
+	default:
+		r.Actions = []button{coolButton, disableButton}
+	}
+	return r
+}
+
+func newSpan(d time.Duration) span {
+	switch {
+	case d <= 0:
+		return span{}
+	case d <= 59*time.Second:
+		return span{duration(d), int64((d + time.Second - 1) / time.Second)}
+	default:
+		return span{Text: duration(d)}
+	}
+}
