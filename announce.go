@@ -132,6 +132,9 @@ func (t tracer) attempt(p *provider, rep *report, status int, outcome string) {
 	if p.genAI != "" {
 		attributes = append(attributes, attribute.String("gen_ai.provider.name", p.genAI))
 	}
+	if model := rep.model(); model != "" {
+		attributes = append(attributes, attribute.String("gen_ai.request.model", model))
+	}
 	if status != 0 {
 		attributes = append(attributes, attribute.Int("http.response.status_code", status))
 	}

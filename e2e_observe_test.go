@@ -41,6 +41,7 @@ func TestPlaceholders(t *testing.T) {
 		if r.URL.Path == "/abort" {
 			panic(http.ErrAbortHandler)
 		}
+		io.Copy(io.Discard, r.Body)
 		io.WriteString(w, r.Header.Get("X-Sent"))
 	})
 	const values = "{http.keycycler.pool} {http.keycycler.key_id} {http.keycycler.attempts} {http.keycycler.outcome}"
@@ -49,6 +50,7 @@ func TestPlaceholders(t *testing.T) {
 		log_append key_id {http.keycycler.key_id}
 		log_append attempts {http.keycycler.attempts}
 		log_append outcome {http.keycycler.outcome}
+		log_append model {http.keycycler.model}
 		header >X-Told "%[1]s"
 		keycycler first {
 			keys %[2]s
@@ -59,12 +61,15 @@ func TestPlaceholders(t *testing.T) {
 		handle_errors {
 			respond "{err.status_code}: %[1]s"
 		}`, values, demoKeys(4), upstream.URL))
-	told := func() string {
+	lastEntry := func() map[string]any {
 		entries := g.logged("handled request")
 		if len(entries) == 0 {
-			return ""
+			return nil
 		}
-		last := entries[len(entries)-1]
+		return entries[len(entries)-1]
+	}
+	told := func() string {
+		last := lastEntry()
 		return fmt.Sprint(last["pool"], " ", last["key_id"], " ", last["attempts"], " ", last["outcome"])
 	}
 
@@ -86,6 +91,21 @@ func TestPlaceholders(t *testing.T) {
 	if !strings.HasPrefix(string(body), "502: first ") || !strings.HasSuffix(string(body), " 1 failed") {
 		t.Errorf("handle_errors says %q", body)
 	}
+
+	const large = 1 << 20
+	models := map[string]string{
+		`{"model":"gpt-demo","messages":[]}`: "gpt-demo",
+		`{"messages":[{"content":"` + strings.Repeat("x", large) + `\"model\":\"decoy\""}],"model":"gpt-late"}`: "gpt-late",
+		`{"messages":[]}`: "",
+	}
+	for sent, want := range models {
+		r := request(t, "POST", g.plain+"/v1/chat/completions", sent)
+		r.Header.Set("Content-Type", "application/json")
+		do(t, http.DefaultClient, r)
+		eventually(t, "the access log tells the model "+want, func() bool { return lastEntry()["model"] == want })
+	}
+	do(t, http.DefaultClient, request(t, "POST", g.plain+"/v1beta/models/gemini-demo:generateContent", "{}"))
+	eventually(t, "the path's model is told", func() bool { return lastEntry()["model"] == "gemini-demo" })
 
 	upstream.limitFirst(2)
 	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
@@ -237,12 +257,14 @@ func TestSpanEvents(t *testing.T) {
 	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
 	g := startGateway(t, fmt.Sprintf("tracing {\n span gateway\n}\nkeycycler traced {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
 	upstream.limitFirst(1)
-	do(t, http.DefaultClient, request(t, "POST", g.plain, `{"model":"demo"}`))
+	r := request(t, "POST", g.plain, `{"model":"demo"}`)
+	r.Header.Set("Content-Type", "application/json")
+	do(t, http.DefaultClient, r)
 	eventually(t, "the attempts are told", func() bool { return len(told.attempts()) == 2 })
 	seen := upstream.seen()
 	for i, want := range [][]string{
 		{"keycycler.pool=traced", "keycycler.attempt=1", "keycycler.outcome=rate_limited", "gen_ai.provider.name=openai", "http.response.status_code=429", "error.type=rate_limited"},
-		{"keycycler.pool=traced", "keycycler.attempt=2", "keycycler.outcome=served", "gen_ai.provider.name=openai", "http.response.status_code=200"},
+		{"keycycler.pool=traced", "keycycler.attempt=2", "keycycler.outcome=served", "gen_ai.provider.name=openai", "gen_ai.request.model=demo", "http.response.status_code=200"},
 	} {
 		for _, attribute := range append(want, "keycycler.key_id="+rotator.IDOf(seen[i].key).String()) {
 			if got := told.attempts()[i]; !strings.Contains(got, attribute) {

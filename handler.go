@@ -70,10 +70,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.h, x.r = h, r
-	x.roster = h.roster.Load()
-	x.body = newReplayBody(r, h.replay)
 	x.report, x.tracer = reportFor(r), tracerFor(r)
 	x.report.pool = h.Pool
+	x.roster = h.roster.Load()
+	x.report.path = r.URL.Path
+	if hasBody(r) {
+		x.body = &x.report.replay
+		x.report.body = x.body
+		x.body.begin(r, h.replay)
+	}
 	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())

@@ -45,6 +45,8 @@ type replayBody struct {
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
 
+	model modelFinder // what has come by now; until a model is found
+
 	first attemptBody // the first attempt's: mostly there is no other
 }
 
@@ -57,18 +59,20 @@ type attemptBody struct {
 	closed  bool
 }
 
-// newReplayBody returns nil when there is no body to replay.
-func newReplayBody(r *http.Request, limits replayLimits) *replayBody {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return nil
-	}
-	b := &replayBody{source: r.Body, request: r, trailer: r.Trailer.Clone(), keep: true}
+// hasBody tells whether there is a body to replay.
+func hasBody(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+}
+
+// begin takes the body of a request that has one.
+func (b *replayBody) begin(r *http.Request, limits replayLimits) {
+	b.source, b.request, b.trailer, b.keep = r.Body, r, r.Trailer.Clone(), true
+	b.model = newModelFinder(r.Header.Get("Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	if eager(r, limits) {
 		b.readAll(r.ContentLength)
 	}
-	return b
 }
 
 func eager(r *http.Request, limits replayLimits) bool {
@@ -84,7 +88,23 @@ func (b *replayBody) readAll(length int64) {
 		n, err := b.source.Read(room[:min(int64(len(room)), missing)])
 		b.copy.grown(n)
 		b.end = err
+		b.seekModel(room[:n])
 	}
+}
+
+// seekModel looks for the model in what has come from the client, in order. b.mu
+// is held, or nobody else has b yet.
+func (b *replayBody) seekModel(p []byte) {
+	if !b.model.found() {
+		b.model.write(p)
+	}
+}
+
+// modelName returns the model that the body names, if what has come by now does.
+func (b *replayBody) modelName() (string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.model.model()
 }
 
 // attempt returns the body for the next attempt, whose request it belongs to.
@@ -186,6 +206,7 @@ func (a *attemptBody) pull(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	b.end = err
+	b.seekModel(p[:n])
 	if a != b.active {
 		b.storeForOther(p[:n])
 		return 0, http.ErrBodyReadAfterClose

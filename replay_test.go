@@ -48,6 +48,15 @@ func tempDir(t testing.TB) func() int {
 	}
 }
 
+func newReplayBody(r *http.Request, limits replayLimits) *replayBody {
+	if !hasBody(r) {
+		return nil
+	}
+	b := new(replayBody)
+	b.begin(r, limits)
+	return b
+}
+
 func TestEveryAttemptGetsTheWholeBody(t *testing.T) {
 	const memory, disk = 100_000, 1_000_000
 	files := tempDir(t)

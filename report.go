@@ -11,12 +11,17 @@ import (
 )
 
 // report is what became of a request, for placeholders. Access logs ask it after
-// the handler is back, so it is not used again for another request.
+// the handler is back, and late reads its body, so it is not used again for another
+// request.
 type report struct {
+	latest   *report // that of the last pool that the request has come to
 	pool     string
 	key      rotator.ID // of the last attempt
 	attempts int
-	outcome  string // of the last attempt that is over, or of the request
+	path     string      // of the request
+	body     *replayBody // nil when it has none
+	replay   replayBody  // what body points to, in the same allocation
+	outcome  string      // of the last attempt that is over, or of the request
 }
 
 // What becomes of a request, besides the outcomes of its last attempt.
@@ -33,15 +38,17 @@ const (
 	reportVar = "keycycler"
 )
 
-// reportFor returns the request's report. A request that comes to a second pool,
-// such as one that handle_errors falls back to, has one report, of the last.
+// reportFor returns a new report of the request. Where the request has come to a
+// pool before, as one that handle_errors falls back from, placeholders tell of the
+// new one from now on.
 func reportFor(r *http.Request) *report {
+	p := new(report)
+	p.latest = p
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if p, ok := vars[reportVar].(*report); ok {
-		*p = report{}
+	if first, ok := vars[reportVar].(*report); ok {
+		first.latest = p
 		return p
 	}
-	p := new(report)
 	if vars != nil {
 		vars[reportVar] = p
 	}
@@ -57,6 +64,7 @@ func (p *report) lookup(name string) (any, bool) {
 	if !ours {
 		return nil, false
 	}
+	p = p.latest
 	switch field {
 	case "pool":
 		return p.pool, true
@@ -69,8 +77,20 @@ func (p *report) lookup(name string) (any, bool) {
 		return p.attempts, true
 	case "outcome":
 		return p.outcome, true
+	case "model":
+		return p.model(), true
 	}
 	return nil, false
+}
+
+// model returns the model that the request names, in its path or in as much of its
+// body as has come by now; "" if none.
+func (p *report) model() string {
+	name, ok := modelInPath(p.path)
+	if !ok && p.body != nil {
+		name, _ = p.body.modelName()
+	}
+	return name
 }
 
 // String tells nothing: the report stands among the request's variables, which are
