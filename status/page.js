@@ -14,6 +14,7 @@
   let busy = null; // what is being fetched
   let downSince = null;
   let timer = 0;
+  let typing = 0;
 
   const clock = (time) => time.toLocaleTimeString([], { hourCycle: "h23" });
 
@@ -102,8 +103,10 @@
   }
 
   // load fetches a page and shows it. What the reader asks for comes before a
-  // refresh that is under way; nothing comes before a change.
+  // refresh that is under way, and before a filter that was typed a moment ago;
+  // nothing comes before a change.
   async function load(url, asked, options = {}) {
+    if (asked) clearTimeout(typing);
     if (busy && (!asked || busy.changes)) return false;
     if (busy) busy.abort();
     const mine = new AbortController();
@@ -177,7 +180,6 @@
   });
 
   // The filter applies while it is typed.
-  let typing = 0;
   document.addEventListener("input", (event) => {
     const form = event.target.closest("#filter");
     if (!form) return;

@@ -75,24 +75,31 @@ func startGateway(t *testing.T, up *upstream, n int, options string) *gateway {
 	for i := range keys {
 		keys[i] = fmt.Sprintf("%s%d", keyPrefix, i+1)
 	}
+	g := &gateway{
+		plain: fmt.Sprintf("http://127.0.0.1:%d/v1", port(plain)),
+		tls:   fmt.Sprintf("https://127.0.0.1:%d/v1", port(tls)),
+	}
+	g.start(t, fmt.Sprintf(caddyfile, strings.Join(keys, " "), options, strings.TrimPrefix(up.url, "http://"),
+		port(plain), port(tls), edge.certFile, edge.keyFile), plain, tls)
+	return g
+}
+
+// start starts the process with this Caddyfile, in which the listeners are fd/3,
+// fd/4 and so on, and ends it with the test.
+func (g *gateway) start(t *testing.T, text string, listeners ...*net.TCPListener) {
+	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
-	text := fmt.Sprintf(caddyfile, strings.Join(keys, " "), options, strings.TrimPrefix(up.url, "http://"),
-		port(plain), port(tls), edge.certFile, edge.keyFile)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-
-	g := &gateway{
-		plain:     fmt.Sprintf("http://127.0.0.1:%d/v1", port(plain)),
-		tls:       fmt.Sprintf("https://127.0.0.1:%d/v1", port(tls)),
-		temporary: t.TempDir(),
-		exited:    make(chan struct{}),
-	}
+	g.temporary, g.exited = t.TempDir(), make(chan struct{})
 	g.process = exec.Command(caddyBinary, "run", "--config", config)
 	g.process.Env = append(os.Environ(), "TMPDIR="+g.temporary, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	g.process.Stdout, g.process.Stderr = &g.log, &g.log
-	g.process.ExtraFiles = []*os.File{file(t, plain), file(t, tls)} // 3 and 4
+	for _, l := range listeners {
+		g.process.ExtraFiles = append(g.process.ExtraFiles, file(t, l))
+	}
 	if err := g.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +117,6 @@ func startGateway(t *testing.T, up *upstream, n int, options string) *gateway {
 		}
 	})
 	g.awaitReady(t)
-	return g
 }
 
 // awaitReady asks the gateway until it answers.
