@@ -68,7 +68,11 @@ type cooledKey struct {
 
 // logCooling writes the line.
 func (a *announcer) logCooling(c cooledKey) {
-	if e := a.sampled.Check(zapcore.InfoLevel, "key is cooling"); e != nil {
+	level := zapcore.InfoLevel
+	if c.v.spent {
+		level = zapcore.DebugLevel // nothing was rejected, and it may happen many times a minute
+	}
+	if e := a.sampled.Check(level, "key is cooling"); e != nil {
 		e.Write(
 			zap.Stringer("key_id", c.key),
 			zap.Int("status", c.status),
@@ -92,6 +96,23 @@ func (a *announcer) emitCooling(c cooledKey) {
 		"source":  c.v.source,
 		"seconds": c.v.cooldown.Seconds(),
 	})
+}
+
+// stopped tells that a request was refused by so many keys that it is not their
+// fault, and whether that has closed the pool.
+func (a *announcer) stopped(refusals int, closed bool) {
+	if closed {
+		a.logger.Warn("every key refuses every request: the upstream is asked now and then")
+		return
+	}
+	if e := a.sampled.Check(zapcore.WarnLevel, "request was refused by key after key: they are not blamed for it"); e != nil {
+		e.Write(zap.Int("keys", refusals))
+	}
+}
+
+// reopened tells that the upstream serves requests again.
+func (a *announcer) reopened(back int) {
+	a.logger.Info("requests are served again", zap.Int("keys", back))
 }
 
 // exhausted tells that a pool has no key that is ready.

@@ -32,9 +32,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	keycycler [<matcher>] [<pool>] {
-//	    keys         <key...>
-//	    keys_file    <path>
-//	    provider     openai|generic
+//	    keys         <key...> [{ ... }]
+//	    keys_file    <path> [{ ... }]
+//	    provider     openai|anthropic|gemini|azure|cohere|github|generic
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
 //	    max_attempts <n>
 //	    try_duration <duration>
@@ -44,6 +44,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        min      <duration>
 //	        max      <duration>
 //	        jitter   <percent>
+//	        ahead    on | off
 //	    }
 //	    replay {
 //	        memory   <size>
@@ -53,7 +54,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    keep_headers <name...>
 //	}
 //
-// `keys`, `keys_file` and `on` may stand more than once. A status is 400 to 599,
+// `keys`, `keys_file` and `on` may stand more than once. The block behind `keys` and
+// `keys_file` holds `group <name>`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large` and `overloaded`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -91,7 +93,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if i, err := h.checkRules(); err != nil {
 		return rules[i].WrapErr(err)
 	}
-	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 {
+	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return directive.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
 	return nil
@@ -196,8 +198,33 @@ func durationValue(d *caddyfile.Dispenser, option string) (time.Duration, error)
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
 	keys, err := values(d, "keys", "<key...>")
-	h.Keys = append(h.Keys, keys...)
-	return err
+	if err != nil {
+		return err
+	}
+	g, err := parseGroup(d, "keys")
+	if err != nil {
+		return err
+	}
+	if g == "" {
+		h.Keys = append(h.Keys, keys...)
+		return nil
+	}
+	h.Groups = append(h.Groups, Group{Name: g, Keys: keys})
+	return nil
+}
+
+// parseGroup parses the block that may follow keys, and returns the name of their
+// group, "" if there is none.
+func parseGroup(d *caddyfile.Dispenser, block string) (name string, err error) {
+	_, err = parseBlock(d, block, map[string]option{
+		"group": {parse: func(d *caddyfile.Dispenser) error {
+			if name, err = value(d, block+" group", "<name>"); err != nil {
+				return err
+			}
+			return wrap(d, (&Handler{Groups: []Group{{Name: name}}}).checkGroups())
+		}},
+	})
+	return name, err
 }
 
 func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
@@ -205,8 +232,20 @@ func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	h.KeysFiles = append(h.KeysFiles, path)
-	return wrap(d, h.checkKeysFiles())
+	line := *d
+	if d.NextArg() {
+		return d.Errf("keys_file: surplus argument")
+	}
+	g, err := parseGroup(d, "keys_file")
+	switch {
+	case err != nil:
+		return err
+	case g == "":
+		h.KeysFiles = append(h.KeysFiles, path)
+	default:
+		h.Groups = append(h.Groups, Group{Name: g, KeysFiles: []string{path}})
+	}
+	return wrap(&line, h.checkKeysFiles())
 }
 
 func (h *Handler) parseProvider(d *caddyfile.Dispenser) (err error) {
@@ -376,6 +415,7 @@ func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
 			at[d.Val()] = *d
 			return c.parseJitter(d)
 		}},
+		"ahead": {parse: c.parseAhead},
 	})
 	if err != nil {
 		return err
@@ -397,6 +437,19 @@ func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
 		return d.Errf("cooldown jitter: %s is no percentage such as 10%%", shown(s))
 	}
 	c.Jitter = &percent
+	return nil
+}
+
+func (c *Cooldown) parseAhead(d *caddyfile.Dispenser) error {
+	s, err := value(d, "cooldown ahead", "on or off")
+	if err != nil {
+		return err
+	}
+	on := s == "on"
+	if !on && s != "off" {
+		return d.Errf("cooldown ahead: %s is neither on nor off", shown(s))
+	}
+	c.Ahead = &on
 	return nil
 }
 

@@ -3,6 +3,7 @@ package keycycler
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"net/textproto"
 	"slices"
@@ -61,7 +62,7 @@ func (h *Handler) setDefaults() {
 // option, so that an error names the line too.
 func (h *Handler) check() error {
 	for _, check := range []func() error{
-		h.checkPool, h.checkKeysFiles, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
+		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.checkKeepHeaders,
 	} {
 		if err := check(); err != nil {
@@ -72,9 +73,8 @@ func (h *Handler) check() error {
 }
 
 func (h *Handler) checkPool() error {
-	ok := len(h.Pool) <= maxPoolName && strings.Trim(h.Pool, poolNameBytes) == ""
 	switch {
-	case !ok:
+	case !isName(h.Pool):
 		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxPoolName)
 	case strings.HasPrefix(h.Pool, "sk-"):
 		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
@@ -82,15 +82,56 @@ func (h *Handler) checkPool() error {
 	return nil
 }
 
+// allKeys returns the texts of all keys of the config, and their groups' names.
+func (h *Handler) allKeys() iter.Seq2[string, string] {
+	return func(yield func(text, group string) bool) {
+		for _, g := range append([]Group{{Keys: h.Keys}}, h.Groups...) {
+			for _, text := range g.Keys {
+				if !yield(text, g.Name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// allKeysFiles is allKeys for files.
+func (h *Handler) allKeysFiles() iter.Seq2[string, string] {
+	return func(yield func(path, group string) bool) {
+		for _, g := range append([]Group{{KeysFiles: h.KeysFiles}}, h.Groups...) {
+			for _, path := range g.KeysFiles {
+				if !yield(path, g.Name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (h *Handler) checkGroups() error {
+	for _, g := range h.Groups {
+		if g.Name == "" || !isName(g.Name) {
+			return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(g.Name), maxPoolName)
+		}
+	}
+	return nil
+}
+
 // checkKeysFiles finds a key that stands where a path belongs, before it shows in
 // the error of a file that does not exist.
 func (h *Handler) checkKeysFiles() error {
-	for _, path := range h.KeysFiles {
+	for path := range h.allKeysFiles() {
 		if strings.HasPrefix(path, "sk-") && !strings.ContainsAny(path, `./\`) {
 			return errors.New("keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
 		}
 	}
 	return nil
+}
+
+// isName tells whether a name has nothing but the bytes that it may have; it may be
+// empty.
+func isName(name string) bool {
+	return len(name) <= maxPoolName && strings.Trim(name, poolNameBytes) == "" && (name == "" || strings.Trim(name, ".") != "")
 }
 
 // shown quotes what somebody wrote where one of a few words or a number belongs,
@@ -233,6 +274,8 @@ func (c *Cooldown) policy() ttl.Policy {
 	}
 	return p
 }
+
+func (c *Cooldown) looksAhead() bool { return c == nil || c.Ahead == nil || *c.Ahead }
 
 func (c *Cooldown) check() error {
 	_, err := c.checkOptions()

@@ -22,6 +22,7 @@ type refusal struct {
 	wait     time.Duration // until the first key is ready, in whole seconds, at least one
 	class    ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
 	disabled bool          // no key will be ready by itself: an operator has disabled all
+	path     string        // of the request: some providers imitate OpenAI's API at some paths
 }
 
 // reason is what the log calls it.
@@ -61,25 +62,52 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return max((d + second - 1).Truncate(second), second)
 }
 
-// refuse writes the answer of a pool that has no key for this request.
+// writeRefusal writes the answer of a pool that has no key for this request.
 func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {
-	body := p.refuse(f)
+	refuse := p.refuse
+	if p.imitates(f.path) {
+		refuse = openAIError
+	}
+	body := refuse(f)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
-	status := http.StatusTooManyRequests
-	if f.disabled {
-		status = http.StatusServiceUnavailable
-	} else {
-		h.Set("Retry-After", strconv.FormatInt(int64(f.wait/time.Second), 10))
+	if !f.disabled {
+		h.Set("Retry-After", f.seconds())
 	}
 	if f.disabled || f.wait > maxSDKWait {
 		h.Set("X-Should-Retry", "false")
 	}
-	w.WriteHeader(status)
+	w.WriteHeader(f.status())
 	_, err := w.Write(body)
 	return err
+}
+
+// status is 429 whatever the keys cool for: a client can do nothing about a key
+// that it has never seen, but it can wait.
+func (f refusal) status() int {
+	if f.disabled {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusTooManyRequests
+}
+
+// seconds spells the wait as a whole number of seconds.
+func (f refusal) seconds() string { return strconv.FormatInt(int64(f.wait/time.Second), 10) }
+
+// message says it to people.
+func (f refusal) message() string {
+	again := fmt.Sprintf("Please try again in %s.", f.wait)
+	switch {
+	case f.disabled:
+		return "Every API key of this gateway is disabled."
+	case f.class == ttl.InvalidKey:
+		return "The upstream refused every API key of this gateway as invalid. " + again
+	case f.class == ttl.QuotaExhausted:
+		return "The quota of every API key of this gateway is spent. " + again
+	}
+	return "Rate limit reached for every API key of this gateway. " + again
 }
 
 // openAIError gives OpenAI's error object, for which its SDKs raise their own
@@ -91,24 +119,99 @@ func openAIError(f refusal) []byte {
 		Param   *string `json:"param"`
 		Code    string  `json:"code"`
 	}
-	o := object{Type: "requests", Code: "rate_limit_exceeded"}
-	again := fmt.Sprintf("Please try again in %s.", f.wait)
+	o := object{Message: f.message(), Type: "requests", Code: "rate_limit_exceeded"}
 	switch {
 	case f.disabled:
 		o.Type, o.Code = "server_error", "no_api_key_enabled"
-		o.Message = "Every API key of this gateway is disabled."
 	case f.class == ttl.InvalidKey:
 		o.Type, o.Code = "invalid_request_error", "invalid_api_key"
-		o.Message = "The upstream refused every API key of this gateway as invalid. " + again
 	case f.class == ttl.QuotaExhausted:
 		o.Type, o.Code = "insufficient_quota", "insufficient_quota"
-		o.Message = "The quota of every API key of this gateway is spent. " + again
-	default:
-		o.Message = "Rate limit reached for every API key of this gateway. " + again
 	}
-	body, err := json.Marshal(map[string]object{"error": o})
+	return errorBody(o)
+}
+
+// anthropicError gives Anthropic's error object. Its types go with statuses:
+// whatever is a 429 is a rate_limit_error. It has none for 503
+// (https://platform.claude.com/docs/en/api/errors).
+func anthropicError(f refusal) []byte {
+	type object struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	}
+	o := object{"rate_limit_error", f.message()}
+	if f.disabled {
+		o.Type = "api_error"
+	}
+	return marshal(struct {
+		Type      string  `json:"type"`
+		Error     object  `json:"error"`
+		RequestID *string `json:"request_id"` // Anthropic has never seen the request
+	}{Type: "error", Error: o})
+}
+
+// geminiError gives a google.rpc.Status, with the wait among its details, where
+// Google's clients look for it (https://google.aip.dev/193).
+func geminiError(f refusal) []byte {
+	type detail struct {
+		Type       string `json:"@type"`
+		RetryDelay string `json:"retryDelay"`
+	}
+	type object struct {
+		Code    int      `json:"code"`
+		Message string   `json:"message"`
+		Status  string   `json:"status"`
+		Details []detail `json:"details,omitempty"`
+	}
+	o := object{Code: f.status(), Message: f.message(), Status: "UNAVAILABLE"}
+	if !f.disabled {
+		o.Status = "RESOURCE_EXHAUSTED"
+		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.seconds() + "s"}}
+	}
+	return errorBody(o)
+}
+
+// codeAndMessage is the error object of Azure's services.
+type codeAndMessage struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// azureError gives the error object of Azure OpenAI, whose codes are statuses.
+func azureError(f refusal) []byte {
+	return errorBody(codeAndMessage{strconv.Itoa(f.status()), f.message()})
+}
+
+// gitHubError gives that of GitHub Models, whose codes are words. GitHub repeats
+// the message as details, where Azure's SDKs expect a list (OData): they are left
+// out.
+func gitHubError(f refusal) []byte {
+	o := codeAndMessage{"RateLimitReached", f.message()}
+	if f.disabled {
+		o.Code = "ServiceUnavailable"
+	}
+	return errorBody(o)
+}
+
+// cohereError gives Cohere's error object: a message, and no codes
+// (https://docs.cohere.com/reference/errors).
+func cohereError(f refusal) []byte {
+	return marshal(struct {
+		Message string `json:"message"`
+	}{f.message()})
+}
+
+// errorBody puts a provider's error object where most have it.
+func errorBody(object any) []byte {
+	return marshal(struct {
+		Error any `json:"error"`
+	}{object})
+}
+
+func marshal(v any) []byte {
+	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // strings alone
+		panic(err) // strings and numbers alone
 	}
 	return append(body, '\n')
 }

@@ -19,16 +19,21 @@ const statusClientGone = 499
 
 // exchange is one client request on its way through the attempts.
 type exchange struct {
-	h       *Handler
-	r       *http.Request
-	body    *replayBody // nil when the request has none
-	roster  *roster
-	slot    rotator.Slot
-	tried   []rotator.Slot // of the roster
-	calls   int            // to the upstream
-	judged  bool           // the attempt's response was judged to be of the …
-	class   ttl.Class
-	cooled  *cooledKey // the attempt's key, if it cools by it
+	h      *Handler
+	r      *http.Request
+	body   *replayBody // nil when the request has none
+	roster *roster
+	slot   rotator.Slot
+	tried  []rotator.Slot // of the roster
+	calls  int            // to the upstream
+	judged bool           // the attempt's response was judged to be of the …
+	class  ttl.Class
+	cooled *cooledKey // the attempt's key, if it cools by it
+
+	run       run        // the keys in a row that have refused the request …
+	sentences []sentence // … and cool for it
+	open      bool       // the attempt has no answer yet
+
 	started time.Time
 	latest  time.Time // when the last attempt began, or there was none any more
 	report  *report
@@ -50,6 +55,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer x.end()
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
+		if wait, ok := h.guard.admits(now); !ok {
+			return x.refused(w, wait)
+		}
 		if !x.pick(now) || x.over(now) {
 			return x.exhausted(w, now)
 		}
@@ -93,6 +101,7 @@ func (x *exchange) end() {
 	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
 	x.report, x.tracer = nil, tracer{}
 	x.tried, x.calls = x.tried[:0], 0
+	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }
 
@@ -132,9 +141,11 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		request.Body = body
 	}
 	x.writer.begin(cancel)
-	x.judged = false
+	x.judged, x.open = false, true
+	x.h.guard.open.Add(1)
 	defer func() {
 		x.writer.end()
+		x.answered()
 		x.tell(err)
 		if !x.writer.rejected() {
 			return
@@ -173,28 +184,46 @@ func withOwnVars(ctx context.Context) context.Context {
 func (x *exchange) holds(status int) bool { return x.h.judge.holds(status) }
 
 // commit implements attemptOwner: no other attempt will need the body.
-func (x *exchange) commit() {
+func (x *exchange) commit(status int, header http.Header) {
+	x.answered()
 	if x.body != nil {
 		x.body.commit()
+	}
+	if !x.judged && status < http.StatusInternalServerError {
+		x.served()
+	}
+	if x.h.judge.looksAhead {
+		now := time.Now()
+		if v, ok := x.h.judge.ahead(status, header, now); ok {
+			x.cool(now, status, v)
+		}
+	}
+}
+
+// blame implements attemptOwner: the client has the response, the key cools all the
+// same.
+func (x *exchange) blame(status int, body []byte) {
+	now := time.Now()
+	payload, _ := firstEvent(body)
+	v := x.h.judge.judgeEvent(status, payload, now, rand.Float64())
+	x.note(now, v)
+	if v.action == actionCooldown {
+		x.cool(now, status, v)
 	}
 }
 
 // settle implements attemptOwner: it judges the held response and cools the key.
 func (x *exchange) settle(w *attemptWriter) bool {
+	x.answered()
 	now := time.Now()
-	v := x.h.judge.judge(ttl.Response{
-		Status: w.status,
-		Header: w.header,
-		Body:   decode(w.header.Get("Content-Encoding"), w.held),
-		Now:    now,
-	}, rand.Float64())
-	x.judged, x.class = v.class != ttl.OK || v.action != actionPass, v.class
-	if x.judged {
-		x.roster.pool.Reject(x.slot, v.reason())
-		x.h.history.note(now, v.reason())
-	}
+	v := x.verdict(w, now)
+	x.note(now, v)
 	if v.action == actionCooldown {
+		before := len(x.sentences)
 		x.cool(now, w.status, v)
+		if x.blameless(now, v, x.sentences[before:]) {
+			v.action = actionPass
+		}
 	}
 	pass := v.action == actionPass || x.body != nil && !x.body.replayable()
 	if pass {
@@ -203,21 +232,108 @@ func (x *exchange) settle(w *attemptWriter) bool {
 	return pass
 }
 
+// verdict judges the held response: what it is or, where it is a success, what its
+// body begins with.
+func (x *exchange) verdict(w *attemptWriter, now time.Time) verdict {
+	if w.status != http.StatusOK {
+		return x.h.judge.judge(ttl.Response{
+			Status: w.status,
+			Header: w.header,
+			Body:   decode(w.header.Get("Content-Encoding"), w.held),
+			Now:    now,
+		}, rand.Float64())
+	}
+	body := w.held
+	if isEventStream(w.header.Get("Content-Type")) {
+		body, _ = firstEvent(body)
+	}
+	return x.h.judge.judgeEvent(w.status, body, now, rand.Float64())
+}
+
+// note counts what the response was judged to be.
+func (x *exchange) note(now time.Time, v verdict) {
+	x.judged, x.class = v.class != ttl.OK || v.action != actionPass, v.class
+	if x.judged {
+		x.roster.pool.Reject(x.slot, v.reason())
+		x.h.history.note(now, v.reason())
+	}
+}
+
 // cool takes the key out of the draw.
 func (x *exchange) cool(now time.Time, status int, v verdict) {
-	moved := x.roster.pool.Cool(now, x.slot, rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source})
+	term := rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source}
+	pool, slots := x.roster.pool, []rotator.Slot{x.slot}
+	if v.class == ttl.RateLimited || v.class == ttl.QuotaExhausted {
+		slots = x.roster.family(x.slot)
+	}
+	moved := false
+	for _, s := range slots {
+		if !pool.Cool(now, s, term) {
+			continue
+		}
+		moved = moved || s == x.slot
+		if !v.spent {
+			x.sentences = append(x.sentences, sentence{pool, s, term, now})
+		}
+	}
 	if !moved {
 		return
 	}
 	x.h.metrics.cooldown(v)
-	x.cooled = &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v}
-	x.h.announcer.logCooling(*x.cooled)
+	c := &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v}
+	x.h.announcer.logCooling(*c)
+	if !v.spent {
+		x.cooled = c
+	}
+}
+
+// blameless notes that one more key has refused the request, of which fresh came,
+// and tells whether the key cannot be to blame: then the client gets the upstream's
+// answer.
+func (x *exchange) blameless(now time.Time, v verdict, fresh []sentence) bool {
+	last := x.roster.pool.Census(now).Ready == 0
+	ruled, back := x.h.guard.refuse(now, &x.run, last, x.sentences, fresh, now.Add(v.cooldown))
+	takeBack(now, back)
+	if ruled == goOn {
+		return false
+	}
+	x.h.metrics.stopped.Inc()
+	x.h.announcer.stopped(x.run.length, ruled == shut)
+	return true
+}
+
+// answered notes that the attempt has its answer, whatever that is.
+func (x *exchange) answered() {
+	if x.open {
+		x.open = false
+		x.h.guard.open.Add(-1)
+	}
+}
+
+// served notes that the upstream has taken the request.
+func (x *exchange) served() {
+	back, reopened := x.h.guard.serve(x.latest)
+	takeBack(time.Now(), back)
+	if reopened {
+		x.h.announcer.reopened(len(back))
+	}
+}
+
+// refused answers while the pool is closed.
+func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
+	x.h.metrics.closed.Inc()
+	x.report.outcome = outcomeExhausted
+	return x.h.provider.writeRefusal(w, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait), path: x.r.URL.Path})
 }
 
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
+	if x.calls > 1 && x.calls == x.run.length && x.calls >= x.h.MaxAttempts {
+		x.h.guard.giveUp(x.run, x.sentences)
+	}
 	census := x.roster.pool.Census(now)
 	f := newRefusal(census)
+	f.path = x.r.URL.Path
 	if census.Ready == 0 && !x.h.dry.Swap(true) {
 		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
 	}

@@ -50,10 +50,16 @@ type verdict struct {
 	action   action
 	cooldown time.Duration // with actionCooldown
 	source   string        // where the duration comes from
+	spent    bool          // it is a success that leaves nothing
 }
 
 // reason is how the engine keeps the class.
-func (v verdict) reason() rotator.Reason { return rotator.Reason(v.class) }
+func (v verdict) reason() rotator.Reason {
+	if v.spent {
+		return reasonSpent
+	}
+	return rotator.Reason(v.class)
+}
 
 // Sources of a duration that no response stated.
 const (
@@ -65,8 +71,12 @@ const (
 // judge says what responses mean: the provider's dialect, and the config's rules
 // before it. It is immutable.
 type judge struct {
-	dialect  *ttl.Dialect
-	policy   ttl.Policy
+	dialect *ttl.Dialect
+	policy  ttl.Policy
+
+	// Whether a success that leaves nothing of the key's allowance cools it.
+	looksAhead bool
+
 	classes  [len(defaultActions)]ruling // of the config; actionNone where it has no rule
 	statuses map[int]ruling              // of the config; 4 and 5 stand for 4xx and 5xx
 	held     [200]bool                   // status − 400: whether its responses are held back
@@ -138,6 +148,34 @@ func (j *judge) judge(response ttl.Response, random float64) verdict {
 		// response states counts, as it does for a rate limit.
 		stated = j.dialect.Reset(response)
 	}
+	return j.verdict(stated, says, random)
+}
+
+// judgeEvent says what an error means that stands in the body of a response of
+// this status. random is in [0, 1).
+func (j *judge) judgeEvent(status int, body []byte, now time.Time, random float64) verdict {
+	stated := j.dialect.JudgeEvent(body, now)
+	if stated.Class == ttl.OK {
+		return verdict{action: actionPass}
+	}
+	return j.verdict(stated, j.rule(stated.Class, status), random)
+}
+
+// ahead says how long the key shall rest after a success that leaves nothing of its
+// allowance. Neither the bounds nor the jitter count: the time is exact.
+func (j *judge) ahead(status int, header map[string][]string, now time.Time) (verdict, bool) {
+	seconds, source, ok := j.dialect.Ahead(ttl.Response{Status: status, Header: header, Now: now})
+	if !ok || seconds <= 0 {
+		return verdict{}, false
+	}
+	longest := j.policy.Max.Seconds()
+	return verdict{
+		class: ttl.RateLimited, action: actionCooldown, source: source, spent: true,
+		cooldown: time.Duration(min(seconds, longest) * float64(time.Second)),
+	}, true
+}
+
+func (j *judge) verdict(stated ttl.Verdict, says ruling, random float64) verdict {
 	v := verdict{class: stated.Class, action: says.action}
 	switch {
 	case says.action != actionCooldown:

@@ -72,17 +72,17 @@ func TestJudge(t *testing.T) {
 		body       string
 		want       verdict // without jitter
 	}{
-		{"what is stated counts", ttl.OpenAI, nil, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after"}},
-		{"where the body states it", ttl.OpenAI, nil, 429, "", `{"error":{"message":"Please try again in 2m."}}`, verdict{ttl.RateLimited, actionCooldown, 2 * minute, "body:message"}},
-		{"the default where nothing is stated", ttl.OpenAI, nil, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault}},
-		{"no less than min", ttl.OpenAI, nil, 429, "1", "", verdict{ttl.RateLimited, actionCooldown, 30 * time.Second, "retry-after"}},
-		{"no more than max", ttl.OpenAI, nil, 429, "1e9", "", verdict{ttl.RateLimited, actionCooldown, 24 * time.Hour, "retry-after"}},
-		{"a spent quota cools for max", ttl.OpenAI, nil, 429, "", quota, verdict{ttl.QuotaExhausted, actionCooldown, 24 * time.Hour, sourceDefault}},
-		{"a refused key cools for max, whatever is stated", ttl.OpenAI, nil, 401, "60", invalid, verdict{ttl.InvalidKey, actionCooldown, 24 * time.Hour, sourceDefault}},
+		{"what is stated counts", ttl.OpenAI, nil, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after", false}},
+		{"where the body states it", ttl.OpenAI, nil, 429, "", `{"error":{"message":"Please try again in 2m."}}`, verdict{ttl.RateLimited, actionCooldown, 2 * minute, "body:message", false}},
+		{"the default where nothing is stated", ttl.OpenAI, nil, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
+		{"no less than min", ttl.OpenAI, nil, 429, "1", "", verdict{ttl.RateLimited, actionCooldown, 30 * time.Second, "retry-after", false}},
+		{"no more than max", ttl.OpenAI, nil, 429, "1e9", "", verdict{ttl.RateLimited, actionCooldown, 24 * time.Hour, "retry-after", false}},
+		{"a spent quota cools for max", ttl.OpenAI, nil, 429, "", quota, verdict{ttl.QuotaExhausted, actionCooldown, 24 * time.Hour, sourceDefault, false}},
+		{"a refused key cools for max, whatever is stated", ttl.OpenAI, nil, 401, "60", invalid, verdict{ttl.InvalidKey, actionCooldown, 24 * time.Hour, sourceDefault, false}},
 		{"an overloaded upstream says nothing about the key", ttl.OpenAI, nil, 503, "60", "", verdict{class: ttl.Overloaded, action: actionPass}},
 		{"nor does a request that is too large", ttl.OpenAI, nil, 413, "", "", verdict{class: ttl.RequestTooLarge, action: actionPass}},
 		{"a status without a meaning passes", ttl.OpenAI, nil, 500, "60", "", verdict{class: ttl.OK, action: actionPass}},
-		{"generic knows no quota", ttl.Generic, nil, 429, "", quota, verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault}},
+		{"generic knows no quota", ttl.Generic, nil, 429, "", quota, verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
 		{"generic knows no refused key", ttl.Generic, nil, 401, "", invalid, verdict{class: ttl.OK, action: actionPass}},
 
 		{"a rule for a status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "retry"}}, 429, "90", "", verdict{class: ttl.RateLimited, action: actionRetry}},
@@ -91,13 +91,13 @@ func TestJudge(t *testing.T) {
 		{"an exact status comes before all of 4xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}, {Status: []int{429}, Action: "pass"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
 		{"in whatever order they stand", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "pass"}, {Status: []int{4}, Action: "retry"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
 		{"a class comes before an exact status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "pass"}, {Class: "quota_exhausted", Action: "retry"}}, 429, "", quota, verdict{class: ttl.QuotaExhausted, action: actionRetry}},
-		{"and says nothing about other classes", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Action: "pass"}}, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault}},
-		{"a rule cools for what is stated", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after"}},
-		{"or for the default", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault}},
-		{"a rule that cools keeps the class", ttl.OpenAI, []Rule{{Status: []int{503}, Action: "cooldown"}}, 503, "90", "", verdict{ttl.Overloaded, actionCooldown, 90 * time.Second, "retry-after"}},
-		{"a fixed time, whatever is stated", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "cooldown", Duration: hours(2)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 2 * time.Hour, sourceConfig}},
-		{"a fixed time below min", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "cooldown", Duration: caddy.Duration(time.Second)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, time.Second, sourceConfig}},
-		{"a fixed time for a refused key", ttl.OpenAI, []Rule{{Class: "invalid_key", Action: "cooldown", Duration: hours(1)}}, 401, "", invalid, verdict{ttl.InvalidKey, actionCooldown, time.Hour, sourceConfig}},
+		{"and says nothing about other classes", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Action: "pass"}}, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
+		{"a rule cools for what is stated", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after", false}},
+		{"or for the default", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
+		{"a rule that cools keeps the class", ttl.OpenAI, []Rule{{Status: []int{503}, Action: "cooldown"}}, 503, "90", "", verdict{ttl.Overloaded, actionCooldown, 90 * time.Second, "retry-after", false}},
+		{"a fixed time, whatever is stated", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "cooldown", Duration: hours(2)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 2 * time.Hour, sourceConfig, false}},
+		{"a fixed time below min", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "cooldown", Duration: caddy.Duration(time.Second)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, time.Second, sourceConfig, false}},
+		{"a fixed time for a refused key", ttl.OpenAI, []Rule{{Class: "invalid_key", Action: "cooldown", Duration: hours(1)}}, 401, "", invalid, verdict{ttl.InvalidKey, actionCooldown, time.Hour, sourceConfig, false}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			j := newJudge(test.dialect, (*Cooldown)(nil).policy(), test.rules)

@@ -25,29 +25,37 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // keySet collects keys, each once, in order.
 type keySet struct {
-	keys []rotator.Key
-	from map[rotator.ID]string // where the key stood first
-	log  *zap.Logger
+	keys   []rotator.Key
+	groups []string              // of the keys, in the same order; "": none
+	group  string                // of the keys that are added next
+	from   map[rotator.ID]string // where the key stood first
+	log    *zap.Logger
 }
 
-// loadKeys returns the keys of the options keys and keys_file, in this order.
-func (h *Handler) loadKeys() ([]rotator.Key, error) {
+// loadKeys returns the keys of the options keys and keys_file, in this order, those
+// of no group first.
+func (h *Handler) loadKeys() (*keySet, error) {
 	set := &keySet{from: make(map[rotator.ID]string), log: h.logger}
 	repl := caddy.NewReplacer()
-	for i, text := range h.Keys {
-		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", i+1)); err != nil {
+	n := 0
+	for text, group := range h.allKeys() {
+		n++
+		set.group = group
+		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", n)); err != nil {
 			return nil, err
 		}
 	}
-	for _, text := range h.KeysFiles {
+	var files []string
+	for text, group := range h.allKeysFiles() {
+		files, set.group = append(files, text), group
 		if err := set.addFile(repl, text); err != nil {
 			return nil, fmt.Errorf("keys_file: %w", err)
 		}
 	}
 	if len(set.keys) == 0 {
-		return nil, noKeys(h.KeysFiles)
+		return nil, noKeys(files)
 	}
-	return set.keys, nil
+	return set, nil
 }
 
 func noKeys(files []string) error {
@@ -136,6 +144,6 @@ func (s *keySet) add(secret, where string) error {
 		return nil
 	}
 	s.from[key.ID()] = where
-	s.keys = append(s.keys, key)
+	s.keys, s.groups = append(s.keys, key), append(s.groups, s.group)
 	return nil
 }

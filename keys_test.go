@@ -147,11 +147,11 @@ func TestADoubledKeyIsKeptOnce(t *testing.T) {
 	other := writeFile(t, "other.txt", "\nsk-demo-2\nsk-demo-3\n")
 	core, logs := observer.New(zap.DebugLevel)
 	h := &Handler{Keys: []string{"sk-demo-1", "sk-demo-1"}, KeysFiles: []string{path, other}, logger: zap.New(core)}
-	keys, err := h.loadKeys()
+	set, err := h.loadKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := (&keySet{keys: keys}).secrets(); !slices.Equal(got, []string{"sk-demo-1", "sk-demo-2", "sk-demo-3"}) {
+	if got := set.secrets(); !slices.Equal(got, []string{"sk-demo-1", "sk-demo-2", "sk-demo-3"}) {
 		t.Errorf("keys %v", got)
 	}
 	want := []string{

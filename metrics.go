@@ -31,6 +31,11 @@ var (
 		Help: "Requests that were answered by keycycler, since no key was left for them.",
 	}, []string{"pool"})
 
+	stoppedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "stopped_total",
+		Help: "Requests that were not tried with further keys: they were refused by key after key (request), or all requests were (pool).",
+	}, []string{"pool", "fault"})
+
 	requestAttempts = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "request_attempts",
 		Help:    "Calls to the upstream that one request took.",
@@ -61,6 +66,9 @@ var (
 
 	keysDesc = prometheus.NewDesc("caddy_keycycler_keys", "Keys by state.", []string{"pool", "state"}, nil)
 
+	coolingDesc = prometheus.NewDesc("caddy_keycycler_cooling_keys",
+		"Keys that cool, by what their last rejection meant.", []string{"pool", "class"}, nil)
+
 	stateHealthyDesc = prometheus.NewDesc("caddy_keycycler_state_healthy",
 		"Whether the shared state can be read and written: 1 or 0.", []string{"pool"}, nil)
 	stateLagDesc = prometheus.NewDesc("caddy_keycycler_state_lag_seconds",
@@ -85,6 +93,8 @@ type metrics struct {
 	failed    prometheus.Counter
 	rejected  [len(defaultActions)]prometheus.Counter // by class
 	exhausted prometheus.Counter
+	stopped   prometheus.Counter // for the request's fault
+	closed    prometheus.Counter // while the pool is closed
 	attempts  prometheus.Observer
 	wait      prometheus.Observer
 }
@@ -92,7 +102,7 @@ type metrics struct {
 // newMetrics registers what there is with a config's registry, once for all its
 // pools, and returns the pool's share.
 func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, requestAttempts, requestWait, replayBytes, replaySpills} {
+	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, replayBytes, replaySpills} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return nil, err
@@ -106,6 +116,8 @@ func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
 		served:    attemptsTotal.WithLabelValues(h.Pool, outcomeServed),
 		failed:    attemptsTotal.WithLabelValues(h.Pool, outcomeFailed),
 		exhausted: exhaustedTotal.WithLabelValues(h.Pool),
+		stopped:   stoppedTotal.WithLabelValues(h.Pool, "request"),
+		closed:    stoppedTotal.WithLabelValues(h.Pool, "pool"),
 		attempts:  requestAttempts.WithLabelValues(h.Pool),
 		wait:      requestWait.WithLabelValues(h.Pool),
 	}
@@ -160,7 +172,7 @@ func registerPool(registry *prometheus.Registry, h *Handler) error {
 
 // Describe implements prometheus.Collector.
 func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
 		descs <- d
 	}
 }
@@ -176,6 +188,9 @@ func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 		into <- gauge(keysDesc, float64(census.Ready), pool, "ready")
 		into <- gauge(keysDesc, float64(census.Keys-census.Ready-census.Disabled), pool, "cooling")
 		into <- gauge(keysDesc, float64(census.Disabled), pool, "disabled")
+		for reason, name := range reasonNames {
+			into <- gauge(coolingDesc, float64(census.Cooling[reason]), pool, name)
+		}
 		h, shared := v.health()
 		if !shared {
 			continue

@@ -58,9 +58,22 @@ type Handler struct {
 	// are watched likewise.
 	KeysFiles []string `json:"keys_files,omitempty"`
 
-	// How the upstream wants the key, and what its errors look like: `openai`
-	// (default; also what speaks its dialect) or `generic`, which sends the key
-	// the same way and judges nothing but the status 429.
+	// Further keys, of which each group's share their limits: those of one account,
+	// organisation or project. What one of them learns about the account (a rate
+	// limit, a spent quota) cools all of its group, so that the others need not meet
+	// it too. A refusal of the key itself cools that key alone.
+	Groups []Group `json:"groups,omitempty"`
+
+	// How the upstream wants the key, and what its errors look like, those of other
+	// keys and those that a client gets when no key is ready: `openai` (default;
+	// also what speaks its dialect), `anthropic`, `gemini`, `azure` (Azure OpenAI),
+	// `cohere`, `github` (GitHub Models) or `generic`, which does as `openai` does
+	// and judges nothing but the status 429. `openai`, `cohere`, `github` and
+	// `generic` send the key as `Authorization: Bearer`, `anthropic` as
+	// `x-api-key`, `gemini` as `x-goog-api-key` and `azure` as `api-key`. Where
+	// `anthropic` and `gemini` imitate OpenAI's API (paths that begin with
+	// `/v1/chat/completions` and `/v1beta/openai/`), they are sent a bearer token.
+	// The path that counts is the one that reaches this handler.
 	Provider string `json:"provider,omitempty"`
 
 	// How the key is sent, where that is not as the provider's preset says.
@@ -90,8 +103,9 @@ type Handler struct {
 	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=http.keycycler.state inline_key=backend"`
 
 	// Client headers that would be taken off the request and shall pass, of
-	// `OpenAI-Organization` and `OpenAI-Project`. All other headers
-	// that are taken off carry credentials, and credentials never pass.
+	// `OpenAI-Organization`, `OpenAI-Project`, `anthropic-workspace-id` and
+	// `X-Goog-User-Project`. All other headers that are taken off carry credentials,
+	// and credentials never pass.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
 	logger   *zap.Logger
@@ -99,6 +113,7 @@ type Handler struct {
 	judge    *judge
 	replay   replayLimits
 	backend  StateBackend
+	guard    guard
 	roster   atomic.Pointer[roster] // changes when a keys file does
 	unwatch  func()                 // ends the watching of keys files; nil where there is none
 
@@ -110,6 +125,19 @@ type Handler struct {
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
+}
+
+// Group is a set of keys that share their limits.
+type Group struct {
+	// The group's name: 1 to 64 letters, digits, dots, dashes and underscores. Groups
+	// of the same name are one.
+	Name string `json:"name"`
+
+	// As the handler's own `keys`.
+	Keys []string `json:"keys,omitempty"`
+
+	// As the handler's own `keys_files`.
+	KeysFiles []string `json:"keys_files,omitempty"`
 }
 
 // Auth says how the key travels: exactly one of its fields is set, or Bearer.
@@ -165,6 +193,12 @@ type Cooldown struct {
 	// What is added on top, so that keys do not all come back at once: uniform
 	// between 0 and this many percent, 0 to 100. Default: 10.
 	Jitter *float64 `json:"jitter,omitempty"`
+
+	// Whether a success that says that nothing of the key's allowance is left, and
+	// when there is some again, keeps the key out of use until then: the request that
+	// would meet the limit goes out with another key at once. For just that time,
+	// whatever `min` and `jitter` are; at most `max`. Default: true.
+	Ahead *bool `json:"ahead,omitempty"`
 }
 
 // Replay bounds the copy of a request's body that allows to send it again.
@@ -196,15 +230,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = providers[h.Provider]
 	h.replay = h.Replay.limits()
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
+	h.judge.looksAhead = h.Cooldown.looksAhead()
 	sources := h.sources()
-	keys, err := h.loadKeys()
+	set, err := h.loadKeys()
 	if err != nil {
 		return err
 	}
 	if err := h.loadState(ctx); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	roster, err := h.newRoster(keys)
+	roster, err := h.newRoster(set)
 	if err != nil {
 		return err
 	}
@@ -213,7 +248,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.startWatching(sources)
-	h.logger.Info("pool is ready", zap.Int("keys", len(keys)), zap.String("provider", h.Provider))
+	h.logger.Info("pool is ready", zap.Int("keys", len(set.keys)), zap.String("provider", h.Provider))
 	return nil
 }
 

@@ -1,31 +1,101 @@
 package keycycler
 
-import "github.com/keycycler/keycycler/ttl"
+import (
+	"slices"
+	"strings"
+
+	"github.com/keycycler/keycycler/ttl"
+)
 
 // provider is a preset: how an upstream wants its key, what its answers mean,
 // and the shape of its errors. A new one is a row in providers.
 type provider struct {
-	auth    Auth         // how the key is sent, unless the option auth says otherwise
-	dialect *ttl.Dialect // what its answers mean
-	refuse  func(refusal) []byte
-	genAI   string // OpenTelemetry's name of the provider, if it has one
+	auth    Auth                 // how the key is sent, unless the option auth says otherwise
+	openAI  string               // what the paths begin with at which it imitates OpenAI's API, or ""
+	account []string             // headers that tie a key to an account, in canonical spelling
+	dialect *ttl.Dialect         // what its answers mean
+	refuse  func(refusal) []byte // the body of an error, as its own SDKs read it
+	genAI   string               // OpenTelemetry's name of the provider, if it has one
 }
 
+// providers are the presets by the names that the option provider takes.
+//
+// Sources: what each provider's API reference says of authentication and errors,
+// the types of its own SDKs, and, where neither says it, answers that people
+// reported. OpenTelemetry has no name for GitHub Models.
 var providers = map[string]*provider{
-	"openai":  {auth: Auth{Bearer: true}, dialect: ttl.OpenAI, refuse: openAIError, genAI: "openai"},
+	"openai": {
+		auth:    Auth{Bearer: true},
+		account: []string{"Openai-Organization", "Openai-Project"},
+		dialect: ttl.OpenAI, refuse: openAIError, genAI: "openai",
+	},
+	"anthropic": {
+		auth:    Auth{Header: "X-Api-Key"},
+		openAI:  "/v1/chat/completions",
+		account: []string{"Anthropic-Workspace-Id"},
+		dialect: ttl.Anthropic, refuse: anthropicError, genAI: "anthropic",
+	},
+	"gemini": {
+		auth:    Auth{Header: "X-Goog-Api-Key"},
+		openAI:  "/v1beta/openai/",
+		account: []string{"X-Goog-User-Project"},
+		dialect: ttl.Gemini, refuse: geminiError, genAI: "gcp.gemini",
+	},
+	"azure": {
+		auth:    Auth{Header: "Api-Key"},
+		dialect: ttl.Azure, refuse: azureError, genAI: "azure.ai.openai",
+	},
+	"cohere": {
+		auth:    Auth{Bearer: true},
+		openAI:  "/compatibility/v1/",
+		dialect: ttl.Cohere, refuse: cohereError, genAI: "cohere",
+	},
+	"github":  {auth: Auth{Bearer: true}, dialect: ttl.GitHub, refuse: gitHubError},
 	"generic": {auth: Auth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError},
 }
 
+// imitates tells whether the upstream imitates OpenAI's API at this path: there it
+// wants a bearer token and answers in OpenAI's words. A path with dots could lead
+// somewhere else, where a bearer token would be refused: a client could then cool
+// every key by what it asks for.
+func (p *provider) imitates(path string) bool {
+	return p.openAI != "" && strings.HasPrefix(path, p.openAI) && !strings.Contains(path, "..")
+}
+
 // credentialHeaders carry what identifies the client, or a key of its own. They
-// are taken off every request: what goes upstream is a key of the pool's.
-var credentialHeaders = []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
+// are taken off every request, whatever the provider: what goes upstream is a key
+// of the pool's.
+var credentialHeaders = []string{
+	"Authorization",
+	"X-Api-Key",                 // Anthropic
+	"Api-Key",                   // Azure OpenAI
+	"Ocp-Apim-Subscription-Key", // Azure API Management, and older services of Azure's
+	"X-Goog-Api-Key",            // Google
+}
 
 // accountHeaders tie a key to an account. With another key they are wrong, so
-// they are taken off too, unless keep_headers names them.
-var accountHeaders = []string{"Openai-Organization", "Openai-Project"}
+// they are taken off too, unless keep_headers names them. They are those of all
+// providers: each has a name that no other gives a meaning to, and a client of
+// OpenAI's sends OpenAI's wherever it is pointed at.
+var accountHeaders = accountHeadersOf(providers)
 
-// credentialQuery is the query parameter that is taken off every request.
-const credentialQuery = "key"
+func accountHeadersOf(providers map[string]*provider) []string {
+	var all []string
+	for _, p := range providers {
+		all = append(all, p.account...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// credentialQuery are the query parameters that are taken off every request, for
+// the same reason.
+var credentialQuery = []string{
+	"key", "$key", // Google's API keys
+	"access_token", "oauth_token", // RFC 6750 §2.3; Google's tokens
+	"api-key",          // Azure OpenAI's realtime API
+	"subscription-key", // Azure API Management
+}
 
 // Browsers cannot set headers on a websocket handshake: OpenAI's realtime API
 // takes what belongs there from sub-protocols with these prefixes.

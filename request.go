@@ -16,11 +16,20 @@ import (
 // injector makes the request of an attempt: the client's, without what
 // identifies the client, with a key of the pool's. It is immutable.
 type injector struct {
-	strip     []string // canonical header names
-	lengths   uint64   // of them, as a set
-	protocols []string // prefixes of websocket sub-protocols
-	header    string   // the canonical name of the header that carries the key, or
-	query     string   // the query parameter that does
+	carrier
+	provider  *provider
+	imitation *carrier // where the upstream imitates OpenAI's API, if the key travels otherwise there
+
+	strip      []string // canonical header names
+	lengths    uint64   // of them, as a set
+	protocols  []string // prefixes of websocket sub-protocols
+	parameters []string // of the query
+}
+
+// carrier is a way for the pool's keys to travel.
+type carrier struct {
+	header string // the canonical name of the header that carries the key, or
+	query  string // the query parameter that does
 
 	credentials []credential // by slot
 }
@@ -34,10 +43,23 @@ type credential struct {
 }
 
 func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *injector {
+	in := &injector{
+		provider:   p,
+		strip:      slices.Clone(credentialHeaders),
+		protocols:  slices.Clone(credentialProtocols),
+		parameters: slices.Clone(credentialQuery),
+	}
 	if auth == nil {
 		auth = &p.auth
+		if p.openAI != "" && !auth.Bearer {
+			imitation := newCarrier(&Auth{Bearer: true}, keys)
+			in.imitation = &imitation
+		}
 	}
-	in := &injector{strip: slices.Clone(credentialHeaders), protocols: slices.Clone(credentialProtocols)}
+	in.carrier = newCarrier(auth, keys)
+	if in.query != "" {
+		in.parameters = append(in.parameters, in.query)
+	}
 	kept := func(name string) bool {
 		return slices.ContainsFunc(keep, func(k string) bool { return strings.EqualFold(k, name) })
 	}
@@ -51,33 +73,46 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 			in.protocols = append(in.protocols, prefix)
 		}
 	}
+	for _, name := range in.strip {
+		in.lengths |= 1 << (len(name) % 64)
+	}
+	return in
+}
+
+func newCarrier(auth *Auth, keys []rotator.Key) carrier {
+	var c carrier
 	prefix := ""
 	switch {
 	case auth.Query != "":
-		in.query = auth.Query
+		c.query = auth.Query
 		prefix = url.QueryEscape(auth.Query) + "="
 	case auth.Header != "":
-		in.header = textproto.CanonicalMIMEHeaderKey(auth.Header)
+		c.header = textproto.CanonicalMIMEHeaderKey(auth.Header)
 		if auth.Prefix != "" {
 			prefix = auth.Prefix + " "
 		}
 	default:
-		in.header = "Authorization"
+		c.header = "Authorization"
 		prefix = "Bearer "
 	}
-	for _, name := range in.strip {
-		in.lengths |= 1 << (len(name) % 64)
-	}
-	in.credentials = make([]credential, len(keys))
+	c.credentials = make([]credential, len(keys))
 	for i, k := range keys {
 		secret := k.Secret()
-		if in.query != "" {
+		if c.query != "" {
 			secret = url.QueryEscape(secret)
 		}
 		text := prefix + secret
-		in.credentials[i] = credential{k, &text}
+		c.credentials[i] = credential{k, &text}
 	}
-	return in
+	return c
+}
+
+// carrierAt returns how the key travels to this path.
+func (in *injector) carrierAt(path string) *carrier {
+	if in.imitation != nil && in.provider.imitates(path) {
+		return in.imitation
+	}
+	return &in.carrier
 }
 
 // outgoing is an attempt's request and what hangs on it, in one allocation.
@@ -94,23 +129,25 @@ func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot
 	o := &outgoing{request: *r.WithContext(ctx), url: *r.URL}
 	attempt, u := &o.request, &o.url
 	attempt.URL = u
-	value := *in.credentials[s].text
-	attempt.Header = in.copyHeader(r.Header, value, o.values[:0])
-	if in.query != "" || hasParameter(u.RawQuery, credentialQuery) {
-		u.RawQuery = withoutParameters(u.RawQuery, credentialQuery, in.query)
+	c := in.carrierAt(u.Path)
+	value := *c.credentials[s].text
+	attempt.Header = in.copyHeader(r.Header, c.header, value, o.values[:0])
+	if c.query != "" || hasParameter(u.RawQuery, in.parameters) {
+		u.RawQuery = withoutParameters(u.RawQuery, in.parameters)
 		// reverse_proxy logs the request line: without the client's key, and
 		// without ours.
 		attempt.RequestURI = u.RequestURI()
-		if in.query != "" {
+		if c.query != "" {
 			u.RawQuery = joinQuery(u.RawQuery, value)
 		}
 	}
 	return attempt
 }
 
-// copyHeader copies h in one pass, without what is taken off and with the key.
-// The values go into all, or into a larger slice where that is too small.
-func (in *injector) copyHeader(h http.Header, value string, all []string) http.Header {
+// copyHeader copies h in one pass, without what is taken off and with the value in
+// the header called carrier, unless that is "". The values go into all, or into a
+// larger slice where that is too small.
+func (in *injector) copyHeader(h http.Header, carrier, value string, all []string) http.Header {
 	count := 1
 	for _, values := range h {
 		count += len(values)
@@ -131,11 +168,11 @@ func (in *injector) copyHeader(h http.Header, value string, all []string) http.H
 		all = append(all, values...)
 		header[name] = all[start:len(all):len(all)]
 	}
-	if in.header != "" {
+	if carrier != "" {
 		start := len(all)
 		all = append(all, value)
-		header[in.header] = all[start:len(all):len(all)]
-		keepEndToEnd(header, in.header)
+		header[carrier] = all[start:len(all):len(all)]
+		keepEndToEnd(header, carrier)
 	}
 	if offered, ok := header[protocolHeader]; ok {
 		in.stripProtocols(header, offered)
@@ -196,13 +233,13 @@ func (in *injector) stripProtocols(header http.Header, offered []string) {
 	header[protocolHeader] = []string{strings.Join(kept, ", ")}
 }
 
-// hasParameter tells whether the raw query has a parameter of this name.
-func hasParameter(rawQuery, name string) bool {
+// hasParameter tells whether the raw query has a parameter of one of these names.
+func hasParameter(rawQuery string, names []string) bool {
 	if rawQuery == "" {
 		return false
 	}
 	for part := range strings.SplitSeq(rawQuery, "&") {
-		if isParameter(part, name) {
+		if isParameter(part, names) {
 			return true
 		}
 	}
@@ -211,28 +248,28 @@ func hasParameter(rawQuery, name string) bool {
 
 // withoutParameters takes the parameters of these names out of a raw query and
 // leaves the order and the spelling of the others as they are.
-func withoutParameters(rawQuery string, names ...string) string {
+func withoutParameters(rawQuery string, names []string) string {
 	var kept []string
 	for part := range strings.SplitSeq(rawQuery, "&") {
-		if !slices.ContainsFunc(names, func(name string) bool { return name != "" && isParameter(part, name) }) {
+		if !isParameter(part, names) {
 			kept = append(kept, part)
 		}
 	}
 	return strings.Join(kept, "&")
 }
 
-// isParameter tells whether part of a raw query is a parameter of this name,
-// however it is escaped.
-func isParameter(part, name string) bool {
+// isParameter tells whether part of a raw query is a parameter of one of these
+// names, however it is escaped.
+func isParameter(part string, names []string) bool {
 	spelled, _, _ := strings.Cut(part, "=")
-	if spelled == name {
+	if slices.Contains(names, spelled) {
 		return true
 	}
 	if !strings.ContainsAny(spelled, "%+") {
 		return false
 	}
 	decoded, err := url.QueryUnescape(spelled)
-	return err == nil && decoded == name
+	return err == nil && slices.Contains(names, decoded)
 }
 
 func joinQuery(rawQuery, parameter string) string {

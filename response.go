@@ -35,6 +35,8 @@ var errRejected = errors.New("keycycler: the response was rejected")
 // The phases of an attempt's response.
 const (
 	waiting   int32 = iota // nothing but informational responses so far
+	opening                // the head of a response whose body's first bytes may change what it means
+	greeting               // that head has gone to the client ahead of its body; all passes
 	holding                // a response that may be a rejection; its body is collected
 	committed              // it is the client's: everything passes
 	rejected               // nobody will see it: everything is thrown away
@@ -48,8 +50,12 @@ type attemptOwner interface {
 	// settle judges the held response: whether the client gets it. It may change
 	// the writer's header and held.
 	settle(w *attemptWriter) bool
-	// commit is told that the response becomes the client's.
-	commit()
+	// commit is told that the response becomes the client's, before anything of it
+	// is written.
+	commit(status int, header http.Header)
+	// blame is told that a response which is the client's already has begun with
+	// what looks like an error.
+	blame(status int, body []byte)
 }
 
 // attemptWriter is the ResponseWriter of an attempt. It passes a response on, or
@@ -72,7 +78,9 @@ type attemptWriter struct {
 	discarded int
 	early     []http.Header
 	timer     *time.Timer
-	attempt   uint64 // counts up: a late timer's is an old one
+	opening   *time.Timer // while a flush of the head waits for the body
+	timed     bool        // there was one
+	attempt   uint64      // counts up: a late timer's is an old one
 }
 
 // begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
@@ -80,13 +88,17 @@ type attemptWriter struct {
 func (w *attemptWriter) begin(cancel context.CancelFunc) {
 	w.cancel = cancel
 	w.status, w.header, w.held, w.whole, w.discarded, w.early, w.timer = 0, nil, w.held[:0], false, 0, nil, nil
+	w.opening, w.timed = nil, false
 	w.phase.Store(waiting)
 }
 
 // end judges what is still held. Call it when the attempt's handler is back.
 func (w *attemptWriter) end() {
-	if w.timer == nil {
-		return // nothing was held
+	if w.phase.Load() == opening {
+		w.openNow()
+	}
+	if w.timer == nil && !w.timed {
+		return // nothing was held, and no timer will ask
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,7 +112,12 @@ func (w *attemptWriter) end() {
 func (w *attemptWriter) rejected() bool { return w.phase.Load() == rejected }
 
 // Header implements http.ResponseWriter.
-func (w *attemptWriter) Header() http.Header { return w.client.Header() }
+func (w *attemptWriter) Header() http.Header {
+	if w.phase.Load() == opening {
+		w.openNow() // what is changed from now on is not the head's any more
+	}
+	return w.client.Header()
+}
 
 // WriteHeader implements http.ResponseWriter.
 func (w *attemptWriter) WriteHeader(status int) {
@@ -118,6 +135,9 @@ func (w *attemptWriter) WriteHeader(status int) {
 		w.inform(status)
 	case w.owner.holds(status):
 		w.hold(status)
+	case mayOpenWithError(status, w.client.Header()):
+		w.status = status
+		w.phase.Store(opening)
 	default:
 		w.status = status
 		w.pass(status)
@@ -189,9 +209,9 @@ func (w *attemptWriter) settle(flush bool) {
 
 // pass makes the response the client's; the caller changes the phase.
 func (w *attemptWriter) pass(status int) {
-	w.owner.commit()
+	h := w.client.Header()
+	w.owner.commit(status, h)
 	if len(w.early) > 0 {
-		h := w.Header()
 		final := maps.Clone(h)
 		for _, hints := range w.early {
 			replace(h, hints)
@@ -213,6 +233,8 @@ func (w *attemptWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.phase.Load() {
+	case opening, greeting:
+		return w.writeFirst(p)
 	case holding:
 		return w.collect(p)
 	case rejected:
@@ -265,10 +287,14 @@ func (w *attemptWriter) FlushError() error {
 	if w.phase.Load() == waiting {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.phase.Load() != committed {
+	switch w.phase.Load() {
+	case opening:
+		w.flushOpening()
 		return nil
+	case committed, greeting:
+		return http.NewResponseController(w.client).Flush()
 	}
-	return http.NewResponseController(w.client).Flush()
+	return nil
 }
 
 // Flush implements http.Flusher.
@@ -282,9 +308,10 @@ func (w *attemptWriter) Flush() {
 func (w *attemptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.open()
 	switch w.phase.Load() {
 	case waiting:
-		w.owner.commit()
+		w.owner.commit(http.StatusSwitchingProtocols, w.client.Header())
 		w.phase.Store(committed)
 	case holding, rejected:
 		return nil, nil, http.ErrNotSupported

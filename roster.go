@@ -17,6 +17,17 @@ type roster struct {
 	injector *injector
 	byID     func() []place // all keys, ordered by id: made when it is asked for
 	digest   rotator.ID     // of all ids, in any order
+
+	groups   []string         // slot → its group's name, "" for none
+	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
+}
+
+// family returns the slots that share the slot's limits, itself among them.
+func (r *roster) family(s rotator.Slot) []rotator.Slot {
+	if group := r.siblings[s]; group != nil {
+		return group
+	}
+	return []rotator.Slot{s}
 }
 
 // sameKeys tells whether both have the same keys, in any order. Ids are a hash's:
@@ -27,12 +38,16 @@ func (r *roster) sameKeys(other *roster) bool {
 
 // newRoster returns a roster of the keys. What is known about them it finds in the
 // state. Close its pool when requests go elsewhere.
-func (h *Handler) newRoster(keys []rotator.Key) (*roster, error) {
+func (h *Handler) newRoster(set *keySet) (*roster, error) {
+	keys := set.keys
 	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), rotator.WithJournal(h.backend.Journal()))
 	if err != nil {
 		return nil, err
 	}
-	r := &roster{pool: pool, injector: newInjector(h.provider, h.Auth, h.KeepHeaders, keys)}
+	r := &roster{
+		pool: pool, injector: newInjector(h.provider, h.Auth, h.KeepHeaders, keys),
+		groups: set.groups, siblings: siblings(set.groups),
+	}
 	for _, k := range keys {
 		for i, b := range k.ID() {
 			r.digest[i] ^= b
@@ -40,6 +55,21 @@ func (h *Handler) newRoster(keys []rotator.Key) (*roster, error) {
 	}
 	r.byID = sync.OnceValue(func() []place { return sortedPlaces(pool) })
 	return r, nil
+}
+
+// siblings returns for each slot all slots of its group.
+func siblings(groups []string) [][]rotator.Slot {
+	members := make(map[string][]rotator.Slot)
+	for i, group := range groups {
+		if group != "" {
+			members[group] = append(members[group], rotator.Slot(i))
+		}
+	}
+	all := make([][]rotator.Slot, len(groups))
+	for i, group := range groups {
+		all[i] = members[group]
+	}
+	return all
 }
 
 func sortedPlaces(pool *rotator.Pool) []place {
@@ -55,22 +85,22 @@ func sortedPlaces(pool *rotator.Pool) []place {
 // them. Requests under way stay with the keys they have; cooldowns stay where they
 // are. A set of keys that is bad changes nothing.
 func (h *Handler) reloadKeys() error {
-	keys, err := h.loadKeys()
+	set, err := h.loadKeys()
 	if err != nil {
 		return err
 	}
 	old := h.roster.Load()
-	added, removed := compare(old.pool, keys)
-	if added == 0 && removed == 0 {
+	added, removed := compare(old.pool, set.keys)
+	if added == 0 && removed == 0 && slices.Equal(old.groups, set.groups) {
 		return nil
 	}
-	next, err := h.newRoster(keys)
+	next, err := h.newRoster(set)
 	if err != nil {
 		return err
 	}
 	h.roster.Store(next)
 	old.pool.Close(time.Now())
-	h.logger.Info("keys have changed", zap.Int("keys", len(keys)), zap.Int("added", added), zap.Int("removed", removed))
+	h.logger.Info("keys have changed", zap.Int("keys", len(set.keys)), zap.Int("added", added), zap.Int("removed", removed))
 	return nil
 }
 

@@ -243,15 +243,16 @@ const scopeKey = "key"
 const (
 	reasonOther    = rotator.Reason(ttl.OK) // a rule of the config cools for an answer of no class
 	reasonOperator = rotator.Reason(len(defaultActions))
+	reasonSpent    = reasonOperator + 1 // a success left nothing of the key's allowance
 )
 
 // reasonNames are the reasons' names, by number.
 var reasonNames = func() []string {
-	names := make([]string, reasonOperator+1)
+	names := make([]string, reasonSpent+1)
 	for class := range defaultActions {
 		names[class] = ttl.Class(class).String()
 	}
-	names[reasonOther], names[reasonOperator] = outcomeOther, "operator"
+	names[reasonOther], names[reasonOperator], names[reasonSpent] = outcomeOther, "operator", "spent"
 	return names
 }()
 

@@ -41,10 +41,10 @@ type watcher struct {
 
 // watched tells whether keys can change without the config.
 func (h *Handler) watched() bool {
-	if len(h.KeysFiles) > 0 {
+	for range h.allKeysFiles() {
 		return true
 	}
-	for _, text := range h.Keys {
+	for text := range h.allKeys() {
 		if strings.Contains(text, filePlaceholder) {
 			return true
 		}
@@ -117,14 +117,14 @@ type source struct {
 func (h *Handler) sources() []source {
 	var all []source
 	repl := caddy.NewReplacer()
-	for _, text := range h.KeysFiles {
+	for text := range h.allKeysFiles() {
 		var s source
 		if path, err := expand(repl, text); err == nil {
 			s.file, _ = os.Stat(path)
 		}
 		all = append(all, s)
 	}
-	for _, text := range h.Keys {
+	for text := range h.allKeys() {
 		if strings.Contains(text, filePlaceholder) {
 			secret, _ := expand(repl, text)
 			all = append(all, source{secret: sha256.Sum256([]byte(secret))})

@@ -1,0 +1,158 @@
+package keycycler
+
+import (
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// after returns a guard that has seen so many successes.
+func after(served int) *guard {
+	g := new(guard)
+	g.refuse(time.Now(), new(run), false, nil, nil, time.Time{})
+	for range served {
+		g.serve(time.Now())
+	}
+	return g
+}
+
+// refusals returns how many keys in a row must refuse a request before it is
+// stopped.
+func refusals(g *guard) int {
+	r := new(run)
+	for {
+		if ruled, _ := g.refuse(time.Now(), r, false, nil, nil, time.Time{}); ruled != goOn || r.length == 1000 {
+			return r.length
+		}
+	}
+}
+
+func TestWhenARequestIsStopped(t *testing.T) {
+	for _, row := range []struct {
+		sentence    string
+		served      int
+		least, most int
+	}{
+		{"a pool that nothing is known of is given the benefit of the doubt", 0, 20, 25},
+		{"a little is known", 30, 8, 18},
+		{"a pool that was healthy for long", 10_000, 5, 5},
+	} {
+		if n := refusals(after(row.served)); n < row.least || n > row.most {
+			t.Errorf("%s: stopped after %d refusals, want %d to %d", row.sentence, n, row.least, row.most)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		g := after(10_000)
+		time.Sleep(24 * time.Hour)
+		if n := refusals(g); n < 19 {
+			t.Errorf("what was seen a day ago still counts: %d refusals", n)
+		}
+	})
+	busy := after(10_000)
+	for i := range 1000 { // every second attempt is rejected
+		busy.refuse(time.Now(), new(run), false, nil, nil, time.Time{})
+		if i%2 == 0 {
+			busy.serve(time.Now())
+		}
+	}
+	busy.serve(time.Now())
+	if n := refusals(busy); n < 30 {
+		t.Errorf("in a pool at its limits a request is stopped after %d refusals", n)
+	}
+}
+
+func TestThePoolIsClosedAndOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := after(10_000)
+		var closed int
+		for n := 1; closed == 0; n++ {
+			if ruled, _ := g.refuse(time.Now(), new(run), false, nil, []sentence{{}}, time.Now().Add(time.Minute)); ruled == shut {
+				closed = n
+			}
+		}
+		if closed < witnesses || closed > 12 {
+			t.Errorf("closed after %d refusals", closed)
+		}
+		if wait, ok := g.admits(time.Now()); ok || wait != time.Minute {
+			t.Errorf("admits %t, wait %s", ok, wait)
+		}
+		// One request a second, then fewer, and at the least one in ten seconds.
+		var gaps []time.Duration
+		for last := time.Now(); len(gaps) < 7; time.Sleep(100 * time.Millisecond) {
+			if _, ok := g.admits(time.Now()); ok {
+				gaps = append(gaps, time.Since(last).Round(time.Second))
+				last = time.Now()
+				if ruled, back := g.refuse(time.Now(), new(run), false, nil, []sentence{{}}, time.Time{}); ruled != stop || len(back) != 1 {
+					t.Errorf("a request that finds the pool closed: %d, %d come back", ruled, len(back))
+				}
+			}
+		}
+		for i, want := range []time.Duration{1, 1, 2, 4, 8, 10, 10} {
+			if gaps[i] != want*time.Second {
+				t.Errorf("the requests that go out to see are %v apart", gaps)
+				break
+			}
+		}
+		if _, reopens := g.serve(time.Now()); !reopens {
+			t.Error("a success does not open the pool")
+		}
+		if _, ok := g.admits(time.Now()); !ok {
+			t.Error("the pool is still closed")
+		}
+	})
+}
+
+// Keys of one group learn from each other what is about the account.
+func TestGroups(t *testing.T) {
+	for _, row := range []struct {
+		sentence string
+		answer   reply
+		cool     int
+	}{
+		{"a rate limit is the account's", limited, 3},
+		{"so is a spent quota", spent, 3},
+		{"a key that is refused cools alone", badKey, 1},
+		{"what cools no key cools none of the group", tooLarge, 0},
+	} {
+		h := provision(t, 1, func(h *Handler) {
+			h.Keys = nil
+			h.Groups = []Group{
+				{Name: "a", Keys: []string{"sk-demo-1", "sk-demo-2"}},
+				{Name: "b", Keys: []string{"sk-demo-4", "sk-demo-5", "sk-demo-6"}},
+				{Name: "a", KeysFiles: []string{writeFile(t, "keys", "sk-demo-3\nsk-demo-1\n")}},
+			}
+		})
+		u := script(row.answer, fine)
+		if _, err := serve(h, u, post("x")); err != nil {
+			t.Fatal(err)
+		}
+		pool := h.roster.Load().pool
+		if c := pool.Census(time.Now()); c.Keys != 6 || c.Keys-c.Ready != row.cool {
+			t.Errorf("%s: %s", row.sentence, reasonCounts(h, c))
+		}
+		for s := range pool.Len() {
+			pool.Clear(time.Now(), rotator.Slot(s))
+		}
+	}
+}
+
+func TestAGroupChangesWithItsFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := writeFile(t, "keys", "sk-demo-1\n")
+		h := provision(t, 1, func(h *Handler) {
+			h.Keys = []string{"sk-demo-9"}
+			h.Groups = []Group{{Name: "a", KeysFiles: []string{path}}}
+		})
+		if err := os.WriteFile(path, []byte("sk-demo-1\nsk-demo-2\nsk-demo-3\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		r := h.roster.Load()
+		if r.pool.Len() != 4 || len(r.family(1)) != 3 || len(r.family(0)) != 1 {
+			t.Errorf("%d keys, families %v and %v", r.pool.Len(), r.family(0), r.family(1))
+		}
+	})
+}

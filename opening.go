@@ -1,0 +1,144 @@
+package keycycler
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Some providers answer 200 and then say in the body that the key has met its
+// limit: in the first event of a stream, or as the whole of a JSON document. So the
+// head of a 200 whose body could be such a one goes to the client together with the
+// first bytes of the body. Bytes of the body never wait: what does not look like an
+// error at first sight is the client's at once.
+
+// maxOpening is how long a flush of the head alone waits for the body's first
+// bytes. An error mostly comes in one piece with its head.
+const maxOpening = 20 * time.Millisecond
+
+// mayOpenWithError tells whether a response's body could be an error, in spite of
+// its status.
+func mayOpenWithError(status int, header http.Header) bool {
+	if status != http.StatusOK {
+		return false
+	}
+	media := header["Content-Type"]
+	return len(media) > 0 && (isEventStream(media[0]) || strings.HasPrefix(media[0], "application/json")) &&
+		len(header["Content-Encoding"]) == 0
+}
+
+func isEventStream(media string) bool { return strings.HasPrefix(media, "text/event-stream") }
+
+// looksLikeError tells whether a body's first bytes are the beginning of an error,
+// or could be: bytes that say nothing yet are not held for it.
+func looksLikeError(stream bool, p []byte) bool {
+	if !stream {
+		p = bytes.TrimLeft(p, " \t\r\n") // OpenRouter sends some, to keep the connection alive
+		return beginsAny(p, `{"error"`, `[{"error"`, `{"type":"error"`, "{\n  \"error\"", "[{\n  \"error\"")
+	}
+	first, rest, _ := bytes.Cut(p, []byte("\n"))
+	if name, named := bytes.CutPrefix(first, []byte("event:")); named {
+		name = bytes.TrimSpace(name)
+		return string(name) == "error" || string(name) == "response.failed" || beginsAny(rest, `data: {"type":"error"`, `data: {"error"`)
+	}
+	return beginsAny(p, `data: {"error"`, `data:{"error"`, `data: {"type":"error"`, `data:{"type":"error"`)
+}
+
+func beginsAny(p []byte, prefixes ...string) bool {
+	for _, prefix := range prefixes {
+		if bytes.HasPrefix(p, []byte(prefix)) {
+			return true
+		}
+	}
+	return false
+}
+
+// firstEvent returns the payload of a stream's first event, and whether the event
+// is complete (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+func firstEvent(stream []byte) (payload []byte, whole bool) {
+	for len(stream) > 0 {
+		var line []byte
+		line, stream, whole = bytes.Cut(stream, []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if len(line) == 0 && whole {
+			return payload, true
+		}
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			payload = append(payload, bytes.TrimPrefix(data, []byte(" "))...)
+		}
+	}
+	return payload, false
+}
+
+// open makes a response the client's whose head has waited for its body. It reports
+// whether there was one. w.mu is held.
+func (w *attemptWriter) open() bool {
+	if w.phase.Load() != opening {
+		return false
+	}
+	w.stopOpening()
+	w.pass(w.status)
+	w.phase.Store(committed)
+	return true
+}
+
+func (w *attemptWriter) stopOpening() {
+	if w.opening != nil {
+		w.opening.Stop()
+		w.opening = nil
+	}
+}
+
+// openNow is open for who does not hold w.mu.
+func (w *attemptWriter) openNow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open()
+}
+
+// flushOpening flushes the head of a response when it has waited long enough.
+func (w *attemptWriter) flushOpening() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase.Load() != opening || w.opening != nil {
+		return
+	}
+	attempt := w.attempt
+	w.timed = true
+	w.opening = time.AfterFunc(maxOpening, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.attempt != attempt || !w.open() {
+			return
+		}
+		w.phase.Store(greeting)
+		//nolint:errcheck // the handler's own writes will tell
+		http.NewResponseController(w.client).Flush()
+	})
+}
+
+// writeFirst takes the body's first bytes: of a response whose head has waited for
+// them, or has gone ahead. w.mu is held.
+func (w *attemptWriter) writeFirst(p []byte) (int, error) {
+	stream := isEventStream(w.client.Header().Get("Content-Type"))
+	suspect := looksLikeError(stream, p)
+	if w.phase.Load() == greeting {
+		w.phase.Store(committed)
+		if suspect {
+			w.owner.blame(w.status, p)
+		}
+		return w.client.Write(p)
+	}
+	if !suspect {
+		w.open()
+		return w.client.Write(p)
+	}
+	w.stopOpening()
+	w.hold(w.status)
+	n, err := w.collect(p)
+	if _, whole := firstEvent(w.held); stream && whole && w.phase.Load() == holding {
+		w.settle(true)
+	}
+	return n, err
+}
