@@ -50,8 +50,7 @@ type methods map[string]caddy.AdminHandlerFunc
 
 // Routes implements caddy.AdminRouter.
 func (a *Admin) Routes() []caddy.AdminRoute {
-	var routes []caddy.AdminRoute
-	for path, m := range map[string]methods{
+	paths := map[string]methods{
 		"{$}":                           {http.MethodGet: a.page, http.MethodPost: a.page},
 		"pools":                         {http.MethodGet: a.listPools},
 		"pools/{pool}":                  {http.MethodGet: a.showPool},
@@ -60,7 +59,9 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll},
 		"pools/{pool}/keys/{id}/{verb}": {http.MethodPost: a.changeKey},
 		"":                              {http.MethodGet: a.notFound, http.MethodPost: a.notFound},
-	} {
+	}
+	routes := make([]caddy.AdminRoute, 0, len(paths))
+	for path, m := range paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: adminPrefix + path, Handler: m})
 	}
 	return routes
@@ -121,8 +122,9 @@ func (*Admin) page(w http.ResponseWriter, r *http.Request) error {
 // listPools answers GET /keycycler/pools.
 func (*Admin) listPools(w http.ResponseWriter, _ *http.Request) error {
 	now := time.Now()
-	pools := []poolStatus{} // no pool is [], not null
-	for _, v := range live.views() {
+	views := live.views()
+	pools := make([]poolStatus, 0, len(views)) // no pool is [], not null
+	for _, v := range views {
 		pools = append(pools, v.status(now))
 	}
 	return writeJSON(w, pools)

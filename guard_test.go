@@ -90,8 +90,8 @@ func TestThePoolIsClosedAndOpened(t *testing.T) {
 				}
 			}
 		}
-		for i, want := range []time.Duration{1, 1, 2, 4, 8, 10, 10} {
-			if gaps[i] != want*time.Second {
+		for i, want := range []int{1, 1, 2, 4, 8, 10, 10} {
+			if gaps[i] != time.Duration(want)*time.Second {
 				t.Errorf("the requests that go out to see are %v apart", gaps)
 				break
 			}

@@ -125,9 +125,9 @@ func modelByMultipart(body []byte) (name string, ok bool) {
 			return "", false
 		}
 		disposition := part.Header["Content-Disposition"]
-		field, clear := isFieldByMIME(disposition)
+		field, certain := isFieldByMIME(disposition)
 		value, err := io.ReadAll(part)
-		if err != nil || !clear {
+		if err != nil || !certain {
 			return "", false
 		}
 		if field {
@@ -139,7 +139,7 @@ func modelByMultipart(body []byte) (name string, ok bool) {
 // isFieldByMIME is isModelField by package mime. It is not clear what to make of
 // several dispositions, of parameters that are malformed or in RFC 2231's coding,
 // and of long ones.
-func isFieldByMIME(disposition []string) (field, clear bool) {
+func isFieldByMIME(disposition []string) (field, certain bool) {
 	if len(disposition) == 0 {
 		return false, true
 	}

@@ -31,7 +31,7 @@ func streams(contentType string, answers ...[]string) (handlerFunc, *int) {
 		w.WriteHeader(http.StatusOK)
 		for _, piece := range pieces {
 			if _, err := io.WriteString(w, piece); err != nil {
-				return nil
+				return nil //nolint:nilerr // the response was rejected, as is meant
 			}
 			if err := http.NewResponseController(w).Flush(); err != nil {
 				return err

@@ -16,9 +16,9 @@ type pageSource struct{}
 
 // Pools implements status.Source.
 func (pageSource) Pools() []status.Pool {
-	now := time.Now()
-	var pools []status.Pool
-	for _, v := range live.views() {
+	now, views := time.Now(), live.views()
+	pools := make([]status.Pool, 0, len(views))
+	for _, v := range views {
 		pools = append(pools, v.page(now))
 	}
 	return pools

@@ -3,6 +3,7 @@ package keycycler
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -44,6 +45,7 @@ func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		path = original.URL.Path
 	}
+	path = "/" + strings.TrimLeft(path, `/\`) // what begins with two slashes names a host
 	asked := *r
 	u := *r.URL
 	u.Path, asked.URL = path, &u

@@ -71,6 +71,15 @@ func TestTheStatusPageStandsAnywhere(t *testing.T) {
 		t.Errorf("%v: %.300s", err, w.Body)
 	}
 
+	// A path that begins with two slashes names another host, as a link.
+	w = httptest.NewRecorder()
+	r = pageRequest("GET", "/", "ada")
+	r.URL.Path = "//example.com/"
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *r))
+	if err := new(StatusPage).ServeHTTP(w, r, nil); err != nil || strings.Contains(w.Body.String(), `"//`) {
+		t.Errorf("%v: %.300s", err, w.Body)
+	}
+
 	id := idOf("sk-demo-1")
 	r = pageRequest("POST", "/ops/keys/", "ada")
 	form := url.Values{"pool": {"page-test"}, "id": {id}, "verb": {"disable"}}

@@ -54,7 +54,9 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request) {
 		h.show(w, r, statusOf(err), v, notice{Text: err.Error(), Failed: true})
 		return
 	}
-	http.Redirect(w, r, h.prefix+"?"+done.query(v)+"#"+done.anchor(), http.StatusSeeOther)
+	// Relative to where the browser is: it cannot lead to another host.
+	w.Header().Set("Location", "?"+done.query(v)+"#"+done.anchor())
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 func statusOf(err error) int {

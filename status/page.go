@@ -183,7 +183,8 @@ func (p *page) fill(now time.Time, v view, l *listing) {
 
 // stateChoices are links: a state is one click away.
 func stateChoices(v view, l *listing) []choice {
-	choices := []choice{{Title: "All", Href: v.withState("").href(), Count: count(l.anyState), On: v.state == ""}}
+	choices := make([]choice, 0, 1+len(states))
+	choices = append(choices, choice{Title: "All", Href: v.withState("").href(), Count: count(l.anyState), On: v.state == ""})
 	for i, title := range []string{"Ready", "Cooling", "Disabled"} {
 		state := states[i]
 		choices = append(choices, choice{state, title, v.withState(state).href(), count(l.states[state]), v.state == state})
@@ -197,7 +198,7 @@ func classChoices(v view, l *listing) []choice {
 	if v.class != "" {
 		l.classes[v.class] += 0
 	}
-	var choices []choice
+	choices := make([]choice, 0, len(l.classes))
 	for _, class := range slices.Sorted(maps.Keys(l.classes)) {
 		choices = append(choices, choice{Name: class, Count: count(l.classes[class]), On: v.class == class})
 	}
