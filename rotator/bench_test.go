@@ -45,6 +45,46 @@ func BenchmarkPick(b *testing.B) {
 	})
 }
 
+// BenchmarkPickIn is a request of a scope in which the share cools, while a tenth
+// of the keys cools for all.
+func BenchmarkPickIn(b *testing.B) {
+	sizes(b, func(b *testing.B, p *Pool, cooling int) {
+		coolRandomly(p, min(p.Len()/10, p.Len()-cooling-1))
+		for i, s := range rand.Perm(p.Len()) {
+			if i < cooling && p.Census(start).Ready > 0 {
+				p.Cool(start, Slot(s), Cooldown{For: time.Hour, Scope: "gpt-x"})
+			}
+		}
+		p.Clear(start, 0) // at least one is ready
+		now := start.Add(time.Second)
+		for b.Loop() {
+			if _, ok := p.PickIn(now, "gpt-x", nil); !ok {
+				b.Fatal("no key")
+			}
+		}
+	})
+}
+
+// BenchmarkPickInOther is a request of a scope in which nothing cools, while
+// something does in so many others.
+func BenchmarkPickInOther(b *testing.B) {
+	for _, scopes := range []int{0, 1, MaxScopes, MaxScopes + 1} {
+		b.Run(fmt.Sprintf("scopes=%d", scopes), func(b *testing.B) {
+			p, err := NewPool(makeKeys(b, 1000), NewState(start), start)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range scopes {
+				p.Cool(start, Slot(i), Cooldown{For: time.Hour, Scope: fmt.Sprint("model ", i)})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p.PickIn(start, "gpt-x", nil)
+			}
+		})
+	}
+}
+
 // BenchmarkPickTried is the last of 15 attempts: 14 keys have been tried.
 func BenchmarkPickTried(b *testing.B) {
 	p, err := NewPool(makeKeys(b, 1_000), NewState(start), start)
@@ -78,6 +118,66 @@ func BenchmarkCool(b *testing.B) {
 			step()
 		}
 	})
+}
+
+// BenchmarkCoolIn is BenchmarkCool in a scope. The first cooldown of all has copied
+// the pool's draw.
+func BenchmarkCoolIn(b *testing.B) {
+	sizes(b, func(b *testing.B, p *Pool, cooling int) {
+		now := start
+		step := func() {
+			now = now.Add(time.Millisecond)
+			s, ok := p.PickIn(now, "gpt-x", nil)
+			if !ok || !p.Cool(now, s, Cooldown{For: time.Duration(cooling+1) * time.Millisecond, Scope: "gpt-x"}) {
+				b.Fatal("no key")
+			}
+		}
+		for range cooling + 1 {
+			step()
+		}
+		for b.Loop() {
+			step()
+		}
+	})
+}
+
+// BenchmarkCoolBesideScopes is a cooldown for all requests, which each lane must
+// know.
+func BenchmarkCoolBesideScopes(b *testing.B) {
+	for _, scopes := range []int{0, 1, 8, MaxScopes + 1} {
+		b.Run(fmt.Sprintf("scopes=%d", scopes), func(b *testing.B) {
+			p, err := NewPool(makeKeys(b, 10_000), NewState(start), start)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range scopes {
+				p.Cool(start, Slot(i), Cooldown{For: 1e6 * time.Hour, Scope: fmt.Sprint("model ", i)})
+			}
+			now := start
+			for b.Loop() {
+				now = now.Add(time.Millisecond)
+				s, _ := p.Pick(now, nil)
+				p.Cool(now, s, Cooldown{For: time.Second})
+			}
+		})
+	}
+}
+
+// BenchmarkOpenLane is what the first cooldown in a scope costs, and its end.
+func BenchmarkOpenLane(b *testing.B) {
+	for _, n := range []int{10, 1_000, 100_000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			p, err := NewPool(makeKeys(b, n), NewState(start), start)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Cool(start, 0, Cooldown{For: time.Hour, Scope: "gpt-x"})
+				p.Clear(start, 0)
+			}
+		})
+	}
 }
 
 // BenchmarkCensus is a metrics scrape.

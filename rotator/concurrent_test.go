@@ -23,8 +23,10 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		observers.Go(func() {
 			for !stop.Load() {
-				checkPicks(t, shared, cooled[:])
-				checkCensus(t, shared)
+				for _, scope := range []string{"", "x", "y"} {
+					checkPicks(t, shared, scope, cooled[:])
+					checkCensus(t, shared, scope)
+				}
 			}
 		})
 		observers.Go(func() {
@@ -39,7 +41,7 @@ func TestConcurrentUse(t *testing.T) {
 					t.Errorf("a new pool has %d ready keys, though %d of %d cool", c.Ready, len(known), n)
 				}
 				p.Close(start)
-				checkPicks(t, p, nil)
+				checkPicks(t, p, "x", nil)
 			}
 		})
 	}
@@ -54,10 +56,15 @@ func TestConcurrentUse(t *testing.T) {
 				if i > n/2 {
 					p.Close(start) // what it learns must still reach the others
 				}
+				// In scopes cooldowns come and go meanwhile.
+				token, _ := p.CoolRevocably(start, Slot(i), Cooldown{For: 2 * time.Hour, Scope: "x"})
 				if !p.Cool(start, Slot(i), Cooldown{For: time.Hour, Reason: Reason(w)}) {
 					t.Errorf("key %d cools already", i)
 				}
 				cooled[i].Store(true)
+				if i%2 == 0 && !p.Retract(start, token) {
+					t.Errorf("key %d does not cool in the scope", i)
+				}
 			}
 		})
 	}
@@ -70,8 +77,11 @@ func TestConcurrentUse(t *testing.T) {
 	if c := shared.Census(start); c.Ready != 0 || c.Cooling[0] != n/4 || c.Cooling[3] != n/4 {
 		t.Errorf("the census is %+v", c)
 	}
-	shared.Close(start.Add(time.Hour))
-	if len(s.entries) != 0 {
+	if c := shared.CensusIn(start.Add(time.Hour), "x"); c.Ready != n/2 {
+		t.Errorf("in the scope the census is %+v", c)
+	}
+	shared.Close(start.Add(2 * time.Hour))
+	if len(s.entries)+len(s.scopes)+len(s.pools) != 0 {
 		t.Errorf("%d entries are left", len(s.entries))
 	}
 }
@@ -86,18 +96,18 @@ func snapshot(cooled []atomic.Bool) []Slot {
 	return known
 }
 
-func checkPicks(t *testing.T, p *Pool, cooled []atomic.Bool) {
+func checkPicks(t *testing.T, p *Pool, scope string, cooled []atomic.Bool) {
 	known := snapshot(cooled)
 	tried := []Slot{Slot(rand.IntN(p.Len())), Slot(rand.IntN(p.Len()))}
 	for range 20 {
-		if s, ok := p.Pick(start, tried); ok && (slices.Contains(known, s) || slices.Contains(tried, s)) {
+		if s, ok := p.PickIn(start, scope, tried); ok && (slices.Contains(known, s) || slices.Contains(tried, s)) {
 			t.Errorf("picked slot %d, which cools or has been tried", s)
 		}
 	}
 }
 
-func checkCensus(t *testing.T, p *Pool) {
-	c := p.Census(start)
+func checkCensus(t *testing.T, p *Pool, scope string) {
+	c := p.CensusIn(start, scope)
 	cooling := 0
 	for _, n := range c.Cooling {
 		cooling += n

@@ -1,5 +1,7 @@
 package rotator
 
+import "slices"
+
 // deadlines is a binary min-heap of cooling slots, soonest first, that knows
 // where each slot stands, so that a deadline can move. Not safe for concurrent
 // use; it allocates only when it grows past what it has held before.
@@ -19,6 +21,10 @@ func newDeadlines(slots int) deadlines {
 		at[i] = -1
 	}
 	return deadlines{at: at}
+}
+
+func (d *deadlines) clone() deadlines {
+	return deadlines{items: slices.Clone(d.items), at: slices.Clone(d.at)}
 }
 
 func (d *deadlines) has(s Slot) bool { return d.at[s] >= 0 }

@@ -51,23 +51,37 @@ func checkPool(t testing.TB, p *Pool) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ready+len(p.cooling.items)+p.off != len(p.keys) {
-		t.Fatalf("%d ready, %d cooling and %d disabled of %d keys", p.ready, len(p.cooling.items), p.off, len(p.keys))
+	checkDraw(t, &p.all)
+	if (p.lanes.rest != nil) != (p.lanes.byScope[Overflow] != nil) || len(p.lanes.byScope) > MaxScopes+1 {
+		t.Fatalf("%d lanes, rest %v", len(p.lanes.byScope), p.lanes.rest)
 	}
-	for i, s := range p.order {
-		if p.place[s] != int32(i) {
-			t.Fatalf("slot %d stands at %d, its place says %d", s, i, p.place[s])
+	for scope, l := range p.lanes.byScope {
+		checkDraw(t, &l.draw)
+		if l.off != p.all.off || l.end < p.lanes.soonest {
+			t.Fatalf("lane %s: %d disabled, want %d; it ends at %d, before %d", scope, l.off, p.all.off, l.end, p.lanes.soonest)
 		}
-		if p.cooling.has(s) && i < p.ready {
-			t.Fatalf("slot %d stands at %d of %d ready ones, cooling: %t", s, i, p.ready, p.cooling.has(s))
+	}
+}
+
+func checkDraw(t testing.TB, d *draw) {
+	t.Helper()
+	if d.ready+len(d.cooling.items)+d.off != len(d.order) {
+		t.Fatalf("%d ready, %d cooling and %d disabled of %d keys", d.ready, len(d.cooling.items), d.off, len(d.order))
+	}
+	for i, s := range d.order {
+		if d.place[s] != int32(i) {
+			t.Fatalf("slot %d stands at %d, its place says %d", s, i, d.place[s])
+		}
+		if d.cooling.has(s) && i < d.ready {
+			t.Fatalf("slot %d stands at %d of %d ready ones, cooling: %t", s, i, d.ready, d.cooling.has(s))
 		}
 	}
 	var counts [MaxReasons]int
-	for _, d := range p.cooling.items {
-		counts[p.reasons[d.slot]]++
+	for _, item := range d.cooling.items {
+		counts[d.reasons[item.slot]]++
 	}
-	if counts != p.counts {
-		t.Fatalf("counts by reason are %v, want %v", p.counts, counts)
+	if counts != d.counts {
+		t.Fatalf("counts by reason are %v, want %v", d.counts, counts)
 	}
 }
 

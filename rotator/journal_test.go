@@ -6,10 +6,19 @@ import (
 	"time"
 )
 
-// notes is a journal that keeps what it is told, the last change of each key.
-type notes map[ID]Change
+// subject is what a change is about.
+type subject struct {
+	ID
+	scope string
+}
 
-func (n *notes) Record(c Change) { (*n)[c.ID] = c }
+func of(c Change) subject { return subject{c.ID, c.Scope} }
+
+// notes is a journal that keeps what it is told, the last change of each key in
+// each scope.
+type notes map[subject]Change
+
+func (n *notes) Record(c Change) { (*n)[of(c)] = c }
 
 func makeNode(t testing.TB, keys []Key) (*Pool, *notes) {
 	t.Helper()
@@ -21,10 +30,13 @@ func makeNode(t testing.TB, keys []Key) (*Pool, *notes) {
 	return p, n
 }
 
-// known returns what the pool's state knows of the slot.
-func known(p *Pool, now time.Time, s Slot) (found Change) {
+// known returns what the pool's state knows of the slot for all requests.
+func known(p *Pool, now time.Time, s Slot) Change { return knownIn(p, now, s, "") }
+
+// knownIn returns what the pool's state knows of the slot in the scope.
+func knownIn(p *Pool, now time.Time, s Slot, scope string) (found Change) {
 	p.state.Known(now, p.journal, func(c Change) bool {
-		if c.ID == p.keys[s].ID() {
+		if of(c) == (subject{p.keys[s].ID(), scope}) {
 			found = c
 		}
 		return true
@@ -106,7 +118,7 @@ func TestLearnOfForeignKeys(t *testing.T) {
 	if q.Census(start).Ready != 1 {
 		t.Error("a key that comes into a pool is ready, though it cools")
 	}
-	if _, ok := (*later)[id]; !ok || len(*later) != 1 {
+	if _, ok := (*later)[subject{id, ""}]; !ok || len(*later) != 1 {
 		t.Errorf("the journal was told %v", *later)
 	}
 	s.Known(start, later, func(Change) bool { told++; return true })
@@ -136,7 +148,7 @@ func TestReloadTellsNothingTwice(t *testing.T) {
 func TestRecord(t *testing.T) {
 	keys := makeKeys(t, 1)
 	p, told := makeNode(t, keys)
-	last := func() Change { return (*told)[keys[0].ID()] }
+	last := func() Change { return (*told)[subject{keys[0].ID(), ""}] }
 	p.Cool(start, 0, Cooldown{For: minute, Reason: limited, Source: "retry-after"})
 	if want := (Change{ID: keys[0].ID(), Until: in(minute), Learned: start, Reason: limited, Source: "retry-after"}); last() != want {
 		t.Errorf("told %+v, want %+v", last(), want)
@@ -167,7 +179,7 @@ func TestClearWhatIsLearnedInTheFuture(t *testing.T) {
 	p, told := makeNode(t, keys)
 	p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)})
 	p.Clear(start, 0)
-	if c := (*told)[keys[0].ID()]; c.Cleared.Before(in(50 * time.Millisecond)) {
+	if c := (*told)[subject{keys[0].ID(), ""}]; c.Cleared.Before(in(50 * time.Millisecond)) {
 		t.Errorf("cleared %s after the start", c.Cleared.Sub(start))
 	}
 	if p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)}) {
@@ -196,6 +208,7 @@ type fleet struct {
 	now   time.Time
 	nodes []*Pool
 	told  []*notes
+	token []Token // of each node, its last cooldown
 	hub   *Pool
 	mail  [][]Change // of the hub, to each node, on its way
 }
@@ -205,7 +218,7 @@ type fleet struct {
 func TestNodesConverge(t *testing.T) {
 	keys := makeKeys(t, 6)
 	for seed := range uint64(300) {
-		f := &fleet{T: t, r: rand.New(rand.NewPCG(seed, 9)), now: start, mail: make([][]Change, 4)}
+		f := &fleet{T: t, r: rand.New(rand.NewPCG(seed, 9)), now: start, mail: make([][]Change, 4), token: make([]Token, 4)}
 		f.hub, _ = makeNode(t, keys)
 		for range f.mail {
 			p, told := makeNode(t, keys)
@@ -220,13 +233,27 @@ func TestNodesConverge(t *testing.T) {
 			}
 		}
 		for s := range Slot(len(keys)) {
-			want := known(f.hub, f.now, s)
-			for i, p := range f.nodes {
-				if got := known(p, f.now, s); !got.Until.Equal(want.Until) || !got.Cleared.Equal(want.Cleared) {
-					t.Fatalf("seed %d, slot %d: node %d knows %+v, the hub %+v", seed, s, i, got, want)
-				}
-				checkPool(t, p)
+			for _, scope := range fleetScopes {
+				f.agree(seed, s, scope)
 			}
+		}
+		for _, p := range f.nodes {
+			checkPool(t, p)
+			checkState(t, p.state)
+		}
+	}
+}
+
+var fleetScopes = []string{"", "gpt-x", "gpt-y"}
+
+// agree checks that all nodes know of the slot what the hub knows.
+func (f *fleet) agree(seed uint64, s Slot, scope string) {
+	want := knownIn(f.hub, f.now, s, scope)
+	for i, p := range f.nodes {
+		got := knownIn(p, f.now, s, scope)
+		// A clearing in a scope is of no use to who never knew what it ends.
+		if !got.Until.Equal(want.Until) || scope == "" && !got.Cleared.Equal(want.Cleared) {
+			f.Fatalf("seed %d, slot %d in %q: node %d knows %+v, the hub %+v", seed, s, scope, i, got, want)
 		}
 	}
 }
@@ -238,9 +265,14 @@ func (f *fleet) step() {
 	case n < 20:
 		f.now = f.now.Add(time.Duration(f.r.IntN(300)) * time.Millisecond)
 	case n < 45:
-		p.Cool(f.now, s, Cooldown{For: time.Hour + time.Duration(f.r.IntN(1000))*time.Second})
-	case n < 55:
+		c := Cooldown{For: time.Hour + time.Duration(f.r.IntN(1000))*time.Second, Scope: fleetScopes[f.r.IntN(3)]}
+		if token, moved := p.CoolRevocably(f.now, s, c); moved {
+			f.token[i] = token
+		}
+	case n < 50:
 		p.Clear(f.now, s)
+	case n < 55:
+		p.Retract(f.now, f.token[i])
 	case n < 75:
 		f.send(i)
 	case n < 97:
@@ -253,17 +285,17 @@ func (f *fleet) step() {
 // send brings what the node has to tell to the hub, and what is news on its way to
 // all, itself included.
 func (f *fleet) send(i int) {
-	for id, c := range *f.told[i] {
+	for about, c := range *f.told[i] {
 		if f.r.IntN(4) > 0 { // the others are sent again later
-			delete(*f.told[i], id)
+			delete(*f.told[i], about)
 		}
 		f.hub.state.Learn(f.now, c)
 		for s := range Slot(f.hub.Len()) {
-			if f.hub.keys[s].ID() != id {
+			if f.hub.keys[s].ID() != about.ID {
 				continue
 			}
 			for to := range f.mail {
-				f.mail[to] = append(f.mail[to], known(f.hub, f.now, s))
+				f.mail[to] = append(f.mail[to], knownIn(f.hub, f.now, s, about.scope))
 			}
 		}
 	}
@@ -285,11 +317,89 @@ func (f *fleet) receive(i int) {
 // resync is a full reading, and a filling up of what the hub lacks.
 func (f *fleet) resync(i int) {
 	for s := range Slot(f.hub.Len()) {
-		if c := known(f.nodes[i], f.now, s); c.ID != (ID{}) {
-			f.hub.state.Learn(f.now, c)
+		for _, scope := range fleetScopes {
+			if c := knownIn(f.nodes[i], f.now, s, scope); c.ID != (ID{}) {
+				f.hub.state.Learn(f.now, c)
+			}
+			if c := knownIn(f.hub, f.now, s, scope); c.ID != (ID{}) {
+				f.nodes[i].state.Learn(f.now, c)
+			}
 		}
-		if c := known(f.hub, f.now, s); c.ID != (ID{}) {
-			f.nodes[i].state.Learn(f.now, c)
+	}
+}
+
+func TestLearnInScopes(t *testing.T) {
+	key := makeKeys(t, 1)
+	const now = 10 * minute
+	cooled := func(scope string, until, learned time.Duration) Change {
+		return Change{ID: key[0].ID(), Scope: scope, Until: in(until), Learned: in(learned), Reason: limited, Source: "elsewhere"}
+	}
+	cleared := func(scope string, at, kept time.Duration) Change {
+		c := Change{ID: key[0].ID(), Scope: scope, Cleared: in(at)}
+		if kept != 0 {
+			c.Kept = in(kept)
 		}
+		return c
+	}
+	for _, row := range []struct {
+		sentence string
+		known    []Change
+		news     Change
+		changed  bool
+		left     time.Duration // in x
+	}{
+		{"the first cooldown counts", nil, cooled("x", now+minute, now), true, minute},
+		{"one in another scope does not count here", nil, cooled("y", now+minute, now), true, 0},
+		{"a later deadline counts", []Change{cooled("x", now+minute, now)}, cooled("x", now+2*minute, 1), true, 2 * minute},
+		{"an earlier one does not", []Change{cooled("x", now+2*minute, now)}, cooled("x", now+minute, now), false, 2 * minute},
+		{"nor one that is over", nil, cooled("x", now, 1), false, 0},
+		{"a clearing of the key ends what was learned before", []Change{cooled("x", now+minute, 1)}, cleared("", 2, 0), true, 0},
+		{"and not what was learned after", []Change{cooled("x", now+minute, 3)}, cleared("", 2, 0), false, minute},
+		{"what was learned before it is void, if it comes later", []Change{cleared("", 2, 0)}, cooled("x", now+minute, 1), false, 0},
+		{"what was learned after it counts, in either order", []Change{cleared("", 2, 0)}, cooled("x", now+minute, 3), true, minute},
+		{"a cooldown and the clearing before it end a longer one, in either order", []Change{cooled("x", now+2*minute, 1)},
+			Change{ID: key[0].ID(), Scope: "x", Until: in(now + minute), Learned: in(3), Cleared: in(2)}, true, minute},
+		{"a clearing in the scope ends what was learned before", []Change{cooled("x", now+minute, 1)}, cleared("x", 2, now+minute), true, 0},
+		{"and nothing in other scopes", []Change{cooled("x", now+minute, 1)}, cleared("y", 2, now+minute), false, minute},
+		{"what was learned before it is void", []Change{cooled("x", now+minute, 1), cleared("x", 2, 0)}, cooled("x", now+2*minute, 1), false, 0},
+		{"also if nothing was known when it came", []Change{cleared("x", 2, now+minute)}, cooled("x", now+minute, 1), false, 0},
+		{"a reason out of range is refused", nil, Change{ID: key[0].ID(), Scope: "x", Until: in(now + minute), Reason: MaxReasons}, false, 0},
+	} {
+		p, told := makeNode(t, key)
+		for _, c := range row.known {
+			p.state.Learn(in(now), c)
+		}
+		if got := p.state.Learn(in(now), row.news); got != row.changed {
+			t.Errorf("%s: changed is %t", row.sentence, got)
+		}
+		if got := p.CensusIn(in(now), "x").Soonest; got != row.left {
+			t.Errorf("%s: the key cools for %s, want %s", row.sentence, got, row.left)
+		}
+		if p.Census(in(now)).Ready != 1 || len(*told) != 0 {
+			t.Errorf("%s: it cools for all, or was told: %v", row.sentence, *told)
+		}
+		checkPool(t, p)
+		checkState(t, p.state)
+	}
+}
+
+// The key's clearing and a cooldown in a scope after it may arrive in either order:
+// each must say enough.
+func TestRecordInScopes(t *testing.T) {
+	keys := makeKeys(t, 1)
+	p, told := makeNode(t, keys)
+	last := func(scope string) Change { return (*told)[subject{keys[0].ID(), scope}] }
+	p.Cool(start, 0, Cooldown{For: minute, Reason: limited, Source: "retry-after", Scope: "x"})
+	if want := (Change{ID: keys[0].ID(), Scope: "x", Until: in(minute), Learned: start, Reason: limited, Source: "retry-after"}); last("x") != want || len(*told) != 1 {
+		t.Errorf("told %+v, want %+v", *told, want)
+	}
+	p.Clear(in(1), 0)
+	token, _ := p.CoolRevocably(in(2), 0, Cooldown{For: minute / 2, Scope: "x"})
+	if whole, c := last(""), last("x"); whole.Cleared.Sub(start) < clockError || !c.Cleared.Equal(whole.Cleared) || c.Learned.Sub(c.Cleared) < clockError {
+		t.Errorf("told %+v of a clearing and %+v of a cooldown after it", whole, c)
+	}
+	p.Retract(in(3), token)
+	if c := last("x"); !c.Until.IsZero() || !c.Kept.Equal(in(minute)) || c.Cleared.Sub(last("").Cleared) < clockError {
+		t.Errorf("told %+v of a cooldown that was taken back", c)
 	}
 }

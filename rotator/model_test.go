@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -8,36 +9,57 @@ import (
 )
 
 // model is what a pool should be: a map of deadlines, asked key by key.
-type model map[ID]struct {
+type model map[subject]fact
+
+// fact is what is known of a key: in a scope, or for all requests.
+type fact struct {
 	until  time.Time
 	reason Reason
-	off    bool
+	off    bool // for all requests alone
+	nth    int  // of the cooldowns that held
 }
 
 func (m model) cool(id ID, now time.Time, c Cooldown) bool {
-	e, until := m[id], now.Add(c.For)
-	if c.For <= 0 || !until.After(e.until) {
+	about, until := subject{id, c.Scope}, now.Add(c.For)
+	f := m[about]
+	if c.For <= 0 || !until.After(f.until) {
 		return false
 	}
-	e.until, e.reason = until, c.Reason
-	m[id] = e
+	f.until, f.reason, f.nth = until, c.Reason, f.nth+1
+	m[about] = f
 	return true
 }
 
-func (m model) census(p *Pool, now time.Time) Census {
+// end ends a cooldown and reports whether it was one.
+func (m model) end(about subject, now time.Time) bool {
+	f := m[about]
+	m[about] = fact{off: f.off, nth: f.nth}
+	return f.until.After(now)
+}
+
+// in returns what counts for a request of the scope.
+func (m model) in(scope string, id ID) fact {
+	f := m[subject{id, ""}]
+	if own := m[subject{id, scope}]; own.until.After(f.until) {
+		f.until, f.reason = own.until, own.reason
+	}
+	return f
+}
+
+func (m model) census(p *Pool, scope string, now time.Time) Census {
 	c := Census{Keys: p.Len()}
 	for _, k := range p.keys {
-		e := m[k.ID()]
+		f := m.in(scope, k.ID())
 		switch {
-		case e.off:
+		case f.off:
 			c.Disabled++
 			continue
-		case !e.until.After(now):
+		case !f.until.After(now):
 			c.Ready++
 			continue
 		}
-		c.Cooling[e.reason]++
-		if left := e.until.Sub(now); c.Soonest == 0 || left < c.Soonest {
+		c.Cooling[f.reason]++
+		if left := f.until.Sub(now); c.Soonest == 0 || left < c.Soonest {
 			c.Soonest = left
 		}
 	}
@@ -47,21 +69,37 @@ func (m model) census(p *Pool, now time.Time) Census {
 // history drives pools that share a state, and the model beside them.
 type history struct {
 	*testing.T
-	r     *rand.Rand
-	now   time.Time
-	keys  []Key
-	state *State
-	pools []*Pool
-	model model
+	r      *rand.Rand
+	now    time.Time
+	keys   []Key
+	state  *State
+	pools  []*Pool
+	model  model
+	scopes []string // the names that requests may have; the first is none
+	tokens []held
+}
+
+// held is a cooldown that may be taken back.
+type held struct {
+	Token
+	about subject
+	nth   int
+}
+
+func newHistory(t *testing.T, seed uint64, scopes []string) *history {
+	h := &history{
+		T: t, r: rand.New(rand.NewPCG(seed, 5)), now: start, keys: makeKeys(t, 30),
+		state: NewState(start), pools: make([]*Pool, 3), model: model{}, scopes: scopes,
+	}
+	for i := range h.pools {
+		h.pools[i] = h.newPool()
+	}
+	return h
 }
 
 func TestPoolAgainstModel(t *testing.T) {
-	keys := makeKeys(t, 30)
-	for seed := range uint64(40) {
-		h := &history{t, rand.New(rand.NewPCG(seed, 5)), start, keys, NewState(start), make([]*Pool, 3), model{}}
-		for i := range h.pools {
-			h.pools[i] = h.newPool()
-		}
+	for seed := range uint64(60) {
+		h := newHistory(t, seed, []string{"", "gpt-x", "gpt-y", "gpt-z"}[:1+seed%4])
 		for range 3000 {
 			h.step()
 			if h.Failed() {
@@ -79,15 +117,18 @@ func (h *history) step() {
 		h.now = h.now.Add(time.Duration(h.r.IntN(20)))
 	case n < 60:
 		h.pick(p)
-	case n < 85:
+	case n < 83:
 		h.cool(p)
+	case n < 85:
+		h.retract(p)
 	case n < 88:
 		h.clear(p)
 	case n < 90:
 		h.turn(p)
 	case n < 98:
-		if got, want := p.Census(h.now), h.model.census(p, h.now); got != want {
-			h.Errorf("census %+v, want %+v", got, want)
+		scope := h.scope()
+		if got, want := p.CensusIn(h.now, scope), h.model.census(p, scope, h.now); got != want {
+			h.Errorf("census in %q %+v, want %+v", scope, got, want)
 		}
 		checkPool(h, p)
 		h.check(p)
@@ -96,77 +137,162 @@ func (h *history) step() {
 	}
 }
 
+func (h *history) scope() string { return h.scopes[h.r.IntN(len(h.scopes))] }
+
 func (h *history) pick(p *Pool) {
 	var tried []Slot
 	for range h.r.IntN(16) * h.r.IntN(2) {
 		tried = append(tried, Slot(h.r.IntN(p.Len())))
 	}
+	scope := h.scope()
 	out := func(s Slot) bool {
-		e := h.model[p.Key(s).ID()]
-		return slices.Contains(tried, s) || e.off || e.until.After(h.now)
+		f := h.model.in(scope, p.Key(s).ID())
+		return slices.Contains(tried, s) || f.off || f.until.After(h.now)
 	}
-	s, ok := p.Pick(h.now, tried)
+	s, ok := p.PickIn(h.now, scope, tried)
 	switch exists := slices.ContainsFunc(span(0, Slot(p.Len())), func(s Slot) bool { return !out(s) }); {
-	case ok != exists:
-		h.Errorf("picked: %t, but a ready and untried key exists: %t", ok, exists)
+	case ok != exists && len(h.scopes) <= MaxScopes:
+		h.Errorf("picked in %q: %t, but a ready and untried key exists: %t", scope, ok, exists)
 	case ok && out(s):
-		h.Errorf("picked slot %d, which cools, is disabled or is among %v", s, tried)
+		h.Errorf("picked slot %d in %q, which cools, is disabled or is among %v", s, scope, tried)
+	}
+}
+
+// deadline is what the state itself says.
+func (h *history) deadline(about subject) int64 {
+	switch sc := h.state.scopes[about.scope]; {
+	case about.scope == "":
+		return h.state.entries[about.ID].until
+	case sc != nil && sc.terms[about.ID] != nil:
+		return sc.terms[about.ID].until
+	default:
+		return 0
 	}
 }
 
 func (h *history) cool(p *Pool) {
 	s := Slot(h.r.IntN(p.Len()))
-	c := Cooldown{For: time.Duration(h.r.IntN(200) - 10), Reason: Reason(h.r.IntN(MaxReasons))}
-	id := p.Key(s).ID()
-	before := h.state.entries[id].until
-	if got, want := p.Cool(h.now, s, c), h.model.cool(id, h.now, c); got != want {
+	c := Cooldown{For: time.Duration(h.r.IntN(200) - 10), Reason: Reason(h.r.IntN(MaxReasons)), Scope: h.scope()}
+	about := subject{p.Key(s).ID(), c.Scope}
+	before := h.deadline(about)
+	token, got := p.CoolRevocably(h.now, s, c)
+	if want := h.model.cool(about.ID, h.now, c); got != want && len(h.scopes) <= MaxScopes {
 		h.Errorf("Cool reports %t, want %t", got, want)
 	}
-	if after := h.state.entries[id].until; after < before {
+	if got {
+		h.tokens = append(h.tokens, held{token, about, h.model[about].nth})
+	}
+	if after := h.deadline(about); after < before && before > h.state.at(h.now) {
 		h.Errorf("the deadline shrank from %d to %d", before, after)
+	}
+}
+
+// retract takes one of the last cooldowns back.
+func (h *history) retract(p *Pool) {
+	if len(h.tokens) == 0 {
+		return
+	}
+	t := h.tokens[len(h.tokens)-1-h.r.IntN(min(len(h.tokens), 5))]
+	f := h.model[t.about]
+	want := f.nth == t.nth && f.until.After(h.now)
+	if got := p.Retract(h.now, t.Token); got != want {
+		h.Errorf("Retract reports %t, want %t", got, want)
+	}
+	if want {
+		h.model.end(t.about, h.now)
 	}
 }
 
 func (h *history) clear(p *Pool) {
 	s := Slot(h.r.IntN(p.Len()))
-	id := p.Key(s).ID()
-	if got, want := p.Clear(h.now, s), h.model[id].until.After(h.now); got != want {
+	want := false
+	for _, scope := range h.scopes {
+		want = h.model.end(subject{p.Key(s).ID(), scope}, h.now) || want
+	}
+	if got := p.Clear(h.now, s); got != want {
 		h.Errorf("Clear reports %t, want %t", got, want)
 	}
-	e := h.model[id]
-	e.until, e.reason = time.Time{}, 0
-	h.model[id] = e
 }
 
 // turn disables or enables a key.
 func (h *history) turn(p *Pool) {
 	s, disable := Slot(h.r.IntN(p.Len())), h.r.IntN(3) > 0
-	id := p.Key(s).ID()
-	e := h.model[id]
+	about := subject{p.Key(s).ID(), ""}
+	f := h.model[about]
 	turn := p.Enable
 	if disable {
 		turn = p.Disable
 	}
-	if got, want := turn(h.now, s), e.off != disable; got != want {
+	if got, want := turn(h.now, s), f.off != disable; got != want {
 		h.Errorf("turning %t reports %t, want %t", disable, got, want)
 	}
-	e.off = disable
-	h.model[id] = e
+	f.off = disable
+	h.model[about] = f
 }
 
 // check compares what the pool says of one key with the model.
 func (h *history) check(p *Pool) {
 	s := Slot(h.r.IntN(p.Len()))
-	e, want := h.model[p.Key(s).ID()], Ready
+	id := p.Key(s).ID()
+	f, want := h.model[subject{id, ""}], Ready
 	switch {
-	case e.off:
+	case f.off:
 		want = Disabled
-	case e.until.After(h.now):
+	case f.until.After(h.now):
 		want = Cooling
 	}
 	got := p.Status(h.now, s)
-	if got.Condition != want || got.Left != max(e.until.Sub(h.now), 0) && e.until.After(h.now) || got.Left > 0 && got.Reason != e.reason {
-		h.Errorf("status %+v, want %s, %+v", got, want, e)
+	if got.Condition != want || got.Left != max(f.until.Sub(h.now), 0) && f.until.After(h.now) || got.Left > 0 && got.Reason != f.reason {
+		h.Errorf("status %+v, want %s, %+v", got, want, f)
+	}
+	var scopes []ScopeStatus
+	for _, scope := range h.scopes[1:] {
+		if f := h.model[subject{id, scope}]; f.until.After(h.now) {
+			scopes = append(scopes, ScopeStatus{Scope: scope, Left: f.until.Sub(h.now), Reason: f.reason})
+		}
+	}
+	if !slices.Equal(got.Scopes, scopes) {
+		h.Errorf("scopes %+v, want %+v", got.Scopes, scopes)
+	}
+}
+
+// Clients invent many names. Some share a scope then, and keys may stay out that
+// are ready; but never may one be picked that cools, and there is an end to what is
+// kept.
+func TestManyScopesAgainstModel(t *testing.T) {
+	scopes := []string{""}
+	for i := range 3 * MaxScopes {
+		scopes = append(scopes, fmt.Sprintf("model-%03d", i))
+	}
+	most, spilled, steps := 0, 0, 0
+	for seed := range uint64(40) {
+		h := newHistory(t, seed, scopes)
+		for range 3000 {
+			switch p := h.pools[h.r.IntN(len(h.pools))]; h.r.IntN(10) {
+			case 0:
+				h.now = h.now.Add(time.Duration(h.r.IntN(10) + 250*(h.r.IntN(50)/49)))
+			case 1:
+				h.turn(p)
+			case 2, 3, 4, 5:
+				h.pick(p)
+			case 6:
+				checkPool(h, p)
+				checkState(h, h.state)
+			default:
+				h.cool(p)
+			}
+			most = max(most, len(h.state.scopes))
+			if steps++; h.state.scopes[Overflow] != nil {
+				spilled++
+			}
+			if h.Failed() {
+				t.Fatalf("seed %d, %v after the start", seed, h.now.Sub(start))
+			}
+		}
+		h.end()
+	}
+	if most != MaxScopes+1 || spilled < steps/8 || spilled > steps*7/8 {
+		t.Errorf("%d scopes at most, Overflow in use after %d of %d steps", most, spilled, steps)
 	}
 }
 
@@ -203,8 +329,8 @@ func (h *history) end() {
 		p.Close(h.now)
 	}
 	h.enableAll()
-	if len(h.state.entries) != 0 {
-		h.Fatalf("%d entries are left", len(h.state.entries))
+	if len(h.state.entries)+len(h.state.scopes)+len(h.state.pools) != 0 {
+		h.Fatalf("%d entries, %d scopes and %d pools are left", len(h.state.entries), len(h.state.scopes), len(h.state.pools))
 	}
 }
 

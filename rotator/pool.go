@@ -3,7 +3,8 @@
 //
 // A Pool picks uniformly at random among its ready keys in constant time, without
 // allocating, whatever share of the keys is cooling. A State remembers cooldowns
-// for all pools of a process. Time is always an argument.
+// for all pools of a process. A cooldown may have a scope, such as a model: then it
+// counts for requests of that scope alone. Time is always an argument.
 package rotator
 
 import (
@@ -29,15 +30,10 @@ type Pool struct {
 	entries []*entry // slot → what is known about the key; set once, under the state's lock
 	close   sync.Once
 
-	mu      sync.Mutex
-	rand    *rand.Rand // nil: the runtime's generator
-	order   []Slot     // a permutation of all slots: the ready ones first …
-	ready   int        // … and this many of them
-	place   []int32    // slot → index in order
-	cooling deadlines
-	reasons []Reason // slot → why it cools; meaningful while it does
-	counts  [MaxReasons]int
-	off     int // disabled slots: neither ready nor in cooling
+	mu    sync.Mutex
+	rand  *rand.Rand // nil: the runtime's generator
+	all   draw       // for requests without a scope, and of scopes in which nothing cools
+	lanes lanes
 }
 
 // Option changes how a pool is made.
@@ -72,14 +68,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		state:   state,
 		keys:    keys,
 		entries: make([]*entry, len(keys)),
-		order:   make([]Slot, len(keys)),
-		ready:   len(keys),
-		place:   make([]int32, len(keys)),
-		cooling: newDeadlines(len(keys)),
-		reasons: make([]Reason, len(keys)),
-	}
-	for i := range keys {
-		p.order[i], p.place[i] = Slot(i), int32(i)
+		all:     newDraw(len(keys)),
 	}
 	for _, option := range options {
 		option(p)
@@ -101,37 +90,46 @@ func (p *Pool) Len() int { return len(p.keys) }
 // Key returns the key at s.
 func (p *Pool) Key(s Slot) Key { return p.keys[s] }
 
-// Pick draws one of the keys that are ready at now and not in tried, each with
-// the same probability. It reports false when there is none. It takes O(len(tried))
-// and the amortised O(log n) of the cooldowns that ended since the last call, and
-// does not allocate.
-func (p *Pool) Pick(now time.Time, tried []Slot) (Slot, bool) {
+// Pick is PickIn for a request that has no scope: keys that cool in a scope only are
+// ready for it.
+func (p *Pool) Pick(now time.Time, tried []Slot) (Slot, bool) { return p.PickIn(now, "", tried) }
+
+// PickIn draws one of the keys that are ready at now for a request of the scope and
+// not in tried, each with the same probability. It reports false when there is
+// none. It takes O(len(tried)) and the amortised O(log n) of the cooldowns that
+// ended since the last call, and does not allocate.
+func (p *Pool) PickIn(now time.Time, scope string, tried []Slot) (Slot, bool) {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expire(at)
-	n := p.ready
-	for _, t := range tried {
-		// Ready keys that this request has tried go behind the ones to draw from.
-		if i := p.place[t]; int(i) < n {
-			n--
-			p.swap(i, int32(n))
-		}
-	}
-	if n == 0 {
-		return 0, false
-	}
-	return p.order[p.draw(n)], true
+	p.all.expire(at)
+	return p.in(at, scope).pick(tried, p.rand)
 }
 
-// Cool keeps the key out of every pool that holds it until now+c.For, unless it
-// already cools for longer. It reports whether the deadline moved.
+// Cool keeps the key out of every pool that holds it until now+c.For, for requests
+// of c.Scope or for all, unless it already cools for longer there. It reports
+// whether the deadline moved.
 func (p *Pool) Cool(now time.Time, s Slot, c Cooldown) bool {
+	_, moved := p.CoolRevocably(now, s, c)
+	return moved
+}
+
+// CoolRevocably is Cool for a caller that may have to take the cooldown back. The
+// token is that of no cooldown unless the deadline moved.
+func (p *Pool) CoolRevocably(now time.Time, s Slot, c Cooldown) (t Token, moved bool) {
 	return p.state.cool(p.keys[s].ID(), now, c, p.journal)
 }
 
-// Clear ends the key's cooldown in every pool that holds it, and on every node. It
-// reports whether the key was cooling.
+// Retract ends the cooldown that the token is of, in every pool that holds the key
+// and on every node, because it was the request's fault and not the key's. It
+// reports whether that cooldown was still the one that held: a longer one that came
+// meanwhile stays. What the key knew before the retracted cooldown replaced it is
+// not known any more; nor, on other nodes, what they had learned of the key in that
+// scope by then and this process had not heard.
+func (p *Pool) Retract(now time.Time, t Token) bool { return p.state.retract(now, t, p.journal) }
+
+// Clear ends the key's cooldowns, those in scopes too, in every pool that holds it
+// and on every node. It reports whether there were any.
 func (p *Pool) Clear(now time.Time, s Slot) bool {
 	return p.state.clear(p.keys[s].ID(), now, p.journal)
 }
@@ -157,110 +155,15 @@ type Census struct {
 	Soonest  time.Duration   // until the first of those is ready; 0 when there are none
 }
 
-// Census counts the pool's keys at now.
-func (p *Pool) Census(now time.Time) Census {
+// Census is CensusIn for a request that has no scope.
+func (p *Pool) Census(now time.Time) Census { return p.CensusIn(now, "") }
+
+// CensusIn counts the pool's keys at now, as a request of the scope sees them: a key
+// that cools both for all requests and in the scope counts by its later deadline.
+func (p *Pool) CensusIn(now time.Time, scope string) Census {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expire(at)
-	c := Census{Keys: len(p.keys), Ready: p.ready, Disabled: p.off, Cooling: p.counts}
-	if len(p.cooling.items) > 0 {
-		c.Soonest = time.Duration(p.cooling.items[0].until - at)
-	}
-	return c
-}
-
-// set makes the slot cool until then. The state calls it, holding its own lock.
-func (p *Pool) set(s Slot, until int64, r Reason) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.disabled(s):
-		return // the state will tell when it is enabled
-	case p.cooling.has(s):
-		p.counts[p.reasons[s]]--
-	default:
-		p.makeUnready(s)
-	}
-	p.cooling.set(s, until)
-	p.reasons[s] = r
-	p.counts[r]++
-}
-
-// unset ends the slot's cooldown. The state calls it, holding its own lock.
-func (p *Pool) unset(s Slot) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.cooling.has(s) {
-		return
-	}
-	p.cooling.remove(s)
-	p.counts[p.reasons[s]]--
-	p.makeReady(s)
-}
-
-// disabled tells whether the slot is in neither of the sets. p.mu is held.
-func (p *Pool) disabled(s Slot) bool { return int(p.place[s]) >= p.ready && !p.cooling.has(s) }
-
-// disable takes the slot out of the draw for good. The state calls it, holding its
-// own lock.
-func (p *Pool) disable(s Slot) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.disabled(s):
-		return
-	case p.cooling.has(s):
-		p.cooling.remove(s)
-		p.counts[p.reasons[s]]--
-	default:
-		p.makeUnready(s)
-	}
-	p.off++
-}
-
-// enable is the reverse of disable. A slot that still cools is then set by the
-// state, which calls this, holding its own lock.
-func (p *Pool) enable(s Slot) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.disabled(s) {
-		p.off--
-		p.makeReady(s)
-	}
-}
-
-// makeReady puts a slot that does not cool any more among the ready ones. p.mu is
-// held.
-func (p *Pool) makeReady(s Slot) {
-	p.swap(p.place[s], int32(p.ready))
-	p.ready++
-}
-
-// makeUnready takes a slot out of the ready ones. p.mu is held.
-func (p *Pool) makeUnready(s Slot) {
-	p.ready--
-	p.swap(p.place[s], int32(p.ready))
-}
-
-// expire makes ready what has cooled long enough. p.mu is held.
-func (p *Pool) expire(at int64) {
-	for len(p.cooling.items) > 0 && p.cooling.items[0].until <= at {
-		s := p.cooling.pop()
-		p.counts[p.reasons[s]]--
-		p.makeReady(s)
-	}
-}
-
-func (p *Pool) swap(i, j int32) {
-	a, b := p.order[i], p.order[j]
-	p.order[i], p.order[j] = b, a
-	p.place[a], p.place[b] = j, i
-}
-
-func (p *Pool) draw(n int) int {
-	if p.rand != nil {
-		return p.rand.IntN(n)
-	}
-	return rand.IntN(n)
+	p.all.expire(at)
+	return p.in(at, scope).census(at)
 }

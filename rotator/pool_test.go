@@ -246,6 +246,9 @@ func TestAllocations(t *testing.T) {
 	for range 1000 {
 		rejection() // until as many keys cool as ever will
 	}
+	for s := range Slot(500) { // until each has cooled in the scope once
+		p.Cool(now, s, Cooldown{For: 500 * time.Millisecond, Scope: "gpt-x"})
+	}
 	slot := Slot(0)
 	for _, row := range []struct {
 		sentence string
@@ -256,6 +259,16 @@ func TestAllocations(t *testing.T) {
 		{"Cool that moves a deadline", func() { now = now.Add(1); p.Cool(now, slot, Cooldown{For: time.Hour}) }},
 		{"Cool that changes nothing", func() { p.Cool(now, slot, Cooldown{For: time.Minute}) }},
 		{"Census", func() { p.Census(now) }},
+		{"Status of a key that cools in no scope", func() { p.Status(now, slot) }},
+		{"PickIn while nothing cools in any scope", func() { p.PickIn(now, "gpt-x", tried) }},
+		{"Cool in a scope", func() {
+			now = now.Add(time.Millisecond)
+			s, _ := p.PickIn(now, "gpt-x", nil)
+			p.Cool(now, s%500, Cooldown{For: 500 * time.Millisecond, Scope: "gpt-x"})
+		}},
+		{"PickIn of a scope that some cool in", func() { p.PickIn(now, "gpt-x", tried) }},
+		{"PickIn of another scope", func() { p.PickIn(now, "gpt-y", tried) }},
+		{"CensusIn", func() { p.CensusIn(now, "gpt-x") }},
 	} {
 		if n := testing.AllocsPerRun(1000, row.call); n != 0 {
 			t.Errorf("%s allocates %v times", row.sentence, n)

@@ -21,6 +21,7 @@ type Cooldown struct {
 	For    time.Duration // from now on; zero or less means nothing
 	Reason Reason
 	Source string // where the duration was stated: a header's name in lower case, "body:…", "default"
+	Scope  string // which requests it concerns, such as those for a model; "": all
 }
 
 // State is what one process knows about keys: until when each cools, and why.
@@ -34,26 +35,23 @@ type State struct {
 
 	mu      sync.Mutex // taken before a pool's own lock, never after it
 	entries map[ID]*entry
-	orphans int // entries that no pool holds
-	sweepAt int // how many of them are a reason to sweep
+	scopes  map[string]*scope // those that something cools in
+	spilled int64             // until when a name cools in Overflow because there were too many
+	pools   []*Pool
+	serial  uint32 // of the last cooldown that was set here
+	orphans int    // entries that no pool holds
+	sweepAt int    // how many of them are a reason to sweep
 }
 
 // entry is what is known about one key.
 type entry struct {
-	until   int64 // nanoseconds since the epoch; not after now means ready
-	learned int64 // when that was learned
-	cleared int64 // when an operator last ended a cooldown: what was learned until then is void
-	source  string
-	reason  Reason
+	term    // for all requests; its clearing counts in all scopes, too
 	off     Switch
 	members []member
 	usage   usage
 }
 
-// never is before everything that is learned or cleared.
-const never = math.MinInt64
-
-func newEntry() *entry { return &entry{learned: never, cleared: never} }
+func newEntry() *entry { return &entry{term: term{learned: never, cleared: never}} }
 
 // member is a pool that holds the key, and where.
 type member struct {
@@ -64,7 +62,7 @@ type member struct {
 // NewState returns a state that knows nothing. now is the origin of its
 // deadlines; later calls must not pass earlier times.
 func NewState(now time.Time) *State {
-	return &State{epoch: now, entries: make(map[ID]*entry), sweepAt: minOrphans}
+	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), spilled: never, sweepAt: minOrphans}
 }
 
 // Destruct lets a State live in a caddy.UsagePool. There is nothing to release.
@@ -83,13 +81,13 @@ func (s *State) instant(t time.Time) int64 {
 	return s.at(t)
 }
 
-// cool extends the key's cooldown to now+c.For in every pool that holds it, and
-// tells the journal. An earlier deadline than the known one changes nothing: the
-// later wins, whichever answer comes in last. It reports whether the deadline
-// moved.
-func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) bool {
+// cool extends the key's cooldown to now+c.For in every pool that holds it, for all
+// requests or for those of a scope, and tells the journal. An earlier deadline than
+// the known one changes nothing: the later wins, whichever answer comes in last. It
+// reports whether the deadline moved.
+func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) (Token, bool) {
 	if c.For <= 0 {
-		return false
+		return Token{}, false
 	}
 	if c.Reason >= MaxReasons {
 		// Before anything has changed: a panic half-way would leave a broken pool.
@@ -101,34 +99,72 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
-	if until <= e.until {
-		return false
+	t, sc := &e.term, (*scope)(nil)
+	if c.Scope != "" {
+		sc = s.scope(c.Scope, at, until)
+		t = sc.term(id)
 	}
-	// It comes after the clearing that is known here, on all nodes.
-	e.cool(until, max(at, addSaturating(e.cleared, int64(clockError))), c.Reason, c.Source)
-	if j != nil {
-		j.Record(s.change(id, e))
+	if until <= t.until {
+		return Token{}, false
 	}
-	return true
+	// It comes after the clearings that are known here, on all nodes.
+	learned := max(at, after(e.cleared), after(t.cleared))
+	if sc == nil {
+		e.cool(until, learned, c.Reason, c.Source)
+	} else {
+		s.coolIn(sc, id, until, learned, c.Reason, c.Source)
+		c.Scope = sc.name
+	}
+	s.record(j, id, e, sc)
+	return s.token(id, c.Scope, t), true
 }
 
-// clear ends the key's cooldown in every pool that holds it, and tells the
-// journal. It reports whether the key was cooling.
+// clear ends the key's cooldowns in every pool that holds it, and tells the journal.
+// It reports whether there were any.
 func (s *State) clear(id ID, now time.Time, j Journal) bool {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
-	cooling := e.until > at
-	if cooling {
-		// It comes after the cooldown that is seen here, whoever learned of that.
-		at = max(at, addSaturating(e.learned, int64(clockError)))
+	// It comes after the cooldowns that are seen here, whoever learned of those.
+	cleared := max(at, e.cleared)
+	if e.until > at {
+		cleared = max(cleared, after(e.learned))
 	}
-	e.clear(max(at, e.cleared))
-	if j != nil {
-		j.Record(s.change(id, e))
+	for _, t := range s.inScopes(id, at) {
+		cleared = max(cleared, after(t.learned))
 	}
+	cooling := s.clearAll(id, e, at, cleared)
+	s.record(j, id, e, nil)
 	return cooling
+}
+
+// clearAll ends what was learned of the key until the clearing, for all requests and
+// in all scopes, here and in all pools. It reports whether any of that was cooling.
+// s.mu is held.
+func (s *State) clearAll(id ID, e *entry, at, cleared int64) bool {
+	e.cleared = max(e.cleared, cleared)
+	ended := s.voidScopes(id, cleared, at)
+	if e.void(cleared) {
+		ended = ended || e.until > at
+		e.end()
+	}
+	if ended {
+		s.renew(id, e)
+	}
+	return ended
+}
+
+// record tells the journal, if there is one, what is known of the key: in the scope,
+// or, where sc is nil, for all requests. s.mu is held.
+func (s *State) record(j Journal, id ID, e *entry, sc *scope) {
+	switch {
+	case j == nil:
+	case sc == nil:
+		j.Record(s.change(id, e))
+	default:
+		j.Record(s.changeIn(sc, id, e))
+	}
 }
 
 // minOrphans is how many keys that no pool holds are kept before their number is
@@ -152,22 +188,11 @@ func (s *State) entry(id ID, at int64) *entry {
 	return e
 }
 
-// cool sets the deadline here and in all pools.
+// cool sets the deadline for all requests here and in all pools.
 func (e *entry) cool(until, learned int64, r Reason, source string) {
-	e.until, e.learned, e.reason, e.source = until, learned, r, source
+	e.term.cool(until, learned, r, source)
 	for _, m := range e.members {
-		m.pool.set(m.slot, until, r)
-	}
-}
-
-// void reports whether a clearing ends the cooldown.
-func (e *entry) void(cleared int64) bool { return e.until != 0 && e.learned <= cleared }
-
-// clear takes the deadline away here and in all pools.
-func (e *entry) clear(cleared int64) {
-	e.until, e.learned, e.cleared, e.reason, e.source = 0, never, cleared, 0, ""
-	for _, m := range e.members {
-		m.pool.unset(m.slot)
+		m.pool.cool(m.slot, until, r)
 	}
 }
 
@@ -188,19 +213,31 @@ func (s *State) attach(p *Pool, now time.Time) {
 		told := p.journal == nil || e.tells(p.journal)
 		e.members = append(e.members, member{p, Slot(i)})
 		p.entries[i] = e
-		switch {
-		case e.off.Disabled():
-			p.disable(Slot(i))
-		case e.until > at:
-			p.set(Slot(i), e.until, e.reason)
-		default:
-			continue
-		}
-		if !told {
-			p.journal.Record(s.change(k.ID(), e))
+		s.brief(p, Slot(i), e, at, !told)
+	}
+	s.pools = append(s.pools, p)
+	s.sweep(at)
+}
+
+// brief tells a new pool what is known about one of its keys, and its journal, if
+// tell. s.mu is held.
+func (s *State) brief(p *Pool, slot Slot, e *entry, at int64, tell bool) {
+	id := p.keys[slot].ID()
+	switch {
+	case e.off.Disabled():
+		p.disable(slot)
+	case e.until > at:
+		p.cool(slot, e.until, e.reason)
+	}
+	if tell && (e.off.Disabled() || e.until > at) {
+		s.record(p.journal, id, e, nil)
+	}
+	for sc, t := range s.inScopes(id, at) {
+		p.coolIn(sc.name, slot, t.until, t.reason)
+		if tell {
+			s.record(p.journal, id, e, sc)
 		}
 	}
-	s.sweep(at)
 }
 
 // detach is the reverse of attach. What is known about a key that no pool holds
@@ -216,11 +253,14 @@ func (s *State) detach(p *Pool, now time.Time) {
 			s.orphans++
 		}
 	}
+	s.pools = slices.DeleteFunc(s.pools, func(q *Pool) bool { return q == p })
 	s.sweep(s.at(now))
 }
 
-// sweep forgets the keys that no pool holds and that neither cool nor are disabled.
+// sweep forgets the keys that no pool holds and that neither cool nor are disabled,
+// and the scopes in which nothing cools.
 func (s *State) sweep(at int64) {
+	s.sweepScopes(at)
 	if s.orphans == 0 {
 		return
 	}

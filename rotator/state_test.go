@@ -100,6 +100,26 @@ func checkState(t testing.TB, s *State) {
 	if orphans != s.orphans {
 		t.Fatalf("%d entries without a pool, %d counted", orphans, s.orphans)
 	}
+	for name, sc := range s.scopes {
+		checkScope(t, name, sc)
+	}
+	if len(s.scopes) > MaxScopes+1 {
+		t.Fatalf("%d scopes", len(s.scopes))
+	}
+}
+
+func checkScope(t testing.TB, name string, sc *scope) {
+	t.Helper()
+	cooling, end := 0, int64(never)
+	for _, term := range sc.terms {
+		if term.until != 0 {
+			cooling++
+			end = max(end, term.until)
+		}
+	}
+	if cooling != sc.cooling || sc.end < end || sc.name != name {
+		t.Fatalf("scope %s: %d cooling until %d, it says %d until %d", name, cooling, end, sc.cooling, sc.end)
+	}
 }
 
 func TestRemovedKeyComesBackCooling(t *testing.T) {

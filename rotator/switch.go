@@ -43,30 +43,18 @@ func (s *State) turn(id ID, now time.Time, disabled bool, j Journal) bool {
 	if e.off.Disabled() == disabled {
 		return false
 	}
-	e.turn(e.off.next(now, disabled), at)
-	if j != nil {
-		j.Record(s.change(id, e))
-	}
+	s.switchTo(id, e, e.off.next(now, disabled))
+	s.record(j, id, e, nil)
 	return true
 }
 
-// turn keeps the switch here and tells all pools. It reports whether it is another
-// state than before.
-func (e *entry) turn(off Switch, at int64) bool {
+// switchTo keeps the switch here and tells all pools. It reports whether it is
+// another state than before. s.mu is held.
+func (s *State) switchTo(id ID, e *entry, off Switch) bool {
 	same := e.off.Disabled() == off.Disabled()
 	e.off = off
-	if same {
-		return false
+	if !same {
+		s.renew(id, e)
 	}
-	for _, m := range e.members {
-		if off.Disabled() {
-			m.pool.disable(m.slot)
-			continue
-		}
-		m.pool.enable(m.slot)
-		if e.until > at {
-			m.pool.set(m.slot, e.until, e.reason)
-		}
-	}
-	return true
+	return !same
 }

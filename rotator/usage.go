@@ -1,6 +1,8 @@
 package rotator
 
 import (
+	"cmp"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -57,7 +59,7 @@ func ParseCondition(name string) (Condition, bool) {
 // Status is what is known about one key at one instant. The counters are this
 // process's.
 type Status struct {
-	Condition  Condition
+	Condition  Condition     // for all requests: a key that cools in scopes only is ready
 	Left       time.Duration // until it has cooled, above 0 while it cools or would if it were not disabled
 	Reason     Reason        // why, if Left is above 0
 	Source     string        // where that was stated, likewise
@@ -65,6 +67,15 @@ type Status struct {
 	InFlight   int
 	LastUsed   time.Time // zero: never
 	Rejections [MaxReasons]uint32
+	Scopes     []ScopeStatus // in which it cools, by name; nil: none
+}
+
+// ScopeStatus is what is known about one key in a scope in which it cools.
+type ScopeStatus struct {
+	Scope  string
+	Left   time.Duration
+	Reason Reason
+	Source string
 }
 
 // Status returns what is known about the key at s.
@@ -88,5 +99,9 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 	if e.off.Disabled() {
 		st.Condition = Disabled
 	}
+	for sc, t := range p.state.inScopes(p.keys[s].ID(), at) {
+		st.Scopes = append(st.Scopes, ScopeStatus{sc.name, time.Duration(t.until - at), t.reason, t.source})
+	}
+	slices.SortFunc(st.Scopes, func(a, b ScopeStatus) int { return cmp.Compare(a.Scope, b.Scope) })
 	return st
 }

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"reflect"
 	"testing"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 func TestUsage(t *testing.T) {
 	keys := makeKeys(t, 2)
 	p := makePool(t, keys, nil, start)
-	if st := p.Status(start, 0); st != (Status{}) {
+	if st := p.Status(start, 0); !reflect.DeepEqual(st, Status{}) {
 		t.Errorf("a key that was never used has %+v", st)
 	}
 	p.Begin(start, 0)
@@ -21,7 +22,7 @@ func TestUsage(t *testing.T) {
 		Attempts: 2, InFlight: 1, LastUsed: start.Add(time.Second),
 	}
 	want.Rejections[limited] = 1
-	if got := p.Status(start, 0); got != want {
+	if got := p.Status(start, 0); !reflect.DeepEqual(got, want) {
 		t.Errorf("status %+v, want %+v", got, want)
 	}
 
@@ -30,11 +31,11 @@ func TestUsage(t *testing.T) {
 	p.Close(start)
 	p.End(0)
 	want.InFlight = 0
-	if got := again.Status(start, 0); got != want {
+	if got := again.Status(start, 0); !reflect.DeepEqual(got, want) {
 		t.Errorf("after a reload, status %+v, want %+v", got, want)
 	}
 	want.Condition, want.Left, want.Reason, want.Source = Ready, 0, 0, ""
-	if got := again.Status(start.Add(time.Minute), 0); got != want {
+	if got := again.Status(start.Add(time.Minute), 0); !reflect.DeepEqual(got, want) {
 		t.Errorf("when it is over, status %+v, want %+v", got, want)
 	}
 }

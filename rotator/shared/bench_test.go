@@ -98,7 +98,7 @@ func usedMemory(b *testing.B, s *redistest.Server) int {
 
 // BenchmarkRecord is what a rejection pays for the journal.
 func BenchmarkRecord(b *testing.B) {
-	j := &Journal{wake: make(chan struct{}, 1), pending: make(map[rotator.ID]rotator.Change)}
+	j := &Journal{wake: make(chan struct{}, 1), pending: make(map[subject]rotator.Change)}
 	changes := make([]rotator.Change, 1000)
 	for i, k := range statetest.Keys(b, len(changes)) {
 		changes[i] = rotator.Change{ID: k.ID(), Until: time.Now().Add(time.Hour), Learned: time.Now(), Source: "retry-after"}

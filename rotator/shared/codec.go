@@ -16,11 +16,37 @@ func namesFor(prefix string) names {
 	return names{meta: tag + "meta", log: tag + "log", state: tag + "state", deadlines: tag + "deadlines"}
 }
 
-// fact is what Redis knows about a key, in its own time: milliseconds since 1970.
+// subject is what a fact is about: a key, for all requests or for those of a scope.
+// In Redis it is a field: "<id>" or "<id> <scope>".
+type subject struct {
+	id    rotator.ID
+	scope string // "": all
+}
+
+func subjectOf(c rotator.Change) subject { return subject{c.ID, c.Scope} }
+
+// key is the subject without its scope, whose clearings count here, too.
+func (s subject) key() subject { return subject{id: s.id} }
+
+func (s subject) field() string {
+	if s.scope == "" {
+		return s.id.String()
+	}
+	return s.id.String() + " " + s.scope
+}
+
+// parseField reports false for what is not about a key.
+func parseField(field string) (subject, bool) {
+	digits, scope, scoped := strings.Cut(field, " ")
+	id, ok := rotator.ParseID(digits)
+	return subject{id, scope}, ok && (!scoped || rotator.ValidScope(scope))
+}
+
+// fact is what Redis knows about a key, or about a key in a scope, in its own time: milliseconds since 1970.
 type fact struct {
 	until   int64 // 0: it does not cool
 	learned int64 // when that was learned
-	cleared int64 // 0: never
+	cleared int64 // 0: never; in a scope, what is void by it says how long it is kept
 	off     rotator.Switch
 	reason  rotator.Reason
 	source  string
@@ -100,13 +126,20 @@ func (j *Journal) remote(c rotator.Change) fact {
 	if !c.Cleared.IsZero() {
 		f.cleared = j.clock.remote(c.Cleared)
 	}
+	if !c.Kept.IsZero() {
+		f.until = j.clock.remote(c.Kept) // and learned never: it is void
+	}
 	return f
 }
 
 // local turns what Redis knows into this process's time.
-func (j *Journal) local(id rotator.ID, f fact) rotator.Change {
-	c := rotator.Change{ID: id, Off: f.off, Reason: f.reason, Source: f.source}
-	if f.until != 0 {
+func (j *Journal) local(about subject, f fact) rotator.Change {
+	c := rotator.Change{ID: about.id, Scope: about.scope, Off: f.off, Reason: f.reason, Source: f.source}
+	switch {
+	case f.until == 0:
+	case about.scope != "" && f.void(f.cleared):
+		c.Kept = j.clock.local(f.until)
+	default:
 		c.Until, c.Learned = j.clock.local(f.until), j.clock.local(f.learned)
 	}
 	if f.cleared != 0 {

@@ -46,7 +46,7 @@ func TestDecode(t *testing.T) {
 func journalAt(now time.Time, redis time.Duration) *Journal {
 	j := &Journal{
 		codec: codec{reasons: reasons}, now: func() time.Time { return now }, node: "node", timeout: time.Second,
-		state: rotator.NewState(now), wake: make(chan struct{}, 1), pending: make(map[rotator.ID]rotator.Change),
+		state: rotator.NewState(now), wake: make(chan struct{}, 1), pending: make(map[subject]rotator.Change),
 		changed: func(Health) {}, health: Health{Healthy: true},
 	}
 	j.clock.sample(now, now, redis)
@@ -68,7 +68,7 @@ func TestTranslation(t *testing.T) {
 		{Off: -5, Until: now.Add(time.Minute), Learned: now},
 	} {
 		f := j.remote(c)
-		back := j.local(c.ID, f)
+		back := j.local(subjectOf(c), f)
 		for _, pair := range [][2]time.Time{{c.Until, back.Until}, {c.Learned, back.Learned}, {c.Cleared, back.Cleared}} {
 			far := pair[0].Sub(now) > 200*365*24*time.Hour
 			if c.Off != back.Off || pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
@@ -154,7 +154,8 @@ func FuzzFact(f *testing.F) {
 		if got.reason >= rotator.MaxReasons || min(got.until, got.learned, got.cleared) < 0 {
 			t.Fatalf("%q was read as %+v", text, got)
 		}
-		j.state.Learn(j.now(), j.local(rotator.ID{}, got))
+		j.state.Learn(j.now(), j.local(subject{}, got))
+		j.state.Learn(j.now(), j.local(subject{scope: "gpt-x"}, got))
 		again, ok := c.decode(encode(c, got))
 		if got.until == 0 {
 			got.reason = 0

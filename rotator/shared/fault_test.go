@@ -134,7 +134,9 @@ func (f fault) run(t *testing.T) {
 		f.before(server)
 	}
 	nodes[1].Cool(knownSlots, time.Hour) // not in the old data
-	agreeOn(t, nodes, knownSlots+1)
+	nodes[1].CoolIn("gpt-x", 1, time.Hour)
+	taken, _ := nodes[1].CoolIn("gpt-x", 2, time.Hour)
+	agreeOn(t, nodes, knownSlots+3)
 
 	stop := busy(t, nodes)
 	f.hurt(server, proxy)
@@ -145,8 +147,10 @@ func (f fault) run(t *testing.T) {
 	linger(t)
 	nodes[0].Cool(20, time.Hour)
 	nodes[1].Clear(0) // everybody knows it
-	nodes[2].Clear(1)
+	nodes[2].Clear(1) // in the scope, too
 	nodes[2].Cool(1, time.Minute)
+	nodes[1].Pool.Retract(nodes[1].Now(), taken)
+	nodes[0].CoolIn("gpt-y", 3, time.Hour)
 	for i, n := range nodes {
 		if h := n.journal.Health(); h.Queue > faultKeys || h.Queue == 0 {
 			t.Errorf("node %d has %d changes queued for %d keys", i, h.Queue, faultKeys)
@@ -156,7 +160,7 @@ func (f fault) run(t *testing.T) {
 	f.heal(server, proxy)
 
 	nodes = append(nodes, start(t, o(), faultKeys, impatient)) // one that joins now
-	const known = knownSlots + 1 - 1 + 3 + 1 + 1
+	const known = knownSlots + 1 - 1 + 3 + 1 + 1 + 1
 	took := agreeOn(t, nodes, known)
 	if left := nodes[3].Left(1); left > time.Minute+time.Second {
 		t.Errorf("a key that was cleared and cooled for a minute cools for %s", left)

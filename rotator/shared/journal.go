@@ -7,14 +7,20 @@
 // Redis may be slow, full or away: nothing waits for it, and what was learned
 // meanwhile is written when it is back.
 //
+// The clearing of a key is in its own field alone, and voids what was learned until
+// then in all scopes. A clearing in a scope, of a cooldown that was taken back, is
+// kept for no longer than that would have lasted: so clients that invent scopes
+// leave nothing behind.
+//
 // In Redis stand key ids, never keys. Deadlines are by Redis' own clock, so that
 // processes with wrong clocks agree. All names share one hash tag, so that they
 // stand in one slot of a cluster, and all of them expire:
 //
 //	{prefix}:state      hash    key id → "<until> <learned> <cleared> <switch> <reason> <source>", times in ms since 1970, 0: never;
 //	                            the switch is above 0 for a key that an operator has disabled, below for one enabled again
-//	{prefix}:deadlines  zset    key id → when its field of the hash is of no use any more
-//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, key id → as in the hash
+//	                    hash    "<key id> <scope>" → the same, for requests of the scope; its switch is 0
+//	{prefix}:deadlines  zset    field of the hash → when it is of no use any more
+//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, fields of the hash → as there
 //	{prefix}:meta       hash    epoch=<of this data>, last=<id of the last entry>, fields=<of the hash>, time=<of the last change>
 package shared
 
@@ -117,7 +123,7 @@ type Journal struct {
 	telling sync.Mutex // orders the calls of changed; taken before mu
 
 	mu      sync.Mutex // never held across the network; taken under the state's lock
-	pending map[rotator.ID]rotator.Change
+	pending map[subject]rotator.Change
 	mend    bool // Redis holds data that is not sound
 	health  Health
 	hearing side
@@ -180,7 +186,7 @@ func New(o Options) *Journal {
 		written: make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		back:    make(chan struct{}, 1),
-		pending: make(map[rotator.ID]rotator.Change),
+		pending: make(map[subject]rotator.Change),
 		health:  Health{Healthy: true, Since: o.Now()},
 	}
 	j.done.Go(func() {
@@ -201,10 +207,11 @@ func New(o Options) *Journal {
 }
 
 // Record implements rotator.Journal: it queues the change and returns. What is
-// queued for the same key is replaced: the queue holds at most one change a key.
+// queued for the same key is replaced: the queue holds at most one change a key, and
+// one more for each scope that the state tells apart.
 func (j *Journal) Record(c rotator.Change) {
 	j.mu.Lock()
-	j.pending[c.ID] = c
+	j.pending[subjectOf(c)] = c
 	j.mu.Unlock()
 	rouse(j.wake)
 }

@@ -115,15 +115,15 @@ func (j *Journal) look(ctx context.Context) (place, error) {
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
 	_, _, jumps := j.clock.state()
-	seen := make(map[rotator.ID]fact)
+	seen := make(map[subject]fact)
 	for cursor := uint64(0); there.epoch != ""; {
 		fields, next, err := j.scan(ctx, cursor)
 		if err != nil {
 			return err
 		}
 		for i := 0; i+1 < len(fields); i += 2 {
-			if id, f, ok := j.apply(fields[i], fields[i+1]); ok {
-				seen[id] = f
+			if about, f, ok := j.apply(fields[i], fields[i+1]); ok {
+				seen[about] = f
 			}
 		}
 		if cursor = next; cursor == 0 {
@@ -150,11 +150,11 @@ func (j *Journal) scan(ctx context.Context, cursor uint64) ([]string, uint64, er
 // refill queues what this process knows and Redis does not: it has restarted
 // empty, or with old data. More than one process may do so, since what is known
 // already is no news.
-func (j *Journal) refill(seen map[rotator.ID]fact) {
+func (j *Journal) refill(seen map[subject]fact) {
 	now := j.now()
 	var missing []rotator.Change
 	j.state.Known(now, j, func(c rotator.Change) bool {
-		if ours := j.remote(c); ours.adds(seen[c.ID], j.clock.remote(now)) {
+		if j.missing(c, seen, j.clock.remote(now)) {
 			missing = append(missing, c)
 		}
 		return true
@@ -162,6 +162,19 @@ func (j *Journal) refill(seen map[rotator.ID]fact) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.putBack(missing)
+}
+
+// missing reports whether the change is news to who has written what was seen.
+func (j *Journal) missing(c rotator.Change, seen map[subject]fact, now int64) bool {
+	about := subjectOf(c)
+	ours, theirs := j.remote(c), seen[about]
+	if about.scope != "" {
+		theirs.cleared = max(theirs.cleared, seen[about.key()].cleared)
+		if theirs.void(theirs.cleared) {
+			theirs.until = 0
+		}
+	}
+	return ours.adds(theirs, now)
 }
 
 // What is no news, and for how long a clearing is: as in the script, in ms.
@@ -239,18 +252,18 @@ func (j *Journal) applyBatch(m redis.XMessage) error {
 
 // apply tells this process's memory what a field of the hash or of an entry says.
 // It reports false for a field that is not about a key.
-func (j *Journal) apply(field, text string) (rotator.ID, fact, bool) {
-	id, ok := rotator.ParseID(field)
+func (j *Journal) apply(field, text string) (subject, fact, bool) {
+	about, ok := parseField(field)
 	if !ok {
-		return id, fact{}, false
+		return about, fact{}, false
 	}
 	f, ok := j.codec.decode(text)
-	if ok && j.state.Learn(j.now(), j.local(id, f)) {
+	if ok && j.state.Learn(j.now(), j.local(about, f)) {
 		j.mu.Lock()
 		j.health.Heard++
 		j.mu.Unlock()
 	}
-	return id, f, ok
+	return about, f, ok
 }
 
 // noteLag keeps how old an entry was when it was applied: its id begins with the

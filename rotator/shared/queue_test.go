@@ -38,7 +38,7 @@ func TestQueue(t *testing.T) {
 	}
 	j.Record(cooled(0, 2*time.Hour)) // while the batch is under way, which fails
 	j.putBack(taken)
-	if c := j.pending[keys[0].ID()]; len(j.pending) != 2 || !c.Until.Equal(now.Add(2*time.Hour)) {
+	if c := j.pending[subject{id: keys[0].ID()}]; len(j.pending) != 2 || !c.Until.Equal(now.Add(2*time.Hour)) {
 		t.Errorf("%d changes are queued, the first until %s", len(j.pending), c.Until.Sub(now))
 	}
 	for i := range keys {
@@ -69,17 +69,17 @@ func TestRefill(t *testing.T) {
 	redis := (1000 * time.Hour).Milliseconds()
 	hour := time.Hour.Milliseconds()
 	pool.Cool(now, 3, rotator.Cooldown{For: 2 * time.Hour})
-	j.refill(map[rotator.ID]fact{
-		keys[0].ID(): {until: redis + hour, learned: redis},
-		keys[1].ID(): {until: redis + hour/2, learned: redis},
-		keys[4].ID(): {until: redis + hour, learned: redis - 1},
+	j.refill(map[subject]fact{
+		{id: keys[0].ID()}: {until: redis + hour, learned: redis},
+		{id: keys[1].ID()}: {until: redis + hour/2, learned: redis},
+		{id: keys[4].ID()}: {until: redis + hour, learned: redis - 1},
 	})
 	for i, want := range []bool{false, true, true, true, true, false} {
-		if c, got := j.pending[keys[i].ID()]; got != want {
+		if c, got := j.pending[subject{id: keys[i].ID()}]; got != want {
 			t.Errorf("slot %d is queued: %t (%+v)", i, got, c)
 		}
 	}
-	if c := j.pending[keys[3].ID()]; !c.Until.Equal(now.Add(2 * time.Hour)) {
+	if c := j.pending[subject{id: keys[3].ID()}]; !c.Until.Equal(now.Add(2 * time.Hour)) {
 		t.Errorf("the queued change was replaced: until %s", c.Until.Sub(now))
 	}
 }

@@ -26,13 +26,18 @@ return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and met
 // than a tenth of a second is the network's doing and no news. Of two switches the
 // one of larger magnitude counts, as in rotator.Switch.
 //
+// A field that is longer than an id is that of a scope. The clearing in the id's own
+// field counts there, too. A clearing in a scope is kept for as long as what it ended
+// would have lasted, which the sender says by a deadline that is void, and no longer:
+// it is no news where nothing is known and that is over, or not said.
+//
 // All times are Redis' own. The sender says what he takes it for: if he is wrong,
 // either Redis' clock has been set, or the command has been on its way for longer
 // than he has waited. Then nothing is written and the reply is -1.
 //
 //	KEYS: meta, state, log, deadlines
 //	ARGV: epoch for new data, length of the log, node, now, how wrong that may be in ms,
-//	      then for each change: id, until, learned, cleared, switch, reason, source; 0 is never
+//	      then for each change: field, until, learned, cleared, switch, reason, source; 0 is never
 var save = redis.NewScript(sound + `
 local tolerance, keep, tombstone = 100, 3600000, 86400000
 local keep_disabled, keep_enabled = 31536000000, 2592000000
@@ -52,19 +57,25 @@ end
 
 local news = {}
 for i = 6, #ARGV, 7 do
-  local id, rest = ARGV[i], ARGV[i + 5] .. ' ' .. ARGV[i + 6]
+  local field, rest = ARGV[i], ARGV[i + 5] .. ' ' .. ARGV[i + 6]
   local till, learned, cleared, off = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
   local known_till, known_learned, known_cleared, known_off, known_rest = 0, 0, 0, 0, '- -'
-  local a, b, c, d, e = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (%d+) (%d+) (%-?%d+) (.*)$')
+  local scoped, floor = #field > 12, 0
+  if scoped then
+    local whole = redis.call('HGET', KEYS[2], string.sub(field, 1, 12)) or ''
+    floor = tonumber(string.match(whole, '^%d+ %d+ (%d+) ') or '0')
+  end
+  local a, b, c, d, e = string.match(redis.call('HGET', KEYS[2], field) or '', '^(%d+) (%d+) (%d+) (%-?%d+) (.*)$')
   if a then
     known_till, known_learned, known_cleared, known_off, known_rest = tonumber(a), tonumber(b), tonumber(c), tonumber(d), e
   end
   local last = math.max(cleared, known_cleared)
-  if known_learned <= last then
+  floor = math.max(floor, last)
+  if known_learned <= floor then
     known_till, known_learned, known_rest = 0, 0, '- -'
   end
-  local changed = last > known_cleared
-  if learned > last and till > math.max(known_till + tolerance, now) then
+  local changed = last > known_cleared and (a or not scoped or till > now and learned <= last)
+  if learned > floor and till > math.max(known_till + tolerance, now) then
     known_till, known_learned, known_rest, changed = till, learned, rest, true
   end
   if math.abs(off) > math.abs(known_off) or math.abs(off) == math.abs(known_off) and off > known_off then
@@ -73,9 +84,13 @@ for i = 6, #ARGV, 7 do
   if changed then
     local value = string.format('%.0f %.0f %.0f %.0f %s', known_till, known_learned, last, known_off, known_rest)
     local switched = known_off > 0 and now + keep_disabled or known_off < 0 and now + keep_enabled or 0
-    redis.call('HSET', KEYS[2], id, value)
-    redis.call('ZADD', KEYS[4], string.format('%.0f', math.max(known_till, last > 0 and last + tombstone or 0, switched)), id)
-    news[#news + 1] = id
+    redis.call('HSET', KEYS[2], field, value)
+    if scoped then
+      redis.call('ZADD', KEYS[4], 'GT', string.format('%.0f', math.max(known_till, till)), field)
+    else
+      redis.call('ZADD', KEYS[4], string.format('%.0f', math.max(known_till, last > 0 and last + tombstone or 0, switched)), field)
+    end
+    news[#news + 1] = field
     news[#news + 1] = value
   end
 end

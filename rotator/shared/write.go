@@ -90,11 +90,11 @@ func (j *Journal) take() []rotator.Change {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	changes := make([]rotator.Change, 0, min(len(j.pending), batch))
-	for id, c := range j.pending {
+	for about, c := range j.pending {
 		if len(changes) == batch {
 			break
 		}
-		delete(j.pending, id)
+		delete(j.pending, about)
 		if c.Until.After(now) || !c.Cleared.IsZero() || c.Off != 0 {
 			changes = append(changes, c)
 		}
@@ -105,8 +105,8 @@ func (j *Journal) take() []rotator.Change {
 // putBack queues changes that something newer does not stand for. j.mu is held.
 func (j *Journal) putBack(changes []rotator.Change) {
 	for _, c := range changes {
-		if _, newer := j.pending[c.ID]; !newer {
-			j.pending[c.ID] = c
+		if _, newer := j.pending[subjectOf(c)]; !newer {
+			j.pending[subjectOf(c)] = c
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (j *Journal) arguments(changes []rotator.Change) []any {
 	args = append(args, rand.Text(), logLength, j.node, j.clock.remote(j.now()), patience.Milliseconds())
 	for _, c := range changes {
 		f := j.remote(c)
-		args = append(args, c.ID.String(), f.until, f.learned, f.cleared, int64(f.off), j.codec.reason(f), j.codec.source(f))
+		args = append(args, subjectOf(c).field(), f.until, f.learned, f.cleared, int64(f.off), j.codec.reason(f), j.codec.source(f))
 	}
 	return args
 }

@@ -73,7 +73,13 @@ func (m *Member) Cool(s rotator.Slot, d time.Duration) bool {
 	return m.Pool.Cool(m.Now(), s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after"})
 }
 
-// Clear ends a key's cooldown, as an operator would.
+// CoolIn makes a key cool in a scope, as a rejection would, in a way that can be
+// taken back.
+func (m *Member) CoolIn(scope string, s rotator.Slot, d time.Duration) (rotator.Token, bool) {
+	return m.Pool.CoolRevocably(m.Now(), s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after", Scope: scope})
+}
+
+// Clear ends a key's cooldowns, as an operator would.
 func (m *Member) Clear(s rotator.Slot) bool { return m.Pool.Clear(m.Now(), s) }
 
 // Disable and Enable say whether the key may be used, as an operator would.
@@ -87,13 +93,19 @@ func (m *Member) Disabled(s rotator.Slot) bool {
 	return m.Pool.Status(m.Now(), s).Condition == rotator.Disabled
 }
 
-// Known returns what the node knows of the keys that cool, by id, and for how much
-// longer each does.
-func (m *Member) Known() map[rotator.ID]time.Duration {
-	now, left := m.Now(), make(map[rotator.ID]time.Duration)
+// Subject is what cools: a key, for all requests or in a scope.
+type Subject struct {
+	rotator.ID
+	Scope string
+}
+
+// Known returns what the node knows of the keys that cool, and for how much longer
+// each does.
+func (m *Member) Known() map[Subject]time.Duration {
+	now, left := m.Now(), make(map[Subject]time.Duration)
 	m.State.Known(now, m.Journal, func(c rotator.Change) bool {
 		if c.Until.After(now) {
-			left[c.ID] = c.Until.Sub(now)
+			left[Subject{c.ID, c.Scope}] = c.Until.Sub(now)
 		}
 		return true
 	})
@@ -101,18 +113,27 @@ func (m *Member) Known() map[rotator.ID]time.Duration {
 }
 
 // Left returns for how much longer the key cools, 0 if it does not.
-func (m *Member) Left(s rotator.Slot) time.Duration { return m.Known()[m.keys[s].ID()] }
+func (m *Member) Left(s rotator.Slot) time.Duration { return m.LeftIn("", s) }
+
+// LeftIn returns for how much longer the key cools in the scope, whether or not it
+// cools for all requests.
+func (m *Member) LeftIn(scope string, s rotator.Slot) time.Duration {
+	return m.Known()[Subject{m.keys[s].ID(), scope}]
+}
 
 // Ready returns how many keys are ready.
 func (m *Member) Ready() int { return m.Pool.Census(m.Now()).Ready }
 
+// ReadyIn returns how many keys are ready for requests of the scope.
+func (m *Member) ReadyIn(scope string) int { return m.Pool.CensusIn(m.Now(), scope).Ready }
+
 // change returns what the node knows of a key.
 func (m *Member) change(s rotator.Slot) (found rotator.Change) {
 	m.State.Known(m.Now(), m.Journal, func(c rotator.Change) bool {
-		if c.ID == m.keys[s].ID() {
+		if c.ID == m.keys[s].ID() && c.Scope == "" {
 			found = c
 		}
-		return found.ID != c.ID
+		return found.ID != m.keys[s].ID()
 	})
 	return found
 }
@@ -120,13 +141,14 @@ func (m *Member) change(s rotator.Slot) (found rotator.Change) {
 // Tolerance is how far two nodes' deadlines of the same cooldown may differ.
 const Tolerance = time.Second
 
-// near reports whether the key cools for about d.
-func (m *Member) near(s rotator.Slot, d time.Duration) bool {
-	left := m.Left(s)
+// near reports whether the key cools for about d in the scope.
+func (m *Member) near(scope string, s rotator.Slot, d time.Duration) bool {
+	left := m.LeftIn(scope, s)
 	return d == 0 && left == 0 || d != 0 && left != 0 && (left-d).Abs() <= Tolerance
 }
 
-// Agree reports whether all nodes know the same keys to cool, until the same time.
+// Agree reports whether all nodes know the same keys to cool, in the same
+// scopes, until the same time.
 func Agree(members ...*Member) bool {
 	first := members[0].Known()
 	for _, m := range members[1:] {
@@ -134,8 +156,8 @@ func Agree(members ...*Member) bool {
 		if len(known) != len(first) {
 			return false
 		}
-		for id, left := range known {
-			other, ok := first[id]
+		for subject, left := range known {
+			other, ok := first[subject]
 			if !ok || (other-left).Abs() > Tolerance {
 				return false
 			}

@@ -32,6 +32,14 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"a node that joins later knows all", snapshot},
 		{"a pool that comes tells what its node knows", reload},
 		{"a node that restarts knows all", restart},
+		{"a cooldown in a scope is one on all nodes, and in that scope alone", scopedPush},
+		{"the later deadline wins in each scope", scopedExtendOnly},
+		{"a clearing ends cooldowns in all scopes on all nodes", scopedClearing},
+		{"what was learned in a scope before a clearing is void even if it arrives later", scopedVoid},
+		{"a node that joins or restarts knows the scopes", scopedRestart},
+		{"names that are too many share a scope on all nodes", scopedOverflow},
+		{"a cooldown that is taken back ends on all nodes", retraction},
+		{"one in a scope, too, and in that scope alone", scopedRetraction},
 	} {
 		t.Run(row.sentence, func(t *testing.T) { row.check(t, fresh(t)) })
 	}
@@ -50,13 +58,19 @@ func members(t *testing.T, backend Backend, n, keys int) []*Member {
 // all waits until the key cools for about d on all nodes; 0 means not at all.
 func all(t *testing.T, nodes []*Member, s rotator.Slot, d time.Duration) {
 	t.Helper()
+	allIn(t, nodes, "", s, d)
+}
+
+// allIn is all for the key in a scope.
+func allIn(t *testing.T, nodes []*Member, scope string, s rotator.Slot, d time.Duration) {
+	t.Helper()
 	end := time.Now().Add(d)
 	for i, n := range nodes {
 		Until(t, soon, "node "+string(rune('A'+i)), func() bool {
 			if d == 0 {
-				return n.near(s, 0)
+				return n.near(scope, s, 0)
 			}
-			return n.near(s, time.Until(end))
+			return n.near(scope, s, time.Until(end))
 		})
 	}
 }

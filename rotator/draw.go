@@ -1,0 +1,153 @@
+package rotator
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// draw is the slots of a pool, and which of them can be drawn: all requests of a
+// pool share one, but those of a scope in which a key cools. It takes 13 bytes a
+// key, and 16 more for each that cools. Not safe for concurrent use.
+type draw struct {
+	order   []Slot  // a permutation of all slots: the ready ones first …
+	ready   int     // … and this many of them
+	place   []int32 // slot → index in order
+	cooling deadlines
+	reasons []Reason // slot → why it cools; meaningful while it does
+	counts  [MaxReasons]int
+	off     int // disabled slots: neither ready nor in cooling
+}
+
+func newDraw(slots int) draw {
+	d := draw{
+		order:   make([]Slot, slots),
+		ready:   slots,
+		place:   make([]int32, slots),
+		cooling: newDeadlines(slots),
+		reasons: make([]Reason, slots),
+	}
+	for i := range slots {
+		d.order[i], d.place[i] = Slot(i), int32(i)
+	}
+	return d
+}
+
+// clone returns a draw that goes its own way from here.
+func (d *draw) clone() draw {
+	c := *d
+	c.order, c.place, c.reasons = slices.Clone(d.order), slices.Clone(d.place), slices.Clone(d.reasons)
+	c.cooling = d.cooling.clone()
+	return c
+}
+
+// pick draws one of the ready slots that are not in tried; r may be nil: the
+// runtime's generator.
+func (d *draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
+	n := d.ready
+	for _, t := range tried {
+		// Ready keys that this request has tried go behind the ones to draw from.
+		if i := d.place[t]; int(i) < n {
+			n--
+			d.swap(i, int32(n))
+		}
+	}
+	switch {
+	case n == 0:
+		return 0, false
+	case r != nil:
+		return d.order[r.IntN(n)], true
+	default:
+		return d.order[rand.IntN(n)], true
+	}
+}
+
+func (d *draw) census(at int64) Census {
+	c := Census{Keys: len(d.order), Ready: d.ready, Disabled: d.off, Cooling: d.counts}
+	if len(d.cooling.items) > 0 {
+		c.Soonest = time.Duration(d.cooling.items[0].until - at)
+	}
+	return c
+}
+
+// until returns when the slot has cooled, never if it does not cool.
+func (d *draw) until(s Slot) int64 {
+	if !d.cooling.has(s) {
+		return never
+	}
+	return d.cooling.items[d.cooling.at[s]].until
+}
+
+// cool makes the slot cool until then, unless it is disabled: the state tells when
+// it is enabled.
+func (d *draw) cool(s Slot, until int64, r Reason) {
+	switch {
+	case d.disabled(s):
+		return
+	case d.cooling.has(s):
+		d.counts[d.reasons[s]]--
+	default:
+		d.makeUnready(s)
+	}
+	d.cooling.set(s, until)
+	d.reasons[s] = r
+	d.counts[r]++
+}
+
+// disable takes the slot out for good.
+func (d *draw) disable(s Slot) {
+	d.free(s)
+	d.makeUnready(s)
+	d.off++
+}
+
+// free makes the slot ready, whatever it was.
+func (d *draw) free(s Slot) {
+	switch {
+	case d.disabled(s):
+		d.off--
+	case d.cooling.has(s):
+		d.cooling.remove(s)
+		d.counts[d.reasons[s]]--
+	default:
+		return
+	}
+	d.makeReady(s)
+}
+
+// disabled tells whether the slot is in neither of the sets.
+func (d *draw) disabled(s Slot) bool { return int(d.place[s]) >= d.ready && !d.cooling.has(s) }
+
+// expire makes ready what has cooled long enough. It is short so that it costs
+// nothing where there is nothing to do.
+func (d *draw) expire(at int64) {
+	if len(d.cooling.items) > 0 && d.cooling.items[0].until <= at {
+		d.pop(at)
+	}
+}
+
+func (d *draw) pop(at int64) {
+	for len(d.cooling.items) > 0 && d.cooling.items[0].until <= at {
+		s := d.cooling.pop()
+		d.counts[d.reasons[s]]--
+		d.makeReady(s)
+	}
+}
+
+// makeReady puts a slot that does not cool any more among the ready ones.
+func (d *draw) makeReady(s Slot) {
+	d.swap(d.place[s], int32(d.ready))
+	d.ready++
+}
+
+// makeUnready takes a slot out of the ready ones.
+func (d *draw) makeUnready(s Slot) {
+	d.ready--
+	d.swap(d.place[s], int32(d.ready))
+}
+
+func (d *draw) swap(i, j int32) {
+	a, b := d.order[i], d.order[j]
+	d.order[i], d.order[j] = b, a
+	d.place[a], d.place[b] = j, i
+}

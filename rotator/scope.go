@@ -1,0 +1,200 @@
+package rotator
+
+import (
+	"iter"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The bounds of scopes, whose names are chosen by clients.
+const (
+	// MaxScopes is how many scopes a State tells apart at a time, those in which
+	// something cools. Further names share Overflow. So a key has at most that many
+	// cooldowns in scopes and one more, and so has a pool lanes: of 13 bytes a key,
+	// and 16 more for each that cools.
+	MaxScopes = 64
+
+	// MaxScopeLen is the longest name of a scope, in bytes.
+	MaxScopeLen = 256
+
+	// Overflow is the scope that names share which cannot have one of their own:
+	// those that ValidScope refuses, and those that come when MaxScopes are taken.
+	// A cooldown of one of them keeps the key from requests of all scopes in which,
+	// for that pool, nothing cools, since any of these may have been meant. Scopes of
+	// their own are not touched by what clients do with other names.
+	Overflow = "*"
+)
+
+// ValidScope reports whether a scope can have that name: 1 to MaxScopeLen bytes of
+// UTF-8 that is printable, spaces included.
+func ValidScope(name string) bool {
+	if name == "" || len(name) > MaxScopeLen || !utf8.ValidString(name) {
+		return false
+	}
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// scope is what is known about keys in one scope. It is forgotten as a whole.
+type scope struct {
+	name    string
+	terms   map[ID]*term
+	cooling int   // terms with a deadline, over or not
+	end     int64 // when the last of them is of no use any more
+}
+
+// cool sets the key's deadline.
+func (sc *scope) cool(t *term, until, learned int64, r Reason, source string) {
+	if t.until == 0 {
+		sc.cooling++
+	}
+	t.cool(until, learned, r, source)
+	sc.end = max(sc.end, until)
+}
+
+// void ends what was learned of the key until the clearing. It reports whether that
+// was cooling.
+func (sc *scope) void(t *term, cleared, at int64) bool {
+	if !t.void(cleared) {
+		return false
+	}
+	cooling := t.until > at
+	t.kept = max(t.kept, t.until)
+	t.end()
+	sc.cooling--
+	return cooling
+}
+
+// term returns what is known of the key in the scope, to be changed.
+func (sc *scope) term(id ID) *term {
+	t := sc.terms[id]
+	if t == nil {
+		t = &term{learned: never, cleared: never}
+		sc.terms[id] = t
+	}
+	return t
+}
+
+// scope returns the scope of that name, or, if it cannot have one of its own, the
+// one it shares. s.mu is held.
+func (s *State) scope(name string, at, until int64) *scope {
+	if sc := s.scopes[name]; sc != nil && sc.end > at {
+		return sc
+	}
+	s.sweepScopes(at)
+	switch {
+	case !ValidScope(name):
+		name = Overflow
+	case name != Overflow && (at < s.spilled || !s.roomForScope()):
+		// Until what spilled is over, no name has a scope of its own that had none: it
+		// could be one of those which cool in Overflow.
+		name, s.spilled = Overflow, max(s.spilled, until)
+	}
+	sc := s.scopes[name]
+	if sc == nil {
+		sc = &scope{name: name, terms: make(map[ID]*term), end: never}
+		s.scopes[name] = sc
+	}
+	return sc
+}
+
+// roomForScope makes room for a scope, if it can: by forgetting one in which nothing
+// cools since its cooldowns were cleared.
+func (s *State) roomForScope() bool {
+	taken, idle := len(s.scopes), ""
+	for name, sc := range s.scopes {
+		if name == Overflow {
+			taken--
+		} else if sc.cooling == 0 {
+			idle = name
+		}
+	}
+	if taken == MaxScopes && idle != "" {
+		s.forget(idle)
+		taken--
+	}
+	return taken < MaxScopes
+}
+
+// sweepScopes forgets the scopes in which nothing cools any more.
+func (s *State) sweepScopes(at int64) {
+	for name, sc := range s.scopes {
+		if sc.end <= at {
+			s.forget(name)
+		}
+	}
+}
+
+// forget forgets a scope, here and in all pools. s.mu is held.
+func (s *State) forget(scope string) {
+	delete(s.scopes, scope)
+	s.shut(scope)
+}
+
+// shut frees the lanes of a scope in which nothing cools. s.mu is held.
+func (s *State) shut(scope string) {
+	for _, p := range s.pools {
+		p.shut(scope)
+	}
+}
+
+// coolIn makes the key cool in the scope here and in all pools that hold it. s.mu is
+// held.
+func (s *State) coolIn(sc *scope, id ID, until, learned int64, r Reason, source string) {
+	sc.cool(sc.term(id), until, learned, r, source)
+	if e := s.entries[id]; e != nil {
+		for _, m := range e.members {
+			m.pool.coolIn(sc.name, m.slot, until, r)
+		}
+	}
+}
+
+// voidScopes ends what was learned of the key in any scope until the clearing. It
+// reports whether any of that was cooling. The pools are not told. s.mu is held.
+func (s *State) voidScopes(id ID, cleared, at int64) bool {
+	ended := false
+	for _, sc := range s.scopes {
+		if t := sc.terms[id]; t != nil {
+			ended = sc.void(t, cleared, at) || ended
+		}
+	}
+	return ended
+}
+
+// inScopes returns the scopes in which the key cools, and what is known of it there.
+// s.mu is held.
+func (s *State) inScopes(id ID, at int64) iter.Seq2[*scope, *term] {
+	return func(yield func(*scope, *term) bool) {
+		for _, sc := range s.scopes {
+			if t := sc.terms[id]; t != nil && t.until > at && !yield(sc, t) {
+				return
+			}
+		}
+	}
+}
+
+// renew tells all pools what is known of the key, after it has become less. s.mu is
+// held.
+func (s *State) renew(id ID, e *entry) {
+	in := func(scope string) (int64, Reason) {
+		until, reason := e.until, e.reason
+		if sc := s.scopes[scope]; sc != nil {
+			if t := sc.terms[id]; t != nil && t.until > until {
+				until, reason = t.until, t.reason
+			}
+		}
+		return until, reason
+	}
+	for _, m := range e.members {
+		m.pool.renew(m.slot, e.off.Disabled(), in)
+	}
+	for _, sc := range s.scopes {
+		if sc.cooling == 0 {
+			s.shut(sc.name)
+		}
+	}
+}
