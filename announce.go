@@ -64,6 +64,7 @@ type cooledKey struct {
 	key    rotator.Key
 	status int
 	v      verdict
+	scope  string
 }
 
 // logCooling writes the line.
@@ -78,6 +79,7 @@ func (a *announcer) logCooling(c cooledKey) {
 			zap.Int("status", c.status),
 			zap.String("class", reasonName(c.v.reason())),
 			zap.String("source", c.v.source),
+			zap.String("scope", c.scope),
 			zap.Float64("seconds", c.v.cooldown.Seconds()),
 		)
 	}
@@ -94,8 +96,14 @@ func (a *announcer) emitCooling(c cooledKey) {
 		"status":  c.status,
 		"class":   reasonName(c.v.reason()),
 		"source":  c.v.source,
+		"scope":   c.scope,
 		"seconds": c.v.cooldown.Seconds(),
 	})
+}
+
+// back tells that a key is ready again before its time.
+func (a *announcer) back(key rotator.Key) {
+	a.logger.Info("key is ready before its time", zap.Stringer("key_id", key))
 }
 
 // stopped tells that a request was refused by so many keys that it is not their

@@ -33,10 +33,20 @@ type keyStatus struct {
 	Scope     string            `json:"scope,omitempty"`   // what cools: key
 	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools
 	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
+	Scopes    []scopeStatus     `json:"scopes,omitempty"`  // in which it cools, ready or not, by name
 	Attempts  uint64            `json:"attempts"`          // calls to the upstream
 	Rejected  map[string]uint64 `json:"rejections"`        // of them, by class
 	InFlight  int64             `json:"in_flight"`         // calls under way
 	LastUsed  *time.Time        `json:"last_used,omitempty"`
+}
+
+// scopeStatus is a key in one scope in which it cools.
+type scopeStatus struct {
+	Scope     string    `json:"scope"` // the model's name, or * for those beyond the bound
+	Class     string    `json:"class"`
+	Source    string    `json:"source,omitempty"`
+	Remaining float64   `json:"remaining_seconds"`
+	Until     time.Time `json:"until"`
 }
 
 // keysPage is a part of a pool's keys, ordered by id.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
 
@@ -140,5 +142,22 @@ func BenchmarkJudge(b *testing.B) {
 		if v := j.judge(response, 0.5); v.action != actionCooldown {
 			b.Fatal(v)
 		}
+	}
+}
+
+// BenchmarkAdmin measures the admin API with 1,000 keys, half of them cooling.
+func BenchmarkAdmin(b *testing.B) {
+	h := provision(b, 1000, func(h *Handler) { h.Pool = "bench-admin" })
+	pool := h.roster.Load().pool
+	for s := range rotator.Slot(500) {
+		pool.Cool(time.Now(), s, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})
+	}
+	mux := adminMux()
+	for _, path := range []string{"", "/bench-admin/keys", "/bench-admin/keys?state=cooling", "/bench-admin/keys/" + pool.Key(1).String()} {
+		b.Run("GET pools"+path, func(b *testing.B) {
+			for b.Loop() {
+				mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/keycycler/pools"+path, nil))
+			}
+		})
 	}
 }

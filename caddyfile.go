@@ -45,6 +45,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        max      <duration>
 //	        jitter   <percent>
 //	        ahead    on | off
+//	        scope    key | model
 //	    }
 //	    replay {
 //	        memory   <size>
@@ -416,6 +417,11 @@ func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
 			return c.parseJitter(d)
 		}},
 		"ahead": {parse: c.parseAhead},
+		"scope": {parse: func(d *caddyfile.Dispenser) (err error) {
+			at[d.Val()] = *d
+			c.Scope, err = value(d, "cooldown scope", "key or model")
+			return err
+		}},
 	})
 	if err != nil {
 		return err

@@ -275,6 +275,8 @@ func (c *Cooldown) policy() ttl.Policy {
 	return p
 }
 
+func (c *Cooldown) byModel() bool { return c != nil && c.Scope == scopeModel }
+
 func (c *Cooldown) looksAhead() bool { return c == nil || c.Ahead == nil || *c.Ahead }
 
 func (c *Cooldown) check() error {
@@ -295,6 +297,8 @@ func (c *Cooldown) checkOptions() (string, error) {
 		return "min", fmt.Errorf("cooldown min: %s is more than max, %s", p.Min, p.Max)
 	case p.Default < p.Min || p.Default > p.Max:
 		return "default", fmt.Errorf("cooldown default: %s is out of range: min, %s, to max, %s", p.Default, p.Min, p.Max)
+	case c != nil && c.Scope != "" && c.Scope != scopeKey && c.Scope != scopeModel:
+		return "scope", fmt.Errorf("cooldown scope: %s is neither %s nor %s", shown(c.Scope), scopeKey, scopeModel)
 	case math.IsNaN(p.Jitter) || p.Jitter < 0 || p.Jitter > 100:
 		return "jitter", fmt.Errorf("cooldown jitter: %v%% is out of range: 0%% to 100%%", p.Jitter)
 	}

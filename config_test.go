@@ -152,7 +152,7 @@ func TestJSONConfig(t *testing.T) {
 		{"keys alone", `{"keys":["sk-demo-1"]}`, ""},
 		{"durations as Caddy writes them", `{"keys":["sk-demo-1"],"try_duration":"1m","cooldown":{"max":"2d"}}`, ""},
 		{"an unknown field", `{"keys":["sk-demo-1"],"max_wait":"1s"}`, `unknown field "max_wait"`},
-		{"an unknown field of cooldown", `{"keys":["sk-demo-1"],"cooldown":{"scope":"model"}}`, `unknown field "scope"`},
+		{"an unknown field of cooldown", `{"keys":["sk-demo-1"],"cooldown":{"scopes":"model"}}`, `unknown field "scopes"`},
 		{"an unknown field of replay", `{"keys":["sk-demo-1"],"replay":{"ram":1}}`, `unknown field "ram"`},
 		{"an unknown field of auth", `{"keys":["sk-demo-1"],"auth":{"basic":true}}`, `unknown field "basic"`},
 		{"an unknown field of a rule", `{"keys":["sk-demo-1"],"on":[{"status":[500],"action":"pass","for":1}]}`, `unknown field "for"`},

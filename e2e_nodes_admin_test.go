@@ -150,7 +150,7 @@ func TestNodeRemembersItsOperator(t *testing.T) {
 // poll calls the admin API so many times a second until stop is closed, and returns
 // how many calls were answered.
 func (n *node) poll(perSecond int, stop <-chan struct{}) int {
-	const callers = 8
+	const callers = 100
 	var done atomic.Int64
 	var workers sync.WaitGroup
 	paths := []string{"pools", "pools/main/keys?limit=100", "pools/main/keys?state=cooling", "pools/main/keys/" + idOf(1)}

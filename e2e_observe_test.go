@@ -188,8 +188,8 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("events: %q", events.seen)
 	}
 	for i, want := range []string{
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[0].key).String() + `","pool":"watched","seconds":40,"source":"retry-after","status":429}`,
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[1].key).String() + `","pool":"watched","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[0].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[1].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
 		`keycycler_exhausted {"class":"rate_limited","keys":2,"pool":"watched","seconds":40}`,
 	} {
 		if events.seen[i] != want {

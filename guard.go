@@ -55,16 +55,14 @@ type guard struct {
 
 // sentence is a cooldown that may have to be taken back.
 type sentence struct {
-	pool *rotator.Pool
-	slot rotator.Slot
-	term rotator.Cooldown
-	from time.Time
+	pool  *rotator.Pool
+	token rotator.Token
 }
 
 // takeBack ends cooldowns, unless longer ones have come in their place.
 func takeBack(now time.Time, sentences []sentence) {
 	for _, s := range sentences {
-		s.pool.Clear(now, s.slot)
+		s.pool.Retract(now, s.token)
 	}
 }
 

@@ -1,10 +1,12 @@
 package keycycler
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ type exchange struct {
 	body   *replayBody // nil when the request has none
 	roster *roster
 	slot   rotator.Slot
+	scope  string         // of the request: the model that it names, or "" for all
 	tried  []rotator.Slot // of the roster
 	calls  int            // to the upstream
 	judged bool           // the attempt's response was judged to be of the …
@@ -33,6 +36,9 @@ type exchange struct {
 	run       run        // the keys in a row that have refused the request …
 	sentences []sentence // … and cool for it
 	open      bool       // the attempt has no answer yet
+
+	doubting bool       // the attempt's key cools, and is doubted to
+	doubts   cooldownOf // what it cools for
 
 	started time.Time
 	latest  time.Time // when the last attempt began, or there was none any more
@@ -87,6 +93,7 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 		x.report.body = x.body
 		x.body.begin(r, h.replay)
 	}
+	x.scope = x.scopeNow()
 	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())
@@ -111,8 +118,20 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.h.roster.Load(); r != x.roster {
 		x.roster, x.tried = r, x.tried[:0]
 	}
-	x.slot, ok = x.roster.pool.Pick(now, x.tried)
+	x.doubting = false
+	if x.doubt(now) {
+		return true
+	}
+	x.slot, ok = x.roster.pool.PickIn(now, x.scope, x.tried)
 	return ok
+}
+
+// scopeNow returns the scope of the request, as far as it is known by now.
+func (x *exchange) scopeNow() string {
+	if !x.h.replay.byModel {
+		return ""
+	}
+	return strings.TrimPrefix(x.report.model(), "models/")
 }
 
 // over tells whether the request has had its attempts or its time.
@@ -221,7 +240,7 @@ func (x *exchange) settle(w *attemptWriter) bool {
 	if v.action == actionCooldown {
 		before := len(x.sentences)
 		x.cool(now, w.status, v)
-		if x.blameless(now, v, x.sentences[before:]) {
+		if !x.doubting && x.blameless(now, v, x.sentences[before:]) {
 			v.action = actionPass
 		}
 	}
@@ -262,25 +281,31 @@ func (x *exchange) note(now time.Time, v verdict) {
 // cool takes the key out of the draw.
 func (x *exchange) cool(now time.Time, status int, v verdict) {
 	term := rotator.Cooldown{For: v.cooldown, Reason: v.reason(), Source: v.source}
+	if v.class == ttl.RateLimited {
+		x.scope = x.scopeNow() // more of the body may have come
+		term.Scope = x.scope
+	}
 	pool, slots := x.roster.pool, []rotator.Slot{x.slot}
 	if v.class == ttl.RateLimited || v.class == ttl.QuotaExhausted {
 		slots = x.roster.family(x.slot)
 	}
 	moved := false
 	for _, s := range slots {
-		if !pool.Cool(now, s, term) {
+		token, cools := pool.CoolRevocably(now, s, term)
+		if !cools {
 			continue
 		}
 		moved = moved || s == x.slot
 		if !v.spent {
-			x.sentences = append(x.sentences, sentence{pool, s, term, now})
+			x.sentences = append(x.sentences, sentence{pool, token})
 		}
 	}
+	x.h.doubts.plan(now, cooldownOf{pool.Key(x.slot).ID(), term.Scope}, v.cooldown)
 	if !moved {
 		return
 	}
 	x.h.metrics.cooldown(v)
-	c := &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v}
+	c := &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v, cmp.Or(term.Scope, scopeKey)}
 	x.h.announcer.logCooling(*c)
 	if !v.spent {
 		x.cooled = c
@@ -291,7 +316,7 @@ func (x *exchange) cool(now time.Time, status int, v verdict) {
 // and tells whether the key cannot be to blame: then the client gets the upstream's
 // answer.
 func (x *exchange) blameless(now time.Time, v verdict, fresh []sentence) bool {
-	last := x.roster.pool.Census(now).Ready == 0
+	last := x.roster.pool.CensusIn(now, x.scope).Ready == 0
 	ruled, back := x.h.guard.refuse(now, &x.run, last, x.sentences, fresh, now.Add(v.cooldown))
 	takeBack(now, back)
 	if ruled == goOn {
@@ -312,6 +337,9 @@ func (x *exchange) answered() {
 
 // served notes that the upstream has taken the request.
 func (x *exchange) served() {
+	if x.doubting {
+		x.dispel(time.Now())
+	}
 	back, reopened := x.h.guard.serve(x.latest)
 	takeBack(time.Now(), back)
 	if reopened {
@@ -331,10 +359,10 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	if x.calls > 1 && x.calls == x.run.length && x.calls >= x.h.MaxAttempts {
 		x.h.guard.giveUp(x.run, x.sentences)
 	}
-	census := x.roster.pool.Census(now)
+	census := x.roster.pool.CensusIn(now, x.scope)
 	f := newRefusal(census)
 	f.path = x.r.URL.Path
-	if census.Ready == 0 && !x.h.dry.Swap(true) {
+	if x.scope == "" && census.Ready == 0 && !x.h.dry.Swap(true) {
 		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
 	}
 	x.h.metrics.exhausted.Inc()

@@ -122,6 +122,7 @@ type Handler struct {
 	metrics     *metrics
 	announcer   *announcer
 	history     *history
+	doubts      *doubts
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
@@ -199,6 +200,15 @@ type Cooldown struct {
 	// would meet the limit goes out with another key at once. For just that time,
 	// whatever `min` and `jitter` are; at most `max`. Default: true.
 	Ahead *bool `json:"ahead,omitempty"`
+
+	// What a rate limit cools: `key`, which keeps the key out of use for all requests,
+	// or `model`, which keeps it out for requests that name the same model: providers
+	// mostly limit per model. The model is that of the JSON body's or the form's field
+	// `model`, or of the path; a body of more than 64 KiB is read until it has named
+	// one, but no further than that, before the first attempt. Spent quotas and refused
+	// keys cool the key for all. At most 64 models are told apart at a time; further
+	// ones share one scope. Default: `key`.
+	Scope string `json:"scope,omitempty"`
 }
 
 // Replay bounds the copy of a request's body that allows to send it again.
@@ -229,6 +239,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.provider = providers[h.Provider]
 	h.replay = h.Replay.limits()
+	h.replay.byModel = h.Cooldown.byModel()
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
 	sources := h.sources()
@@ -273,7 +284,7 @@ func (h *Handler) show(ctx caddy.Context) (err error) {
 	if h.announcer, err = newAnnouncer(ctx, h.logger); err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
 	}
-	h.history = historyOf(h.Pool)
+	h.history, h.doubts = historyOf(h.Pool), doubtsOf(h.Pool)
 	h.config = ctx.GetMetricsRegistry()
 	live.add(h)
 	return nil

@@ -17,6 +17,10 @@ const maxEager = 64 << 10
 type replayLimits struct {
 	memory int64
 	disk   int64
+
+	// Whether the request's model must be known before a key is picked, and for sure
+	// when a key is blamed for it.
+	byModel bool
 }
 
 // replayBody reads a client's body once and gives it to every attempt from its
@@ -45,7 +49,8 @@ type replayBody struct {
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
 
-	model modelFinder // what has come by now; until a model is found
+	model   modelFinder // has seen what has come by now; until a model is found
+	byModel bool        // until it is known for sure
 
 	first attemptBody // the first attempt's: mostly there is no other
 }
@@ -69,9 +74,25 @@ func (b *replayBody) begin(r *http.Request, limits replayLimits) {
 	b.source, b.request, b.trailer, b.keep = r.Body, r, r.Trailer.Clone(), true
 	b.model = newModelFinder(r.Header.Get("Content-Type"))
 	b.turn.L = &b.mu
-	b.copy.limits = limits
-	if eager(r, limits) {
+	b.copy.limits, b.byModel = limits, limits.byModel
+	switch {
+	case eager(r, limits):
 		b.readAll(r.ContentLength)
+	case limits.byModel:
+		b.readAhead()
+	}
+}
+
+// readAhead reads a larger body until it has named a model, before any attempt
+// starts, but no more than would be read of a small one.
+func (b *replayBody) readAhead() {
+	most := min(maxEager, b.copy.limits.memory)
+	for b.end == nil && b.copy.size < most && !b.model.found() && !b.model.done() {
+		room := b.copy.room(maxEager)
+		n, err := b.source.Read(room[:min(int64(len(room)), most-b.copy.size)])
+		b.copy.grown(n)
+		b.end = err
+		b.seekModel(room[:n])
 	}
 }
 
@@ -95,7 +116,7 @@ func (b *replayBody) readAll(length int64) {
 // seekModel looks for the model in what has come from the client, in order. b.mu
 // is held, or nobody else has b yet.
 func (b *replayBody) seekModel(p []byte) {
-	if !b.model.found() {
+	if !b.model.found() || b.byModel && !b.model.done() {
 		b.model.write(p)
 	}
 }

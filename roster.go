@@ -22,6 +22,16 @@ type roster struct {
 	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
 }
 
+// find returns where the key is.
+func (r *roster) find(id rotator.ID) (place, bool) {
+	all := r.byID()
+	i, ok := slices.BinarySearchFunc(all, id, func(p place, id rotator.ID) int { return compareIDs(p.id(), id) })
+	if !ok {
+		return place{}, false
+	}
+	return all[i], true
+}
+
 // family returns the slots that share the slot's limits, itself among them.
 func (r *roster) family(s rotator.Slot) []rotator.Slot {
 	if group := r.siblings[s]; group != nil {

@@ -122,10 +122,8 @@ func (v *view) places() []place {
 // find returns where the key is.
 func (v *view) find(id rotator.ID) (place, bool) {
 	for _, r := range v.rosters {
-		all := r.byID()
-		i, ok := slices.BinarySearchFunc(all, id, func(p place, id rotator.ID) int { return compareIDs(p.id(), id) })
-		if ok {
-			return all[i], true
+		if p, ok := r.find(id); ok {
+			return p, true
 		}
 	}
 	return place{}, false
@@ -224,6 +222,11 @@ func keyStatusOf(now time.Time, id rotator.ID, st rotator.Status) keyStatus {
 		s.Class, s.Source, s.Scope = reasonName(st.Reason), st.Source, scopeKey
 		s.Remaining, s.Until = st.Left.Seconds(), &until
 	}
+	for _, sc := range st.Scopes {
+		s.Scopes = append(s.Scopes, scopeStatus{
+			sc.Scope, reasonName(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(),
+		})
+	}
 	for r, n := range st.Rejections {
 		if n > 0 {
 			s.Rejected[reasonName(rotator.Reason(r))] = uint64(n)
@@ -236,8 +239,11 @@ func keyStatusOf(now time.Time, id rotator.ID, st rotator.Status) keyStatus {
 	return s
 }
 
-// scopeKey is the scope of what cools a key for all requests.
-const scopeKey = "key"
+// What a rate limit cools.
+const (
+	scopeKey   = "key"   // the key for all requests
+	scopeModel = "model" // the key for requests of one model
+)
 
 // Reasons why a key cools. Most are classes of answers; these are not.
 const (

@@ -1,0 +1,207 @@
+package keycycler
+
+import (
+	"container/heap"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Long cooldowns are doubted now and then: a quota may be restored long before the
+// time that was stated. A doubt is one request of a client's that goes out with the
+// key as if it were ready. If it is rejected, the request moves on as any other, and
+// the next doubt is twice as far away; if it is served, the key is ready again. The
+// node that learned of the cooldown doubts it, and no other.
+
+const (
+	// doubted is how long a cooldown must be to be doubted, and how long after it
+	// began that happens first.
+	doubted = 15 * time.Minute
+
+	// maxDoubts bounds how many cooldowns are doubted at a time: clients can choose
+	// scopes.
+	maxDoubts = 200_000
+
+	// anotherScope is when a doubt is due again that came with a request of another
+	// scope.
+	anotherScope = time.Second
+)
+
+// doubts are those of one pool. They outlive configs. It is safe for concurrent use.
+type doubts struct {
+	next atomic.Int64 // when the first is due, in nanoseconds since 1970; MaxInt64: none
+
+	mu    sync.Mutex
+	queue doubtQueue // the first to be due first
+	of    map[cooldownOf]*doubt
+}
+
+// cooldownOf names what cools.
+type cooldownOf struct {
+	key   rotator.ID
+	scope string
+}
+
+type doubt struct {
+	cooldownOf
+	at       time.Time
+	distance time.Duration
+	index    int // in the queue
+}
+
+// doubtsByPool holds the process's doubts by the pools' names.
+var doubtsByPool sync.Map
+
+func doubtsOf(pool string) *doubts {
+	d := &doubts{of: make(map[cooldownOf]*doubt)}
+	d.next.Store(math.MaxInt64)
+	found, _ := doubtsByPool.LoadOrStore(pool, d)
+	return found.(*doubts)
+}
+
+// plan notes that a cooldown begins, or has been doubted in vain, and when it is to
+// be doubted next.
+func (d *doubts) plan(now time.Time, of cooldownOf, cools time.Duration) {
+	if cools <= doubted {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.of[of]
+	switch {
+	case p == nil && len(d.of) >= maxDoubts:
+		return
+	case p == nil:
+		p = &doubt{cooldownOf: of, index: -1}
+		d.of[of] = p
+		p.distance = doubted
+	case p.index < 0: // it was doubted just now
+		p.distance *= 2
+	default:
+		return // a request that was under way has met the same limit
+	}
+	if p.distance >= cools {
+		delete(d.of, of)
+		return
+	}
+	// Keys that began to cool together are not doubted together.
+	p.at = now.Add(p.distance + rand.N(p.distance/10))
+	heap.Push(&d.queue, p)
+	d.setNext()
+}
+
+// take returns a cooldown that is to be doubted by a request of this scope. Whoever
+// takes it calls plan or forget.
+func (d *doubts) take(now time.Time, scope string) (of cooldownOf, ok bool) {
+	if now.UnixNano() < d.next.Load() {
+		return of, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.setNext()
+	if len(d.queue) == 0 || d.queue[0].at.After(now) {
+		return of, false
+	}
+	p := d.queue[0]
+	if p.scope != "" && p.scope != scope {
+		p.at = now.Add(anotherScope)
+		heap.Fix(&d.queue, 0)
+		return of, false
+	}
+	heap.Pop(&d.queue)
+	return p.cooldownOf, true
+}
+
+// forget ends the doubts about a cooldown.
+func (d *doubts) forget(of cooldownOf) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.of[of]; p != nil && p.index >= 0 {
+		heap.Remove(&d.queue, p.index)
+		d.setNext()
+	}
+	delete(d.of, of)
+}
+
+// setNext is called with d.mu held.
+func (d *doubts) setNext() {
+	next := int64(math.MaxInt64)
+	if len(d.queue) > 0 {
+		next = d.queue[0].at.UnixNano()
+	}
+	d.next.Store(next)
+}
+
+// doubtQueue implements heap.Interface.
+type doubtQueue []*doubt
+
+func (q doubtQueue) Len() int           { return len(q) }
+func (q doubtQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+
+func (q doubtQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (q *doubtQueue) Push(p any) {
+	d := p.(*doubt)
+	d.index = len(*q)
+	*q = append(*q, d)
+}
+
+// Pop implements heap.Interface.
+func (q *doubtQueue) Pop() any {
+	last := len(*q) - 1
+	d := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	d.index = -1
+	return d
+}
+
+// doubt chooses the key of a cooldown that is to be doubted now, if there is any.
+func (x *exchange) doubt(now time.Time) bool {
+	if x.calls > 0 || x.h.MaxAttempts < 2 {
+		return false
+	}
+	of, ok := x.h.doubts.take(now, x.scope)
+	if !ok {
+		return false
+	}
+	p, found := x.roster.find(of.key)
+	if !found || !cools(p.status(now), of.scope) {
+		x.h.doubts.forget(of) // it was cleared, disabled or removed, or is over
+		return false
+	}
+	x.slot, x.doubting, x.doubts = p.slot, true, of
+	return true
+}
+
+// cools tells whether a key cools in that scope and could be used but for that.
+func cools(st rotator.Status, scope string) bool {
+	if scope == "" {
+		return st.Condition == rotator.Cooling
+	}
+	for _, sc := range st.Scopes {
+		if sc.Scope == scope {
+			return st.Condition == rotator.Ready
+		}
+	}
+	return false
+}
+
+// dispel ends the doubt with which the attempt went out: the upstream has taken it.
+// What the key shares with its group has changed for all of that.
+func (x *exchange) dispel(now time.Time) {
+	x.h.doubts.forget(x.doubts)
+	for _, s := range x.roster.family(x.slot) {
+		if x.roster.pool.Clear(now, s) {
+			x.h.announcer.back(x.roster.pool.Key(s))
+		}
+	}
+}

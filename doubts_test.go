@@ -1,0 +1,141 @@
+package keycycler
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// quotas is an upstream whose keys have spent their quotas, but for those that it is
+// told of.
+func quotas(good map[string]bool) *fakeUpstream {
+	u := new(fakeUpstream)
+	u.answer = func(n int, w http.ResponseWriter, _ *http.Request) error {
+		if good[u.calls[n].key] {
+			return fine.write(w)
+		}
+		return spent.write(w)
+	}
+	return u
+}
+
+func TestLongCooldownsAreDoubted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, 2, func(h *Handler) { h.Pool = "doubted" })
+		good := map[string]bool{"sk-demo-2": true}
+		u := quotas(good)
+		started := time.Now()
+		var tried []time.Duration // when the spent key was, after the first time
+		for time.Since(started) < 20*time.Hour {
+			before := len(u.keys())
+			w, err := serve(h, u, post("x"))
+			if err != nil || w.Code != http.StatusOK {
+				t.Fatalf("after %s: %d, %v", time.Since(started), w.Code, err)
+			}
+			if slices.Contains(u.keys()[before:], "sk-demo-1") {
+				tried = append(tried, time.Since(started).Round(time.Minute))
+			}
+			time.Sleep(10 * time.Second)
+		}
+		// Each distance is twice the one before, and up to a tenth more.
+		want := []time.Duration{0, 15, 45, 105, 225, 465, 945}
+		if len(tried) < 6 || len(tried) > len(want) {
+			t.Fatalf("the spent key was tried at %v", tried)
+		}
+		for i, at := range tried[1:] {
+			if least := want[i+1] * time.Minute; at < least-time.Minute || at > least*11/10+time.Minute {
+				t.Errorf("the spent key was tried at %v", tried)
+			}
+		}
+	})
+}
+
+func TestARestoredQuotaIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, 2, func(h *Handler) { h.Pool = "restored" })
+		good := map[string]bool{"sk-demo-2": true}
+		u := quotas(good)
+		for h.roster.Load().pool.Census(time.Now()).Ready == 2 {
+			serve(h, u, post("x"))
+		}
+		good["sk-demo-1"] = true
+		time.Sleep(17 * time.Minute)
+		serve(h, u, post("x"))
+		if keys := u.keys(); keys[len(keys)-1] != "sk-demo-1" {
+			t.Error("the key was not doubted to be spent")
+		}
+		if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
+			t.Errorf("%s", reasonCounts(h, c))
+		}
+		if _, due := h.doubts.take(time.Now().Add(1000*time.Hour), ""); due || len(h.doubts.of) > 0 {
+			t.Error("there is a doubt left")
+		}
+	})
+}
+
+func TestWhatIsNotDoubted(t *testing.T) {
+	for _, row := range []struct {
+		sentence string
+		answer   reply
+		change   func(h *Handler)
+		verb     string
+	}{
+		{"a short cooldown", limited, nil, ""},
+		{"a key that an operator has disabled since", spent, nil, "disable"},
+		{"a key that an operator has cleared since", spent, nil, "clear"},
+		{"where there is one attempt only", spent, func(h *Handler) { h.MaxAttempts = 1 }, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := provision(t, 2, func(h *Handler) {
+				h.Pool = "not-doubted"
+				if row.change != nil {
+					row.change(h)
+				}
+			})
+			first := script(row.answer, fine)
+			serve(h, first, post("x"))
+			if row.verb != "" {
+				askFor[keyStatus](t, "POST", "/keycycler/pools/not-doubted/keys/"+idOf(first.keys()[0])+"/"+row.verb, "")
+			}
+			time.Sleep(20 * time.Second)
+			if _, due := h.doubts.take(time.Now(), ""); due {
+				t.Errorf("%s: doubted at once", row.sentence)
+			}
+			time.Sleep(17 * time.Minute)
+			u := script(fine)
+			serve(h, u, post("x"))
+			if row.answer.body == spent.body && row.verb != "clear" && u.keys()[0] == first.keys()[0] {
+				t.Errorf("%s: the key was used", row.sentence)
+			}
+			time.Sleep(1000 * time.Hour)
+			serve(h, u, post("x"))
+			for of := range h.doubts.of {
+				h.doubts.forget(of)
+			}
+		})
+	}
+}
+
+// The model's cooldown is doubted by a request of that model.
+func TestAScopeIsDoubted(t *testing.T) {
+	daily := reply{status: 429, header: map[string]string{"Retry-After": "80000"}, body: limited.body}
+	synctest.Test(t, func(t *testing.T) {
+		h := byModel(t, 2)
+		first := script(daily, fine)
+		serve(h, first, asking("gpt-a"))
+		time.Sleep(17 * time.Minute)
+		for _, model := range []string{"gpt-b", "gpt-a"} {
+			for range 3 {
+				u := script(fine)
+				serve(h, u, asking(model))
+				time.Sleep(2 * time.Second)
+			}
+			pool := h.roster.Load().pool
+			if c := pool.CensusIn(time.Now(), "gpt-a"); (c.Ready == 2) != (model == "gpt-a") {
+				t.Errorf("after requests of %s: %s", model, reasonCounts(h, c))
+			}
+		}
+	})
+}
