@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,5 +160,40 @@ func BenchmarkAdmin(b *testing.B) {
 				mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/keycycler/pools"+path, nil))
 			}
 		})
+	}
+}
+
+// BenchmarkLargeBody measures what it costs to find the model of a body of 20 MB, by
+// the bodies that are copied with and without: in memory, and mostly to disk.
+func BenchmarkLargeBody(b *testing.B) {
+	body := []byte(`{"messages":[{"image":"` + strings.Repeat("abcdefghijklmnop", 20<<20/16) + `"}],"model":"gpt-demo"}`)
+	buffer := make([]byte, 32<<10)
+	for _, where := range []struct {
+		name   string
+		limits replayLimits
+	}{{"memory", replayLimits{memory: 64 << 20}}, {"disk", replayLimits{memory: 1 << 20, disk: 64 << 20}}} {
+		for _, contentType := range []string{"application/octet-stream", "application/json"} {
+			b.Run(where.name+"/"+contentType, func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				where.limits.byModel = true
+				for b.Loop() {
+					r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(bytes.NewReader(body)))
+					r.ContentLength = int64(len(body))
+					r.Header.Set("Content-Type", contentType)
+					var replay replayBody
+					replay.begin(r, where.limits)
+					attempt := replay.attempt(r)
+					for {
+						if _, err := attempt.Read(buffer); err != nil {
+							break
+						}
+					}
+					if _, found := replay.modelName(); found != (contentType == "application/json") {
+						b.Fatal("the model was not found, or was")
+					}
+					replay.finish()
+				}
+			})
+		}
 	}
 }
