@@ -55,6 +55,18 @@ func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
 	return a, nil
 }
 
+// exhaustedModel tells that a pool has no key that is ready for a model.
+func (a *announcer) exhaustedModel(model string, keys int, f refusal) {
+	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready for the model"); e != nil {
+		e.Write(
+			zap.String("model", model),
+			zap.Int("keys", keys),
+			zap.String("class", f.reason()),
+			zap.Float64("seconds", f.wait.Seconds()),
+		)
+	}
+}
+
 // listened tells whether somebody wants to hear of the event.
 func (a *announcer) listened(event string) bool { return a.events != nil && a.events.ShouldEmit(event) }
 

@@ -362,12 +362,22 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	census := x.roster.pool.CensusIn(now, x.scope)
 	f := newRefusal(census)
 	f.path = x.r.URL.Path
-	if x.scope == "" && census.Ready == 0 && !x.h.dry.Swap(true) {
-		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
-	}
+	x.tellExhausted(now, census, f)
 	x.h.metrics.exhausted.Inc()
 	x.report.outcome = outcomeExhausted
 	return x.h.provider.writeRefusal(w, f)
+}
+
+// tellExhausted tells once that the pool has no key that is ready, or that it has
+// none for this model.
+func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f refusal) {
+	switch {
+	case census.Ready > 0: // the request has had its attempts, or its time
+	case x.roster.pool.Census(now).Ready > 0:
+		x.h.announcer.exhaustedModel(x.scope, census.Keys, f)
+	case !x.h.dry.Swap(true):
+		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
+	}
 }
 
 // sawReady notes that the pool has keys again.

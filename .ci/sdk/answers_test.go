@@ -23,16 +23,21 @@ func (up *upstream) answer(w http.ResponseWriter, r *http.Request, c call) {
 	w.Header().Set("Via", "1.1 upstream")
 	switch c.method + " " + c.path {
 	case "POST /v1/chat/completions":
-		var asked struct{ Stream bool }
-		if err := json.Unmarshal(c.small, &asked); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if asked.Stream {
-			up.stream(w, r, c)
+		if c.wantsStream() {
+			up.stream(w, r, c, completionEvents)
 			return
 		}
 		writeJSON(w, http.StatusOK, completion("chat.completion", "message", reply))
+	case "POST /v1/messages":
+		if c.wantsStream() {
+			up.stream(w, r, c, messageEvents)
+			return
+		}
+		writeJSON(w, http.StatusOK, message(textBlock(reply)))
+	case "POST /v1/models/demo-model:generateContent":
+		writeJSON(w, http.StatusOK, content(reply))
+	case "POST /v1/models/demo-model:streamGenerateContent":
+		up.stream(w, r, c, contentEvents)
 	case "POST /v1/files":
 		writeJSON(w, http.StatusOK, map[string]any{
 			"id": "file-demo", "object": "file", "bytes": c.file.Length, "created_at": 1, "filename": "demo.jsonl", "purpose": "batch", "status": "processed",
@@ -47,6 +52,12 @@ func (up *upstream) answer(w http.ResponseWriter, r *http.Request, c call) {
 	}
 }
 
+// wantsStream tells what a request says in its body.
+func (c *call) wantsStream() bool {
+	var asked struct{ Stream bool }
+	return json.Unmarshal(c.small, &asked) == nil && asked.Stream
+}
+
 func completion(object, field, text string) map[string]any {
 	return map[string]any{
 		"id": "chatcmpl-demo", "object": object, "created": 1, "model": "demo-model",
@@ -56,16 +67,36 @@ func completion(object, field, text string) map[string]any {
 	}
 }
 
-// stream sends one chunk after the other, each only when the client says that it
-// has the one before. Whatever held a chunk back would stop it for good.
-func (up *upstream) stream(w http.ResponseWriter, r *http.Request, c call) {
+// events are what a streamed answer is made of.
+type events struct {
+	begin, end string                   // what stands around the texts
+	text       func(text string) string // the event that has a text
+}
+
+var completionEvents = events{
+	text: func(text string) string { return sse("", completion("chat.completion.chunk", "delta", text)) },
+	end:  "data: [DONE]\n\n",
+}
+
+// sse spells a server-sent event, which need not have a name.
+func sse(name string, payload any) string {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		panic(err) // strings and numbers alone
+	}
+	if name != "" {
+		name = "event: " + name + "\n"
+	}
+	return fmt.Sprintf("%sdata: %s\n\n", name, data)
+}
+
+// stream sends one text after the other, each only when the client says that it
+// has the one before. Whatever held a text back would stop it for good.
+func (up *upstream) stream(w http.ResponseWriter, r *http.Request, c call, e events) {
 	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, e.begin)
 	for _, text := range streamed {
-		chunk, err := json.Marshal(completion("chat.completion.chunk", "delta", text))
-		if err != nil {
-			panic(err) // strings and numbers alone
-		}
-		fmt.Fprintf(w, "data: %s\n\n", chunk)
+		fmt.Fprint(w, e.text(text))
 		w.(http.Flusher).Flush()
 		select {
 		case got := <-up.acknowledged:
@@ -79,7 +110,7 @@ func (up *upstream) stream(w http.ResponseWriter, r *http.Request, c call) {
 			return
 		}
 	}
-	fmt.Fprint(w, "data: [DONE]\n\n")
+	fmt.Fprint(w, e.end)
 }
 
 // realtime greets, and sends every event back as the item it was sent with.

@@ -39,11 +39,12 @@ type result struct {
 
 // failure is the error that a client raised.
 type failure struct {
-	RateLimit bool              `json:"rateLimit"` // it is the client's own error for rate limits
-	Status    int               `json:"status"`
-	Code      string            `json:"code"`
-	Message   string            `json:"message"`
-	Header    map[string]string `json:"header"`
+	RateLimit  bool              `json:"rateLimit"` // it is the client's own error for rate limits
+	Status     int               `json:"status"`
+	Code       string            `json:"code"`
+	Message    string            `json:"message"`
+	RetryDelay string            `json:"retryDelay"` // Google's
+	Header     map[string]string `json:"header"`
 }
 
 // stage is what a client's request meets.

@@ -1,6 +1,6 @@
 // Package sdk holds end-to-end tests alone: OpenAI's own clients, for Go and for
-// Node.js, talk through a real Caddy process to an upstream that plays a script, and
-// a headless Chromium operates its status page.
+// Node.js, and Anthropic's and Google's for Node.js, talk through a real Caddy process
+// to an upstream that plays a script, and a headless Chromium operates its status page.
 // It is a module of its own, so that nobody who uses keycycler inherits what the
 // tests need.
 //

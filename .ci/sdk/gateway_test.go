@@ -24,6 +24,7 @@ const caddyfile = `
 	auto_https off
 	debug
 	grace_period 10s
+	%[8]s
 	servers {
 		protocols h1 h2
 	}
@@ -70,6 +71,12 @@ type gateway struct {
 // upstream, and ends it with the test.
 func startGateway(t *testing.T, up *upstream, n int, options string) *gateway {
 	t.Helper()
+	return startGatewayWith(t, up, n, options, "")
+}
+
+// startGatewayWith is startGateway with global options of Caddy's.
+func startGatewayWith(t *testing.T, up *upstream, n int, options, global string) *gateway {
+	t.Helper()
 	plain, tls := listen(t), listen(t)
 	keys := make([]string, n)
 	for i := range keys {
@@ -80,7 +87,7 @@ func startGateway(t *testing.T, up *upstream, n int, options string) *gateway {
 		tls:   fmt.Sprintf("https://127.0.0.1:%d/v1", port(tls)),
 	}
 	g.start(t, fmt.Sprintf(caddyfile, strings.Join(keys, " "), options, strings.TrimPrefix(up.url, "http://"),
-		port(plain), port(tls), edge.certFile, edge.keyFile), plain, tls)
+		port(plain), port(tls), edge.certFile, edge.keyFile, global), plain, tls)
 	return g
 }
 

@@ -6,14 +6,48 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// hop stands between a client and the gateway, and counts.
+// hop stands between a client and the gateway, counts, and keeps what passes.
 type hop struct {
 	url      string // an API base URL, like the gateway's
 	requests atomic.Int64
+
+	mu        sync.Mutex
+	exchanges []exchange
+}
+
+// exchange is what a hop saw of a request and its answer.
+type exchange struct {
+	asked    time.Time // when the request had come
+	answered time.Time // just before the client got the answer's header
+	status   int
+	header   http.Header // the answer's
+	client   http.Header // the request's
+}
+
+// retryAfter returns how long the client was told to wait: whole seconds, at least
+// one.
+func (e exchange) retryAfter(t *testing.T) time.Duration {
+	t.Helper()
+	seconds, err := strconv.Atoi(e.header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		t.Errorf("Retry-After: %q", e.header.Get("Retry-After"))
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// seen returns the exchanges so far.
+func (h *hop) seen() []exchange {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.exchanges)
 }
 
 // startHop starts a hop that speaks what the gateway at base speaks: HTTP/1.1, or
@@ -25,13 +59,22 @@ func startHop(t *testing.T, base string) *hop {
 		t.Fatal(err)
 	}
 	target.Path = ""
-	forward := &httputil.ReverseProxy{
-		Transport: newTransport(t),
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
-	}
+	transport := newTransport(t)
 	h := new(hop)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.requests.Add(1)
+		one := exchange{asked: time.Now(), client: r.Header.Clone()}
+		forward := &httputil.ReverseProxy{
+			Transport: transport,
+			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+			ModifyResponse: func(answer *http.Response) error {
+				one.answered, one.status, one.header = time.Now(), answer.StatusCode, answer.Header.Clone()
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.exchanges = append(h.exchanges, one)
+				return nil
+			},
+		}
 		forward.ServeHTTP(w, r)
 	}))
 	if target.Scheme == "https" {

@@ -38,9 +38,13 @@ func (nodeClient) speech(t *testing.T, s *stage) result {
 	return runNode[result](t, s, nil, "speech.mjs")
 }
 
-// install runs `npm ci` where nobody has.
+// install runs `npm ci` where nobody has since the packages changed.
 var install = sync.OnceValue(func() error {
-	if _, err := os.Stat(filepath.Join("node", "node_modules", ".package-lock.json")); err == nil {
+	wanted, err := os.Stat(filepath.Join("node", "package-lock.json"))
+	if err != nil {
+		return err
+	}
+	if have, err := os.Stat(filepath.Join("node", "node_modules", ".package-lock.json")); err == nil && !have.ModTime().Before(wanted.ModTime()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

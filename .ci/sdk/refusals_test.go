@@ -2,16 +2,18 @@ package sdk
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 )
 
-// refusal is how the upstream turns a key down, in OpenAI's form.
+// refusal is how the upstream turns a key down.
 type refusal struct {
 	status     int
 	retryAfter int // seconds; 0: no such header
 	early      bool
-	err        apiError
+	body       any
+	event      string // not empty: instead of the body, a stream that opens with this
 }
 
 // apiError is OpenAI's error object.
@@ -22,29 +24,31 @@ type apiError struct {
 	Code    string  `json:"code"`
 }
 
+func openAIError(e apiError) any { return map[string]apiError{"error": e} }
+
 // rateLimited turns a key down for so many seconds.
 func rateLimited(seconds int) *refusal {
-	return &refusal{status: http.StatusTooManyRequests, retryAfter: seconds, err: apiError{
+	return &refusal{status: http.StatusTooManyRequests, retryAfter: seconds, body: openAIError(apiError{
 		Message: "Rate limit reached for demo-model. Please try again in " + strconv.Itoa(seconds) + "s.",
 		Type:    "requests",
 		Code:    "rate_limit_exceeded",
-	}}
+	})}
 }
 
 func invalidKey() *refusal {
-	return &refusal{status: http.StatusUnauthorized, err: apiError{
+	return &refusal{status: http.StatusUnauthorized, body: openAIError(apiError{
 		Message: "Incorrect API key provided. You can find your API key in your account.",
 		Type:    "invalid_request_error",
 		Code:    "invalid_api_key",
-	}}
+	})}
 }
 
 func spentQuota() *refusal {
-	return &refusal{status: http.StatusTooManyRequests, err: apiError{
+	return &refusal{status: http.StatusTooManyRequests, body: openAIError(apiError{
 		Message: "You exceeded your current quota, please check your plan and billing details.",
 		Type:    "insufficient_quota",
 		Code:    "insufficient_quota",
-	}}
+	})}
 }
 
 // unread turns the key down before the body was read.
@@ -62,7 +66,13 @@ func (r *refusal) answer(w http.ResponseWriter) {
 	h.Set("X-Ratelimit-Remaining-Requests", "0")
 	h.Set("X-Request-Id", "refused")
 	h.Set("Via", "1.1 upstream")
-	writeJSON(w, r.status, map[string]apiError{"error": r.err})
+	if r.event != "" {
+		h.Set("Content-Type", "text/event-stream")
+		w.WriteHeader(r.status)
+		fmt.Fprint(w, r.event)
+		return
+	}
+	writeJSON(w, r.status, r.body)
 }
 
 // inOrder turns the first key that arrives down as the first refusal says,

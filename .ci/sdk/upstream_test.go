@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Keys begin like OpenAI's. The client has one of its own, which opens nothing.
@@ -39,9 +41,11 @@ type upstream struct {
 
 // call is what the upstream saw of one request.
 type call struct {
+	at     time.Time
 	key    string
 	method string
 	path   string
+	query  string
 	header http.Header
 
 	body    digest // of what was read of it
@@ -89,7 +93,7 @@ func (up *upstream) seen() []call {
 }
 
 func (up *upstream) serve(w http.ResponseWriter, r *http.Request) {
-	c := call{key: strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), method: r.Method, path: r.URL.Path, header: r.Header}
+	c := call{at: time.Now(), key: keyIn(r.Header), method: r.Method, path: r.URL.Path, query: r.URL.RawQuery, header: r.Header}
 	up.mu.Lock()
 	no := up.refuse(c.key)
 	up.mu.Unlock()
@@ -108,6 +112,11 @@ func (up *upstream) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	up.answer(w, r, c)
+}
+
+// keyIn returns the key that a header carries, wherever a provider wants it.
+func keyIn(h http.Header) string {
+	return cmp.Or(h.Get("X-Api-Key"), h.Get("X-Goog-Api-Key"), strings.TrimPrefix(h.Get("Authorization"), "Bearer "))
 }
 
 // read takes the whole body in, and what it means.
@@ -175,7 +184,7 @@ func (up *upstream) serveAwaitLeft(w http.ResponseWriter, _ *http.Request) {
 func (c *call) mentions(text string) bool {
 	var all bytes.Buffer
 	c.header.Write(&all) //nolint:errcheck // to memory
-	all.WriteString(c.path)
+	all.WriteString(c.path + "?" + c.query)
 	all.Write(c.small)
 	return strings.Contains(all.String(), text)
 }

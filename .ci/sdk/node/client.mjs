@@ -16,19 +16,23 @@ export const question = {
   messages: [{ role: 'user', content: 'What do keys do?' }],
 };
 
-// report prints what the scenario returns, or the API's error, as one line.
-export async function report(scenario) {
+// report prints what the scenario returns, or the API's error, as one line. A
+// package other than OpenAI's says how to connect, and what its errors tell.
+export async function report(scenario, sdk = { connect, describe }) {
   let result;
   try {
-    result = await scenario(connect());
+    result = await scenario(sdk.connect());
   } catch (err) {
-    if (!(err instanceof OpenAI.APIError) || err.status === undefined) throw err;
-    result = { failure: describe(err) };
+    const failure = sdk.describe(err);
+    if (failure === undefined) throw err;
+    result = { failure };
   }
   console.log(JSON.stringify(result));
 }
 
-function describe(err) {
+// describe tells what an API error says, and nothing of any other.
+export function describe(err) {
+  if (!(err instanceof OpenAI.APIError) || err.status === undefined) return undefined;
   return {
     rateLimit: err instanceof OpenAI.RateLimitError,
     status: err.status,
