@@ -7,9 +7,10 @@
 // A request travels through handler.go (the attempts), request.go (what an attempt
 // sends), replay.go (the body that can be sent again), model.go (the model that it
 // names), response.go and opening.go (what is held back until it is judged), judge.go
-// (what an answer means), settle.go (what follows from it), guard.go (what is nobody's fault), doubts.go (whether a long
-// cooldown is still so) and exhausted.go (what the client gets when no key is ready).
-// What differs between providers stands in provider.go.
+// (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
+// fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
+// client gets when no key is ready). What differs between providers stands in
+// provider.go.
 //
 // Operators look through admin.go and api.go (the admin API), command.go and its
 // siblings (caddy keycycler), page.go (what package status shows), metrics.go,

@@ -46,7 +46,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	clear := func(s Slot) func(*Pool) { return func(p *Pool) { p.Clear(start, s) } }
+	cleared := func(s Slot) func(*Pool) { return func(p *Pool) { p.Clear(start, s) } }
 	for _, row := range []struct {
 		sentence string
 		do       []func(*Pool)
@@ -70,7 +70,7 @@ func TestScopes(t *testing.T) {
 		{"that is so until then",
 			[]func(*Pool){cool("x", minute, 0, 1), cool("x", 2*minute, 0), cool("x", minute/2, 1)}, minute, []ask{{"x", span(1, 4)}}},
 		{"a clearing ends what cools for all and in scopes",
-			[]func(*Pool){cool("x", minute, 0, 1), cool("y", minute, 0), cool("", minute, 0), clear(0)}, 0, []ask{{"x", []Slot{0, 2, 3}}, {"y", span(0, 4)}, {"", span(0, 4)}}},
+			[]func(*Pool){cool("x", minute, 0, 1), cool("y", minute, 0), cool("", minute, 0), cleared(0)}, 0, []ask{{"x", []Slot{0, 2, 3}}, {"y", span(0, 4)}, {"", span(0, 4)}}},
 		{"a disabled key is out in each scope",
 			[]func(*Pool){func(p *Pool) { p.Disable(start, 0) }, cool("x", minute, 1), func(p *Pool) { p.Disable(start, 2) }}, 0, []ask{{"x", []Slot{3}}, {"", []Slot{1, 3}}}},
 		{"enabled again, it cools where it did, and where it has begun to meanwhile",
