@@ -37,7 +37,7 @@ var keyColumns = []column{
 	{"STATE", 8, false, func(_ time.Time, k *keyStatus) string { return k.State }},
 	{"CLASS", 17, false, func(_ time.Time, k *keyStatus) string { return k.Class }},
 	{"SOURCE", tableWidth, false, func(_ time.Time, k *keyStatus) string { return k.Source }},
-	{"LEFT", 6, true, func(_ time.Time, k *keyStatus) string { return left(k) }},
+	{"LEFT", 6, true, func(_ time.Time, k *keyStatus) string { return left(k.Remaining) }},
 	{"TRIED", 6, true, func(_ time.Time, k *keyStatus) string { return brief(k.Attempts) }},
 	{"REJECTED", 8, true, func(_ time.Time, k *keyStatus) string { return brief(rejections(k)) }},
 	{"USED", 6, true, used},
@@ -185,7 +185,11 @@ func keyLines(now time.Time, k *keyStatus) [][2]string {
 			[2]string{"class", clean(k.Class)},
 			[2]string{"source", clean(k.Source)},
 			[2]string{"scope", clean(k.Scope)},
-			[2]string{"time left", left(k) + at(now, ", until ", k.Until)})
+			[2]string{"time left", left(k.Remaining) + at(now, ", until ", k.Until)})
+	}
+	for _, sc := range k.Scopes {
+		lines = append(lines, [2]string{"cools for", fmt.Sprintf("%s: %s, %s, %s left%s",
+			clean(sc.Scope), clean(sc.Class), clean(sc.Source), left(sc.Remaining), at(now, ", until ", &sc.Until))})
 	}
 	return append(lines,
 		[2]string{"attempts", strconv.FormatUint(k.Attempts, 10)},
@@ -249,7 +253,7 @@ func condition(k *keyStatus) string {
 	if k.State != cooling {
 		cooling = clean(k.State) + " and cooling"
 	}
-	return fmt.Sprintf("%s for %s (%s)", cooling, left(k), clean(k.Class))
+	return fmt.Sprintf("%s for %s (%s)", cooling, left(k.Remaining), clean(k.Class))
 }
 
 // printChanges prints what a verb has done to all keys.
@@ -264,11 +268,11 @@ func printChanges(w io.Writer, verb, pool string, c changed) {
 
 // left says how long the key still cools: "" if it does not. It rounds up: a key
 // that cools never has 0s left.
-func left(k *keyStatus) string {
-	if k.Remaining <= 0 {
+func left(seconds float64) string {
+	if seconds <= 0 {
 		return ""
 	}
-	seconds := min(k.Remaining, maxCool.Seconds())
+	seconds = min(seconds, maxCool.Seconds())
 	return span(time.Duration(seconds*float64(time.Second)) + time.Second - 1)
 }
 
