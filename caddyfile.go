@@ -3,11 +3,8 @@ package keycycler
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -98,103 +95,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return directive.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
 	return nil
-}
-
-// option is one line of a block, or a block within it.
-type option struct {
-	parse func(*caddyfile.Dispenser) error // called with the option's name as the current token
-	many  bool                             // may stand more than once
-}
-
-// parseBlock hands each option of the block that opens here to its parser. An
-// unknown option and one that stands twice are errors; so are arguments and
-// blocks that a parser left. It returns the options that were there.
-func parseBlock(d *caddyfile.Dispenser, block string, options map[string]option) (map[string]bool, error) {
-	seen := make(map[string]bool)
-	last := block
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		o, known := options[name]
-		switch {
-		case name == "{":
-			return nil, d.Errf("%s: takes no block", last)
-		case !known:
-			return nil, d.Errf("%s: unknown option %s: the options are %s", block, shownName(name), names(options))
-		case seen[name] && !o.many:
-			return nil, d.Errf("%s: option '%s' stands twice", block, name)
-		}
-		seen[name] = true
-		if err := o.parse(d); err != nil {
-			return nil, err
-		}
-		if d.NextArg() {
-			return nil, d.Errf("%s: surplus argument", optionName(block, name))
-		}
-		last = optionName(block, name)
-	}
-	return seen, nil
-}
-
-// parseSubBlock is parseBlock for an option that is nothing but a block.
-func parseSubBlock(d *caddyfile.Dispenser, block string, options map[string]option) error {
-	if d.NextArg() {
-		return d.Errf("%s: surplus argument: it takes a block of %s", block, names(options))
-	}
-	start := *d
-	seen, err := parseBlock(d, block, options)
-	if err == nil && len(seen) == 0 {
-		return start.Errf("%s: needs a block of %s", block, names(options))
-	}
-	return err
-}
-
-// optionName is how errors call an option of this block.
-func optionName(block, name string) string {
-	return strings.TrimPrefix(block+" "+name, "keycycler ")
-}
-
-// shownName is shown for what stands in an option's place, where a key may well
-// have slipped onto a line of its own.
-func shownName(name string) string {
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
-		return "(not shown: it could be a key, and keys belong behind 'keys')"
-	}
-	return shown(name)
-}
-
-// names returns the keys of a map with string keys, sorted.
-func names[V any](m map[string]V) string {
-	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
-}
-
-// value returns the option's only or first argument, which must be there: want
-// says what it is.
-func value(d *caddyfile.Dispenser, option, want string) (string, error) {
-	if !d.NextArg() {
-		return "", d.Errf("%s: %s is missing", option, want)
-	}
-	return d.Val(), nil
-}
-
-// values returns all arguments of the option, of which there must be one.
-func values(d *caddyfile.Dispenser, option, want string) ([]string, error) {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return nil, d.Errf("%s: %s is missing", option, want)
-	}
-	return args, nil
-}
-
-func durationValue(d *caddyfile.Dispenser, option string) (time.Duration, error) {
-	s, err := value(d, option, "<duration>")
-	if err != nil {
-		return 0, err
-	}
-	dur, err := caddy.ParseDuration(s)
-	if err != nil {
-		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d", option, shown(s))
-	}
-	return dur, nil
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
@@ -482,14 +382,6 @@ func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
 		"memory": sizeOption(&r.Memory),
 		"disk":   sizeOption(&r.Disk),
 	})
-}
-
-// wrap adds file and line to an error; nil stays nil.
-func wrap(d *caddyfile.Dispenser, err error) error {
-	if err == nil {
-		return nil
-	}
-	return d.WrapErr(err)
 }
 
 // Interface guard

@@ -1,7 +1,6 @@
 package keycycler
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ func printIDs(cmd *cobra.Command, args []string) error {
 func readIDs(in io.Reader, prompt io.Writer) ([]string, error) {
 	file, ok := in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return scanIDs(in)
+		return scanIDs(in, 0)
 	}
 	// For all keys at once: between two of them, the rest of a paste would show.
 	before, err := term.MakeRaw(int(file.Fd()))
@@ -66,9 +65,11 @@ func promptIDs(terminal io.ReadWriter) (ids []string, err error) {
 		if strings.TrimSpace(line) == "" {
 			return ids, nil
 		}
-		if ids, err = appendID(ids, n, []byte(line)); err != nil {
+		more, err := scanIDs(strings.NewReader(line), n-1)
+		if err != nil {
 			return nil, err
 		}
+		ids = append(ids, more...)
 	}
 }
 
@@ -86,41 +87,19 @@ func (t interruptible) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scanIDs reads keys as loadKeys reads a keys_file.
-func scanIDs(r io.Reader) (ids []string, err error) {
-	limited := &io.LimitedReader{R: r, N: maxKeysFile + 1}
-	lines := bufio.NewScanner(limited)
-	lines.Buffer(nil, rotator.MaxKeyLen+1024)
-	n := 0
-	for lines.Scan() {
-		n++
-		if ids, err = appendID(ids, n, lines.Bytes()); err != nil {
-			return nil, err
+// scanIDs reads keys as loadKeys reads a keys_file. So many lines came before.
+func scanIDs(r io.Reader, before int) (ids []string, err error) {
+	at := func(n int) string { return fmt.Sprintf("line %d", before+n) }
+	err = eachKeyLine(r, "standard input", at, func(secret string, n int) error {
+		key, err := rotator.NewKey(secret)
+		if err != nil {
+			return fmt.Errorf("%s: %w", at(n), err)
 		}
-	}
-	switch err := lines.Err(); {
-	case errors.Is(err, bufio.ErrTooLong):
-		return nil, fmt.Errorf("line %d is longer than a key may be, %d bytes", n+1, rotator.MaxKeyLen)
-	case err != nil:
+		ids = append(ids, key.String())
+		return nil
+	})
+	if err != nil {
 		return nil, err
-	case limited.N <= 0:
-		return nil, fmt.Errorf("the standard input is larger than %d MiB", maxKeysFile>>20)
 	}
 	return ids, nil
-}
-
-// appendID adds the id of the key on the n-th line, unless there is none.
-func appendID(ids []string, n int, line []byte) ([]string, error) {
-	if n == 1 {
-		line = bytes.TrimPrefix(line, byteOrderMark)
-	}
-	line = bytes.TrimSpace(line)
-	if len(line) == 0 || line[0] == '#' {
-		return ids, nil
-	}
-	key, err := rotator.NewKey(string(line))
-	if err != nil {
-		return nil, fmt.Errorf("line %d: %w", n, err)
-	}
-	return append(ids, key.String()), nil
 }

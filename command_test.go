@@ -691,7 +691,7 @@ func TestCommandID(t *testing.T) {
 		{"a bad key after a good one", "# head\nsk-demo-1\nsk-demo-ü\n", "", "line 3: key "},
 		{"a mark in the middle", "sk-demo-1\n\xef\xbb\xbfsk-demo-2\n", "", "line 2: key "},
 		{"a key that is too long", "sk-demo-1\n" + long + "k", "", "line 2: key "},
-		{"a line without end", "sk-demo-1\n" + strings.Repeat("sk-demo-1", 1000), "", "line 2 is longer than a key may be, 4096 bytes"},
+		{"a line without end", "sk-demo-1\n" + strings.Repeat("sk-demo-1", 1000), "", "line 2: the line is longer than a key may be, 4096 bytes"},
 		{"nothing", "", "", "there is no key on the standard input"},
 		{"comments alone", "# sk-demo-1\n\n", "", "there is no key on the standard input"},
 	} {
@@ -707,7 +707,7 @@ func TestCommandID(t *testing.T) {
 			t.Errorf("%s: it shows a key: %s%s", row.sentence, r.out, r.errors)
 		}
 	}
-	if _, err := scanIDs(&endless{line: []byte("#" + long[:500] + "\n")}); err == nil || !strings.Contains(err.Error(), "larger than 256 MiB") {
+	if _, err := scanIDs(&endless{line: []byte("#" + long[:500] + "\n")}, 0); err == nil || !strings.Contains(err.Error(), "larger than 256 MiB") {
 		t.Errorf("an input without end: %v", err)
 	}
 }

@@ -103,6 +103,13 @@ func (s *keySet) addFile(repl *caddy.Replacer, text string) error {
 
 // addLines adds one key a line; path names the source in errors.
 func (s *keySet) addLines(r io.Reader, path string) error {
+	at := func(n int) string { return fmt.Sprintf("%s:%d", path, n) }
+	return eachKeyLine(r, path, at, func(secret string, n int) error { return s.add(secret, at(n)) })
+}
+
+// eachKeyLine calls add for each line that has a key, with the line's number, from 1
+// on. In errors at names a line, and whole all of them.
+func eachKeyLine(r io.Reader, whole string, at func(n int) string, add func(secret string, n int) error) error {
 	limited := &io.LimitedReader{R: r, N: maxKeysFile + 1}
 	lines := bufio.NewScanner(limited)
 	lines.Buffer(nil, rotator.MaxKeyLen+1024)
@@ -117,17 +124,17 @@ func (s *keySet) addLines(r io.Reader, path string) error {
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}
-		if err := s.add(string(line), fmt.Sprintf("%s:%d", path, n)); err != nil {
+		if err := add(string(line), n); err != nil {
 			return err
 		}
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return fmt.Errorf("%s:%d: the line is longer than a key may be, %d bytes", path, n+1, rotator.MaxKeyLen)
+		return fmt.Errorf("%s: the line is longer than a key may be, %d bytes", at(n+1), rotator.MaxKeyLen)
 	case err != nil:
 		return err
 	case limited.N <= 0:
-		return fmt.Errorf("%s: the file is larger than %d MiB", path, maxKeysFile>>20)
+		return fmt.Errorf("%s: the file is larger than %d MiB", whole, maxKeysFile>>20)
 	}
 	return nil
 }
