@@ -52,6 +52,8 @@ func ago(now, then time.Time) string {
 		return "never"
 	case d <= 0:
 		return "just now"
+	case d >= time.Minute && d < time.Hour:
+		return duration(d.Truncate(time.Minute)) + " ago" // what is past need not be told to the second
 	default:
 		return duration(d) + " ago"
 	}

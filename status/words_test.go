@@ -38,6 +38,7 @@ func TestAgo(t *testing.T) {
 		{now, "just now"},
 		{now.Add(time.Second), "just now"}, // clocks differ
 		{now.Add(-12*time.Second - 900*time.Millisecond), "12 s ago"},
+		{now.Add(-45*time.Minute - 21*time.Second), "45 min ago"},
 		{now.Add(-26 * time.Hour), "26 h ago"},
 	} {
 		if got := ago(now, test.then); got != test.want {
