@@ -9,8 +9,8 @@ import (
 // days is how many hours are shown as days from there on.
 const days = 72
 
-// duration says how long that is, to the second, rounded up: what remains is never
-// shown as nothing.
+// duration says how long that is, to the second and, beyond ten hours, to the hour,
+// rounded up: what remains is never shown as nothing.
 func duration(d time.Duration) string {
 	seconds := int64((d + time.Second - 1) / time.Second)
 	minutes, hours := seconds/60, seconds/3600
@@ -22,11 +22,14 @@ func duration(d time.Duration) string {
 	case hours < 10:
 		return join(hours, "h", minutes%60, "min")
 	case hours < days:
-		return count(hours) + " h"
+		return count(up(seconds, 3600)) + " h"
 	default:
-		return count(hours/24) + " d"
+		return count(up(seconds, 24*3600)) + " d"
 	}
 }
+
+// up divides and rounds up.
+func up(n, by int64) int64 { return (n + by - 1) / by }
 
 // join says a duration in two units, or in one if there is nothing of the smaller.
 func join(large int64, unit string, small int64, smallUnit string) string {
