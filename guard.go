@@ -86,7 +86,7 @@ const (
 
 	// leastShare is the least share of rejected attempts that is believed: limits come
 	// together more often than by chance.
-	leastShare = 0.05
+	leastShare = 0.07
 
 	// unknownShare is the share of a pool that nothing is known about.
 	unknownShare = 0.5

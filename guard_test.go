@@ -38,7 +38,7 @@ func TestWhenARequestIsStopped(t *testing.T) {
 	}{
 		{"a pool that nothing is known of is given the benefit of the doubt", 0, 20, 25},
 		{"a little is known", 30, 8, 18},
-		{"a pool that was healthy for long", 10_000, 5, 5},
+		{"a pool that was healthy for long", 10_000, 6, 6},
 	} {
 		if n := refusals(after(row.served)); n < row.least || n > row.most {
 			t.Errorf("%s: stopped after %d refusals, want %d to %d", row.sentence, n, row.least, row.most)
@@ -73,7 +73,7 @@ func TestThePoolIsClosedAndOpened(t *testing.T) {
 				closed = n
 			}
 		}
-		if closed < witnesses || closed > 12 {
+		if closed < witnesses || closed > 14 {
 			t.Errorf("closed after %d refusals", closed)
 		}
 		if wait, ok := g.admits(time.Now()); ok || wait != time.Minute {
