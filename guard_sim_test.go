@@ -149,6 +149,7 @@ func simulate(t *testing.T, s scenario, guarded bool) (o outcome) {
 	h.guard.off = !guarded
 	r := rand.New(rand.NewPCG(1, 2))
 	end := time.Now().Add(s.length)
+	var mu sync.Mutex
 	var calmed time.Time // when the last event was over
 	done := make(chan struct{})
 	var background sync.WaitGroup
@@ -156,7 +157,9 @@ func simulate(t *testing.T, s scenario, guarded bool) (o outcome) {
 		if s.events != nil {
 			s.events(w)
 		}
+		mu.Lock()
 		calmed = time.Now()
+		mu.Unlock()
 		close(done)
 	})
 	background.Go(func() {
@@ -168,7 +171,6 @@ func simulate(t *testing.T, s scenario, guarded bool) (o outcome) {
 		}
 	})
 	var clients sync.WaitGroup
-	var mu sync.Mutex
 	for time.Now().Before(end) {
 		time.Sleep(time.Duration(r.ExpFloat64() / s.perSecond * float64(time.Second)))
 		poison := r.Float64() < s.poison
