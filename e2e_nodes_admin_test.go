@@ -158,7 +158,11 @@ func (n *node) poll(perSecond int, stop <-chan struct{}) int {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
 	for i := range callers {
 		workers.Go(func() {
-			tick := time.NewTicker(time.Second * callers / time.Duration(perSecond))
+			every := time.Second * callers / time.Duration(perSecond)
+			first := time.NewTimer(every * time.Duration(i) / callers) // not all at once
+			defer first.Stop()
+			<-first.C
+			tick := time.NewTicker(every)
 			defer tick.Stop()
 			for call := i; ; call++ {
 				select {

@@ -113,7 +113,7 @@ func BenchmarkDecode(b *testing.B) {
 	c := codec{reasons: reasons}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := c.decode("1795488992412 1795488952365 0 rate_limited retry-after"); !ok {
+		if _, ok := c.decode("1795488992412 1795488952365 0 0 rate_limited retry-after"); !ok {
 			b.Fatal("not decoded")
 		}
 	}
