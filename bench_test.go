@@ -171,7 +171,7 @@ func BenchmarkLargeBody(b *testing.B) {
 	for _, where := range []struct {
 		name   string
 		limits replayLimits
-	}{{"memory", replayLimits{memory: 64 << 20}}, {"disk", replayLimits{memory: 1 << 20, disk: 64 << 20}}} {
+	}{{"memory", replayLimits{total: ample, memory: 64 << 20}}, {"disk", replayLimits{memory: 1 << 20, disk: 64 << 20}}} {
 		for _, contentType := range []string{"application/octet-stream", "application/json"} {
 			b.Run(where.name+"/"+contentType, func(b *testing.B) {
 				b.SetBytes(int64(len(body)))

@@ -46,6 +46,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    replay {
 //	        memory   <size>
+//	        total    <size>
 //	        disk     <size>
 //	    }
 //	    state        memory | redis <address...> { ... }
@@ -380,6 +381,7 @@ func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
 	}
 	return parseSubBlock(d, "replay", map[string]option{
 		"memory": sizeOption(&r.Memory),
+		"total":  sizeOption(&r.Total),
 		"disk":   sizeOption(&r.Disk),
 	})
 }

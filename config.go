@@ -34,6 +34,8 @@ const (
 
 	defaultReplayMemory = 1 << 20
 	maxReplayMemory     = 1 << 30
+	defaultReplayTotal  = 256 << 20
+	maxReplayTotal      = 1 << 40
 	defaultReplayDisk   = 64 << 20
 	maxReplayDisk       = 1 << 40
 
@@ -307,9 +309,12 @@ func (c *Cooldown) checkOptions() (string, error) {
 
 // limits returns the bounds with their defaults. r may be nil.
 func (r *Replay) limits() replayLimits {
-	l := replayLimits{memory: defaultReplayMemory, disk: defaultReplayDisk}
+	l := replayLimits{memory: defaultReplayMemory, total: defaultReplayTotal, disk: defaultReplayDisk}
 	if r != nil && r.Memory != nil {
 		l.memory = *r.Memory
+	}
+	if r != nil && r.Total != nil {
+		l.total = *r.Total
 	}
 	if r != nil && r.Disk != nil {
 		l.disk = *r.Disk
@@ -321,6 +326,9 @@ func (r *Replay) check() error {
 	l := r.limits()
 	if l.memory < 0 || l.memory > maxReplayMemory {
 		return fmt.Errorf("replay memory: %d bytes are out of range: 0 to %d", l.memory, maxReplayMemory)
+	}
+	if l.total < 0 || l.total > maxReplayTotal {
+		return fmt.Errorf("replay total: %d bytes are out of range: 0 to %d", l.total, int64(maxReplayTotal))
 	}
 	if l.disk < 0 || l.disk > maxReplayDisk {
 		return fmt.Errorf("replay disk: %d bytes are out of range: 0 to %d", l.disk, int64(maxReplayDisk))

@@ -85,6 +85,8 @@ func TestEveryBoundHolds(t *testing.T) {
 
 		{"negative memory", replay(Replay{Memory: new(int64(-1))}), "replay memory: -1 bytes are out of range: 0 to 1073741824"},
 		{"too much memory", replay(Replay{Memory: new(int64(1<<30 + 1))}), "replay memory: "},
+		{"negative total", replay(Replay{Total: new(int64(-1))}), "replay total: -1 bytes are out of range: 0 to 1099511627776"},
+		{"too much in total", replay(Replay{Total: new(int64(1<<40 + 1))}), "replay total: "},
 		{"negative disk", replay(Replay{Disk: new(int64(-1))}), "replay disk: -1 bytes are out of range: 0 to 1099511627776"},
 		{"too much disk", replay(Replay{Disk: new(int64(1<<40 + 1))}), "replay disk: "},
 		{"all there is", replay(Replay{Memory: new(int64(1 << 30)), Disk: new(int64(1 << 40))}), ""},

@@ -166,3 +166,6 @@ func distinct(t *testing.T, keys []string) {
 func reasonCounts(h *Handler, c rotator.Census) string {
 	return fmt.Sprintf("ready %d, soonest %s, cooling %v", c.Ready, c.Soonest, c.Cooling)
 }
+
+// ample is a limit of all requests' memory for tests that are about another one.
+const ample = 1 << 40

@@ -58,6 +58,11 @@ var (
 		Help: "Request bodies that outgrew memory, by where they went: to disk, or dropped, so that they could not be sent again.",
 	}, []string{"to"})
 
+	replayMemory = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_memory_bytes",
+		Help: "Memory that the process's requests keep copies of their bodies in.",
+	}, func() float64 { return float64(keptMemory.Load()) })
+
 	replayToDisk  = replaySpills.WithLabelValues("disk")
 	replayDropped = replaySpills.WithLabelValues("dropped")
 
@@ -102,7 +107,7 @@ type metrics struct {
 // newMetrics registers what there is with a config's registry, once for all its
 // pools, and returns the pool's share.
 func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, replayBytes, replaySpills} {
+	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, replayBytes, replaySpills, replayMemory} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return nil, err

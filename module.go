@@ -226,7 +226,13 @@ type Replay struct {
 	// Bytes kept in memory per request, 0 to 1 GiB. Default: 1 MiB.
 	Memory *int64 `json:"memory,omitempty"`
 
-	// Bytes kept beyond that in an unlinked temporary file per request, 0 to
+	// Bytes kept in memory of all requests of the process together, 0 to 1 TiB.
+	// Requests that come when so much is kept by others go on to the disk at once.
+	// Each pool holds what the whole process keeps against its own number. Default:
+	// 256 MiB.
+	Total *int64 `json:"total,omitempty"`
+
+	// Bytes kept beyond the memory in an unlinked temporary file per request, 0 to
 	// 1 TiB. Default: 64 MiB. A request whose body is larger than memory and disk
 	// together goes out once: a rejection of it is passed to the client.
 	Disk *int64 `json:"disk,omitempty"`

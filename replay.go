@@ -17,6 +17,7 @@ const maxEager = 64 << 10
 type replayLimits struct {
 	memory int64
 	disk   int64
+	total  int64 // in memory, of all requests of the process
 
 	// Whether the request's model must be known before a key is picked, and for sure
 	// when a key is blamed for it.
@@ -89,6 +90,9 @@ func (b *replayBody) readAhead() {
 	most := min(maxEager, b.copy.limits.memory)
 	for b.end == nil && b.copy.size < most && !b.model.found() && !b.model.done() {
 		room := b.copy.room(maxEager)
+		if room == nil {
+			return
+		}
 		n, err := b.source.Read(room[:min(int64(len(room)), most-b.copy.size)])
 		b.copy.grown(n)
 		b.end = err
@@ -100,12 +104,16 @@ func eager(r *http.Request, limits replayLimits) bool {
 	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) && r.Header.Get("Expect") == ""
 }
 
-// readAll reads the whole body into the copy, before any attempt starts. How the
-// body ended, if it did, the attempts are told when they come there.
+// readAll reads the whole body into the copy, before any attempt starts, if there is
+// memory for it. How the body ended, if it did, the attempts are told when they come
+// there.
 func (b *replayBody) readAll(length int64) {
 	for b.end == nil && b.copy.size < length {
 		missing := length - b.copy.size
 		room := b.copy.room(int(missing))
+		if room == nil {
+			return
+		}
 		n, err := b.source.Read(room[:min(int64(len(room)), missing)])
 		b.copy.grown(n)
 		b.end = err

@@ -211,7 +211,7 @@ func TestAWaitingAttemptIsWokenByItsEnd(t *testing.T) {
 		pr, pw := io.Pipe()
 		defer pw.Close()
 		r := upload(pr)
-		b := newReplayBody(r, replayLimits{memory: 1000})
+		b := newReplayBody(r, replayLimits{total: ample, memory: 1000})
 		first := b.attempt(r.Clone(t.Context()))
 		go first.Read(make([]byte, 10))
 		synctest.Wait()
@@ -235,7 +235,7 @@ func TestTheCopyIsGivenBackAtCommit(t *testing.T) {
 	files := tempDir(t)
 	_ = files
 	r := upload(bytes.NewReader(content(300_000)))
-	b := newReplayBody(r, replayLimits{memory: 50_000, disk: 1 << 20})
+	b := newReplayBody(r, replayLimits{total: ample, memory: 50_000, disk: 1 << 20})
 	a := b.attempt(r)
 	io.ReadFull(a, make([]byte, 200_000))
 	if b.copy.file == nil || b.copy.size != 200_000 {
@@ -264,7 +264,7 @@ func TestTheCopyIsGivenBackAtCommit(t *testing.T) {
 func TestCommitWhileTheCopyIsBeingRead(t *testing.T) {
 	want := content(100_000)
 	r := upload(bytes.NewReader(want))
-	b := newReplayBody(r, replayLimits{memory: 1 << 20})
+	b := newReplayBody(r, replayLimits{total: ample, memory: 1 << 20})
 	io.ReadFull(b.attempt(r), make([]byte, 60_000))
 	a := b.attempt(r)
 	var got []byte
@@ -351,7 +351,7 @@ func FuzzReplay(f *testing.F) {
 		if rng.IntN(2) == 0 {
 			r.ContentLength = int64(size)
 		}
-		b := newReplayBody(r, replayLimits{memory: int64(memory), disk: int64(disk)})
+		b := newReplayBody(r, replayLimits{total: ample, memory: int64(memory), disk: int64(disk)})
 		if b == nil {
 			return // no body
 		}

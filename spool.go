@@ -2,12 +2,14 @@ package keycycler
 
 import (
 	"errors"
+	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
-// spool is a growing copy of bytes: pooled chunks of memory up to a limit, then
-// an unlinked temporary file. Not safe for concurrent use.
+// spool is a growing copy of bytes: pooled chunks of memory up to a limit, its own
+// or the process's, then an unlinked temporary file. Not safe for concurrent use.
 type spool struct {
 	limits replayLimits
 	size   int64 // bytes held: those in chunks, then those in file
@@ -37,8 +39,7 @@ var (
 func (s *spool) write(p []byte) bool {
 	if s.file == nil {
 		n := int(min(int64(len(p)), max(s.limits.memory-s.inRAM, 0)))
-		s.writeMemory(p[:n])
-		p = p[n:]
+		p = p[s.writeMemory(p[:n], s.limits.total):]
 	}
 	if len(p) == 0 {
 		return true
@@ -54,16 +55,23 @@ func (s *spool) force(p []byte) bool {
 	if s.file != nil {
 		return s.writeFile(p)
 	}
-	s.writeMemory(p)
+	s.writeMemory(p, math.MaxInt64)
 	return true
 }
 
-func (s *spool) writeMemory(p []byte) {
-	for len(p) > 0 {
-		n := copy(s.room(len(p)), p)
+// writeMemory appends as much of p as the process may keep, and returns how much
+// that was.
+func (s *spool) writeMemory(p []byte, total int64) (written int) {
+	for written < len(p) {
+		room := s.roomWithin(len(p)-written, total)
+		if room == nil {
+			break
+		}
+		n := copy(room, p[written:])
 		s.grown(n)
-		p = p[n:]
+		written += n
 	}
+	return written
 }
 
 func (s *spool) writeFile(p []byte) bool {
@@ -91,8 +99,16 @@ func (s *spool) open() bool {
 }
 
 // room returns free memory behind the last byte, at least one byte of it: for
-// want bytes to come. grown tells how much of it was filled.
+// want bytes to come. It returns nil where the process keeps too much already, or
+// the copy goes on in its file. grown tells how much of it was filled.
 func (s *spool) room(want int) []byte {
+	if s.file != nil {
+		return nil
+	}
+	return s.roomWithin(want, s.limits.total)
+}
+
+func (s *spool) roomWithin(want int, total int64) []byte {
 	if last := len(s.chunks) - 1; last >= 0 {
 		if c := s.chunks[last]; len(c) < cap(c) {
 			return c[len(c):cap(c)]
@@ -101,8 +117,12 @@ func (s *spool) room(want int) []byte {
 	if s.chunks == nil {
 		s.chunks = s.first[:0]
 	}
-	s.chunks = append(s.chunks, newChunk(len(s.chunks) == 0 && want <= smallChunk))
-	return s.room(want)
+	c := newChunk(len(s.chunks) == 0 && want <= smallChunk, total)
+	if c == nil {
+		return nil
+	}
+	s.chunks = append(s.chunks, c)
+	return c[:cap(c)]
 }
 
 func (s *spool) grown(n int) {
@@ -146,7 +166,20 @@ func (s *spool) release() {
 	s.file, s.path = nil, ""
 }
 
-func newChunk(small bool) []byte {
+// keptMemory is what the process's requests keep in chunks, in bytes.
+var keptMemory atomic.Int64
+
+// newChunk returns an empty chunk, or nil where the process would keep more than
+// total with it.
+func newChunk(small bool, total int64) []byte {
+	size := int64(largeChunk)
+	if small {
+		size = smallChunk
+	}
+	if keptMemory.Add(size) > total {
+		keptMemory.Add(-size)
+		return nil
+	}
 	if small {
 		return smallChunks.Get().(*[smallChunk]byte)[:0]
 	}
@@ -154,6 +187,7 @@ func newChunk(small bool) []byte {
 }
 
 func freeChunk(c []byte) {
+	keptMemory.Add(-int64(cap(c)))
 	if cap(c) == smallChunk {
 		smallChunks.Put((*[smallChunk]byte)(c[:smallChunk]))
 		return

@@ -40,19 +40,19 @@ func TestSpoolKeepsWhatIsWritten(t *testing.T) {
 		writes []int // sizes
 		file   bool
 	}{
-		{"nothing", replayLimits{memory: 10}, nil, false},
-		{"a byte", replayLimits{memory: 10}, []int{1}, false},
-		{"a small chunk", replayLimits{memory: 1 << 20}, []int{smallChunk}, false},
-		{"a byte more than a small chunk", replayLimits{memory: 1 << 20}, []int{smallChunk + 1}, false},
-		{"a small chunk, and a byte", replayLimits{memory: 1 << 20}, []int{smallChunk, 1}, false},
-		{"a large chunk", replayLimits{memory: 1 << 20}, []int{largeChunk}, false},
-		{"a small and a large one", replayLimits{memory: 1 << 20}, []int{1, smallChunk - 1, largeChunk, 1}, false},
-		{"many of odd sizes", replayLimits{memory: 1 << 20}, []int{3, 5000, 70_000, 1, 32_767, 32_769, 100_000}, false},
-		{"memory to the last byte", replayLimits{memory: 5000}, []int{2500, 2500}, false},
-		{"a byte of file", replayLimits{memory: 5000, disk: 1}, []int{5001}, true},
-		{"memory and file, in several writes", replayLimits{memory: 50_000, disk: 1 << 20}, []int{49_999, 2, 100_000, 1}, true},
+		{"nothing", replayLimits{total: ample, memory: 10}, nil, false},
+		{"a byte", replayLimits{total: ample, memory: 10}, []int{1}, false},
+		{"a small chunk", replayLimits{total: ample, memory: 1 << 20}, []int{smallChunk}, false},
+		{"a byte more than a small chunk", replayLimits{total: ample, memory: 1 << 20}, []int{smallChunk + 1}, false},
+		{"a small chunk, and a byte", replayLimits{total: ample, memory: 1 << 20}, []int{smallChunk, 1}, false},
+		{"a large chunk", replayLimits{total: ample, memory: 1 << 20}, []int{largeChunk}, false},
+		{"a small and a large one", replayLimits{total: ample, memory: 1 << 20}, []int{1, smallChunk - 1, largeChunk, 1}, false},
+		{"many of odd sizes", replayLimits{total: ample, memory: 1 << 20}, []int{3, 5000, 70_000, 1, 32_767, 32_769, 100_000}, false},
+		{"memory to the last byte", replayLimits{total: ample, memory: 5000}, []int{2500, 2500}, false},
+		{"a byte of file", replayLimits{total: ample, memory: 5000, disk: 1}, []int{5001}, true},
+		{"memory and file, in several writes", replayLimits{total: ample, memory: 50_000, disk: 1 << 20}, []int{49_999, 2, 100_000, 1}, true},
 		{"no memory", replayLimits{disk: 1 << 20}, []int{1, 40_000}, true},
-		{"both to the last byte", replayLimits{memory: 7, disk: 7}, []int{14}, true},
+		{"both to the last byte", replayLimits{total: ample, memory: 7, disk: 7}, []int{14}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &spool{limits: test.limits}
@@ -95,10 +95,10 @@ func TestSpoolRefusesWhatDoesNotFit(t *testing.T) {
 		writes []int
 	}{
 		{"no room at all", replayLimits{}, []int{1}},
-		{"a byte too many for memory", replayLimits{memory: 10}, []int{11}},
-		{"in the second write", replayLimits{memory: 10}, []int{10, 1}},
-		{"a byte too many for the file", replayLimits{memory: 10, disk: 10}, []int{21}},
-		{"in the third write", replayLimits{memory: 10, disk: 10}, []int{15, 5, 1}},
+		{"a byte too many for memory", replayLimits{total: ample, memory: 10}, []int{11}},
+		{"in the second write", replayLimits{total: ample, memory: 10}, []int{10, 1}},
+		{"a byte too many for the file", replayLimits{total: ample, memory: 10, disk: 10}, []int{21}},
+		{"in the third write", replayLimits{total: ample, memory: 10, disk: 10}, []int{15, 5, 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &spool{limits: test.limits}
@@ -116,7 +116,7 @@ func TestForceKnowsNoLimits(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, before := range []int{0, 10, 15} { // nothing, memory full, a file
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
-			s := &spool{limits: replayLimits{memory: 10, disk: 5}}
+			s := &spool{limits: replayLimits{total: ample, memory: 10, disk: 5}}
 			defer s.release()
 			want := pattern(0, before+100_000)
 			if !s.write(want[:before]) || !s.force(want[before:]) {
@@ -134,7 +134,7 @@ func TestForceKnowsNoLimits(t *testing.T) {
 
 func TestSpoolGoesOnInAFileAfterForce(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	s := &spool{limits: replayLimits{memory: 10, disk: 100}}
+	s := &spool{limits: replayLimits{total: ample, memory: 10, disk: 100}}
 	defer s.release()
 	want := pattern(0, 150)
 	if !s.write(want[:5]) || !s.force(want[5:60]) || !s.write(want[60:150]) {
@@ -148,7 +148,7 @@ func TestSpoolGoesOnInAFileAfterForce(t *testing.T) {
 func TestReleaseGivesEverythingBack(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	s := &spool{limits: replayLimits{memory: 100_000, disk: 1 << 20}}
+	s := &spool{limits: replayLimits{total: ample, memory: 100_000, disk: 1 << 20}}
 	for round := range 3 {
 		want := pattern(round, 300_000)
 		if !s.write(want) {
@@ -196,7 +196,7 @@ func openFiles(dir string) int {
 
 func TestASpoolWithoutATemporaryDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	s := &spool{limits: replayLimits{memory: 10, disk: 100}}
+	s := &spool{limits: replayLimits{total: ample, memory: 10, disk: 100}}
 	defer s.release()
 	if !s.write(pattern(0, 10)) || s.write([]byte{1}) {
 		t.Error("what cannot be kept was taken, or the other way round")
