@@ -35,6 +35,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
 //	    max_attempts <n>
 //	    try_duration <duration>
+//	    max_wait     <duration>
+//	    max_waiting  <n>
 //	    on           <status...>|<class> cooldown [<duration>] | retry | pass
 //	    cooldown {
 //	        default  <duration>
@@ -77,6 +79,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"auth":         {parse: h.parseAuth},
 		"max_attempts": {parse: h.parseMaxAttempts},
 		"try_duration": {parse: h.parseTryDuration},
+		"max_wait":     {parse: h.parseMaxWait},
+		"max_waiting":  {parse: h.parseMaxWaiting},
 		"on": {many: true, parse: func(d *caddyfile.Dispenser) error {
 			rules = append(rules, *d)
 			return h.parseOn(d)
@@ -203,6 +207,26 @@ func (h *Handler) parseTryDuration(d *caddyfile.Dispenser) error {
 	}
 	h.TryDuration = caddy.Duration(dur)
 	return wrap(d, h.checkTryDuration())
+}
+
+func (h *Handler) parseMaxWait(d *caddyfile.Dispenser) error {
+	dur, err := durationValue(d, "max_wait")
+	if err != nil {
+		return err
+	}
+	h.MaxWait = caddy.Duration(dur)
+	return wrap(d, h.checkMaxWait())
+}
+
+func (h *Handler) parseMaxWaiting(d *caddyfile.Dispenser) error {
+	s, err := value(d, "max_waiting", "<n>")
+	if err != nil {
+		return err
+	}
+	if h.MaxWaiting, err = strconv.Atoi(s); err != nil || h.MaxWaiting == 0 {
+		return d.Errf("max_waiting: %s is out of range: 1 to %d", shown(s), maxMaxWaiting)
+	}
+	return wrap(d, h.checkMaxWaiting())
 }
 
 func (h *Handler) parseState(d *caddyfile.Dispenser) error {

@@ -24,6 +24,10 @@ const (
 	defaultMaxAttempts = 15
 	maxMaxAttempts     = 1000
 
+	maxMaxWait        = time.Hour
+	defaultMaxWaiting = 1000
+	maxMaxWaiting     = 1_000_000
+
 	defaultCooldown    = 60 * time.Second
 	defaultCooldownMin = 30 * time.Second
 	defaultCooldownMax = 24 * time.Hour
@@ -54,6 +58,9 @@ func (h *Handler) setDefaults() {
 	if h.MaxAttempts == 0 {
 		h.MaxAttempts = defaultMaxAttempts
 	}
+	if h.MaxWaiting == 0 {
+		h.MaxWaiting = defaultMaxWaiting
+	}
 	if h.StateRaw == nil {
 		h.StateRaw = []byte(`{"backend":"memory"}`)
 	}
@@ -65,6 +72,7 @@ func (h *Handler) setDefaults() {
 func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
+		h.checkMaxWait, h.checkMaxWaiting,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.checkKeepHeaders,
 	} {
 		if err := check(); err != nil {
@@ -162,6 +170,20 @@ func (h *Handler) checkMaxAttempts() error {
 func (h *Handler) checkTryDuration() error {
 	if h.TryDuration < 0 {
 		return fmt.Errorf("try_duration: %s is negative: 0 means no limit", time.Duration(h.TryDuration))
+	}
+	return nil
+}
+
+func (h *Handler) checkMaxWait() error {
+	if h.MaxWait < 0 || time.Duration(h.MaxWait) > maxMaxWait {
+		return fmt.Errorf("max_wait: %s is out of range: 0s to %s", time.Duration(h.MaxWait), maxMaxWait)
+	}
+	return nil
+}
+
+func (h *Handler) checkMaxWaiting() error {
+	if h.MaxWaiting < 0 || h.MaxWaiting > maxMaxWaiting {
+		return fmt.Errorf("max_waiting: %d is out of range: 1 to %d", h.MaxWaiting, maxMaxWaiting)
 	}
 	return nil
 }

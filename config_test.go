@@ -38,6 +38,10 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"most attempts", func(h *Handler) { h.MaxAttempts = 1000 }, ""},
 		{"too many attempts", func(h *Handler) { h.MaxAttempts = 1001 }, "max_attempts: 1001 is out of range: 1 to 1000"},
 		{"a negative time", func(h *Handler) { h.TryDuration = -1 }, "try_duration: -1ns is negative: 0 means no limit"},
+		{"a negative wait", func(h *Handler) { h.MaxWait = -1 }, "max_wait: -1ns is out of range: 0s to 1h0m0s"},
+		{"a wait that is too long", func(h *Handler) { h.MaxWait = caddy.Duration(time.Hour + 1) }, "max_wait: "},
+		{"negative waiting requests", func(h *Handler) { h.MaxWaiting = -1 }, "max_waiting: -1 is out of range: 1 to 1000000"},
+		{"too many waiting requests", func(h *Handler) { h.MaxWaiting = 1_000_001 }, "max_waiting: "},
 		{"the longest time", func(h *Handler) { h.TryDuration = math.MaxInt64 }, ""},
 		{"a header that is no account's", func(h *Handler) { h.KeepHeaders = []string{"Cookie"} }, "keep_headers: 'Cookie' is not one of"},
 		{"a header that carries credentials", func(h *Handler) { h.KeepHeaders = []string{"authorization"} }, "keep_headers: 'authorization' is not one of"},
@@ -153,7 +157,7 @@ func TestJSONConfig(t *testing.T) {
 	}{
 		{"keys alone", `{"keys":["sk-demo-1"]}`, ""},
 		{"durations as Caddy writes them", `{"keys":["sk-demo-1"],"try_duration":"1m","cooldown":{"max":"2d"}}`, ""},
-		{"an unknown field", `{"keys":["sk-demo-1"],"max_wait":"1s"}`, `unknown field "max_wait"`},
+		{"an unknown field", `{"keys":["sk-demo-1"],"max_waits":"1s"}`, `unknown field "max_waits"`},
 		{"an unknown field of cooldown", `{"keys":["sk-demo-1"],"cooldown":{"scopes":"model"}}`, `unknown field "scopes"`},
 		{"an unknown field of replay", `{"keys":["sk-demo-1"],"replay":{"ram":1}}`, `unknown field "ram"`},
 		{"an unknown field of auth", `{"keys":["sk-demo-1"],"auth":{"basic":true}}`, `unknown field "basic"`},
@@ -183,6 +187,7 @@ func every() *Handler {
 	return &Handler{
 		Pool: "demo", Keys: []string{"sk-demo-1", "{env.KEY}"}, KeysFiles: []string{"a.txt"}, Provider: "generic",
 		Auth: &Auth{Header: "X-Key", Prefix: "Token"}, MaxAttempts: 3, TryDuration: caddy.Duration(time.Minute),
+		MaxWait: caddy.Duration(time.Second), MaxWaiting: 7,
 		On: []Rule{
 			{Status: []int{5, 429}, Action: "retry"},
 			{Class: "invalid_key", Action: "cooldown", Duration: caddy.Duration(time.Hour)},

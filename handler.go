@@ -39,7 +39,8 @@ type exchange struct {
 	doubts   cooldownOf // what it cools for
 
 	started time.Time
-	latest  time.Time // when the last attempt began, or there was none any more
+	waited  time.Duration // for keys
+	latest  time.Time     // when the last attempt began, or there was none any more
 	report  *report
 	tracer  tracer
 	writer  attemptWriter
@@ -62,8 +63,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if wait, ok := h.guard.admits(now); !ok {
 			return x.refused(w, wait)
 		}
-		if !x.pick(now) || x.over(now) {
-			return x.exhausted(w, now)
+		if x.over(now) || !x.next(now) {
+			return x.unserved(w)
 		}
 		h.sawReady()
 		x.tried = append(x.tried, x.slot)
@@ -73,9 +74,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.writer.base.restore(w.Header())
 		if r.Context().Err() != nil {
-			x.report.outcome = outcomeCanceled
-			w.WriteHeader(statusClientGone)
-			return nil
+			return x.canceled(w)
 		}
 	}
 }
@@ -105,7 +104,7 @@ func (x *exchange) end() {
 	}
 	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
 	x.report, x.tracer = nil, tracer{}
-	x.tried, x.calls = x.tried[:0], 0
+	x.tried, x.calls, x.waited = x.tried[:0], 0, 0
 	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }
@@ -202,6 +201,21 @@ func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
 	x.h.metrics.closed.Inc()
 	x.report.outcome = outcomeExhausted
 	return x.h.provider.writeRefusal(w, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait), path: x.r.URL.Path})
+}
+
+// canceled ends the request of a client that has left.
+func (x *exchange) canceled(w http.ResponseWriter) error {
+	x.report.outcome = outcomeCanceled
+	w.WriteHeader(statusClientGone)
+	return nil
+}
+
+// unserved ends a request that makes no further attempt.
+func (x *exchange) unserved(w http.ResponseWriter) error {
+	if x.clientGone() {
+		return x.canceled(w)
+	}
+	return x.exhausted(w, x.latest)
 }
 
 // exhausted answers for a pool that has no key for this request.

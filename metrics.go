@@ -48,6 +48,11 @@ var (
 		Buckets: []float64{0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
 	}, []string{"pool"})
 
+	waitsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "waits_total",
+		Help: "Requests that waited for a key, by what became of it: ready, timeout, canceled; or full, since too many waited already.",
+	}, []string{"pool", "outcome"})
+
 	replayBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_bytes_total",
 		Help: "Bytes of request bodies that were kept for another attempt, by where.",
@@ -73,6 +78,9 @@ var (
 
 	coolingDesc = prometheus.NewDesc("caddy_keycycler_cooling_keys",
 		"Keys that cool, by what their last rejection meant.", []string{"pool", "class"}, nil)
+
+	waitingDesc = prometheus.NewDesc("caddy_keycycler_waiting_requests",
+		"Requests that wait for a key.", []string{"pool"}, nil)
 
 	stateHealthyDesc = prometheus.NewDesc("caddy_keycycler_state_healthy",
 		"Whether the shared state can be read and written: 1 or 0.", []string{"pool"}, nil)
@@ -107,7 +115,7 @@ type metrics struct {
 // newMetrics registers what there is with a config's registry, once for all its
 // pools, and returns the pool's share.
 func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, replayBytes, replaySpills, replayMemory} {
+	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal, replayBytes, replaySpills, replayMemory} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return nil, err
@@ -149,6 +157,8 @@ func (m *metrics) attempt(judged bool, class ttl.Class, err error) (outcome stri
 	}
 }
 
+func (m *metrics) waited(outcome string) { waitsTotal.WithLabelValues(m.pool, outcome).Inc() }
+
 func (m *metrics) cooldown(v verdict) {
 	cooldownsTotal.WithLabelValues(m.pool, reasonName(v.reason()), v.source).Inc()
 }
@@ -177,7 +187,7 @@ func registerPool(registry *prometheus.Registry, h *Handler) error {
 
 // Describe implements prometheus.Collector.
 func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
 		descs <- d
 	}
 }
@@ -196,6 +206,7 @@ func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 		for reason, name := range reasonNames {
 			into <- gauge(coolingDesc, float64(census.Cooling[reason]), pool, name)
 		}
+		into <- gauge(waitingDesc, float64(v.waiting()), pool)
 		h, shared := v.health()
 		if !shared {
 			continue

@@ -5,7 +5,7 @@
 // notices nothing.
 //
 // A request travels through handler.go (the attempts), request.go (what an attempt
-// sends), replay.go (the body that can be sent again), model.go (the model that it
+// sends), wait.go (waiting for a key), replay.go (the body that can be sent again), model.go (the model that it
 // names), response.go and opening.go (what is held back until it is judged), judge.go
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
@@ -97,6 +97,15 @@ type Handler struct {
 	// off an attempt that runs. Default: 0, no limit.
 	TryDuration caddy.Duration `json:"try_duration,omitempty"`
 
+	// How long a request may wait for a key when none is ready, all attempts together:
+	// 0 to 1h. Requests are served first come, first served. One that could only wait
+	// in vain does not wait. Default: 0, it is answered at once.
+	MaxWait caddy.Duration `json:"max_wait,omitempty"`
+
+	// How many requests may wait at a time, 1 to 1000000; further ones are answered at
+	// once. 0 means the default: 1000.
+	MaxWaiting int `json:"max_waiting,omitempty"`
+
 	// What responses mean for the key, where that shall not be as the provider's
 	// preset says. A rule for a class comes before a rule for a status, an exact
 	// status before `4` or `5` (all of 4xx or 5xx).
@@ -124,6 +133,7 @@ type Handler struct {
 	replay   replayLimits
 	backend  StateBackend
 	guard    guard
+	room     waitingRoom
 	roster   atomic.Pointer[roster] // changes when a keys file does
 	unwatch  func()                 // ends the watching of keys files; nil where there is none
 
@@ -256,6 +266,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = providers[h.Provider]
 	h.replay = h.Replay.limits()
 	h.replay.byModel = h.Cooldown.byModel()
+	h.room.most = int64(h.MaxWaiting)
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
 	sources := h.sources()
@@ -322,7 +333,8 @@ func (h *Handler) Cleanup() error {
 		h.unwatch()
 	}
 	if r := h.roster.Load(); r != nil {
-		r.pool.Close(time.Now())
+		// Who still waits must hear of what happens to the keys.
+		h.room.whenEmpty(func() { r.pool.Close(time.Now()) })
 	}
 	return nil
 }

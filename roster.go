@@ -50,7 +50,7 @@ func (r *roster) sameKeys(other *roster) bool {
 // state. Close its pool when requests go elsewhere.
 func (h *Handler) newRoster(set *keySet) (*roster, error) {
 	keys := set.keys
-	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), rotator.WithJournal(h.backend.Journal()))
+	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), rotator.WithJournal(h.backend.Journal()), rotator.WithWake(h.room.wake))
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +109,7 @@ func (h *Handler) reloadKeys() error {
 		return err
 	}
 	h.roster.Store(next)
+	h.room.wake()
 	old.pool.Close(time.Now())
 	h.logger.Info("keys have changed", zap.Int("keys", len(set.keys)), zap.Int("added", added), zap.Int("removed", removed))
 	return nil

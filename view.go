@@ -152,6 +152,14 @@ func (v *view) census(now time.Time) rotator.Census {
 	return c
 }
 
+// waiting counts the requests that wait for a key.
+func (v *view) waiting() (n int64) {
+	for _, h := range v.handlers {
+		n += h.room.waiting.Load()
+	}
+	return n
+}
+
 // health tells how the state fares, as the first of the handlers sees it, and
 // whether it is shared at all: otherwise it is always healthy.
 func (v *view) health() (h shared.Health, isShared bool) {

@@ -103,6 +103,7 @@ func (p *Pool) renew(s Slot, off bool, in func(scope string) (until int64, r Rea
 	for scope, l := range p.lanes.byScope {
 		l.renew(s, scope, off, in)
 	}
+	p.wake()
 }
 
 func (d *draw) renew(s Slot, scope string, off bool, in func(scope string) (until int64, r Reason)) {

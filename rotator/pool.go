@@ -26,6 +26,7 @@ const MaxKeys = 1 << 30
 type Pool struct {
 	state   *State
 	journal Journal // nil: what is learned stays in this process
+	wake    func()  // never nil
 	keys    []Key
 	entries []*entry // slot → what is known about the key; set once, under the state's lock
 	close   sync.Once
@@ -50,6 +51,13 @@ func WithJournal(j Journal) Option {
 	return func(p *Pool) { p.journal = j }
 }
 
+// WithWake makes the pool call wake when keys may have become ready by anything but
+// the passing of time: they were cleared, enabled or taken back. It is called with
+// locks held: it must not block, nor call the pool or its state.
+func WithWake(wake func()) Option {
+	return func(p *Pool) { p.wake = wake }
+}
+
 // NewPool returns a pool of the keys, in their order, that shares what is known
 // about them with all pools of the state. The keys' ids must differ. The slice is
 // kept and must not change. Call Close when the pool is not needed any more.
@@ -69,6 +77,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		keys:    keys,
 		entries: make([]*entry, len(keys)),
 		all:     newDraw(len(keys)),
+		wake:    func() {},
 	}
 	for _, option := range options {
 		option(p)

@@ -1,0 +1,91 @@
+package keycycler
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+)
+
+// prefetch reads on from the client while its request waits for a key, into memory
+// alone and no further than the limits of that: so the upload does not stand still,
+// and a client that leaves is noticed, which HTTP/1.1 tells by the body alone. Then
+// gone is called.
+//
+// stop ends it. It reports whether a read is still under way, which the next attempt
+// waits for. A client that has asked to be told when to send its body is not told by
+// this.
+func (b *replayBody) prefetch(gone func()) (stop func() (reading bool)) {
+	if !b.prefetches() {
+		return func() bool { return false }
+	}
+	var over, ended atomic.Bool
+	go func() {
+		defer ended.Store(true)
+		p := largeChunks.Get().(*[largeChunk]byte)
+		defer largeChunks.Put(p)
+		for !over.Load() && b.prefetchSome(p[:]) {
+		}
+		if b.abandoned() {
+			gone()
+		}
+	}()
+	return func() bool {
+		over.Store(true)
+		return !ended.Load()
+	}
+}
+
+// prefetches tells whether there is something to be read ahead. b may be nil.
+func (b *replayBody) prefetches() bool {
+	if b == nil || b.request.Header.Get("Expect") != "" {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.roomAhead() > 0
+}
+
+// roomAhead returns how much may be read ahead. b.mu is held.
+func (b *replayBody) roomAhead() int64 {
+	full := keptMemory.Load()+largeChunk > b.copy.limits.total
+	if b.done || b.end != nil || b.pulling || b.lost || !b.keep || full {
+		return 0
+	}
+	return b.copy.limits.memory - b.copy.size
+}
+
+// prefetchSome reads once. It reports whether there is more.
+func (b *replayBody) prefetchSome(p []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	room := b.roomAhead()
+	if room <= 0 {
+		return false
+	}
+	b.pulling = true
+	b.mu.Unlock()
+	n, err := b.source.Read(p[:min(int64(len(p)), room)])
+	b.mu.Lock()
+	b.pulling = false
+	b.turn.Broadcast()
+	if b.done {
+		return false
+	}
+	b.end = err
+	b.seekModel(p[:n])
+	b.storeForOther(p[:n])
+	return err == nil
+}
+
+// abandoned tells whether the client's body broke off, as it does when the client
+// leaves. A body that is too large has not. b may be nil.
+func (b *replayBody) abandoned() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var tooLarge *http.MaxBytesError
+	return b.end != nil && !errors.Is(b.end, io.EOF) && !errors.As(b.end, &tooLarge)
+}

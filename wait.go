@@ -1,0 +1,220 @@
+package keycycler
+
+import (
+	queue "container/list" // list is a command here
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// waitingRoom is where a handler's requests wait for a key, if none is ready. They
+// are served first come, first served, those of each scope in a line of their own.
+// Only the first of a line looks for keys: when the soonest one has cooled, or when
+// the pool says that one has become ready. Who gets a key, or leaves, makes the next
+// one look. So a key that becomes ready wakes one request, however many wait.
+//
+// It is safe for concurrent use. Its lock is taken under those of a pool and its
+// state, and nothing is called with it held.
+type waitingRoom struct {
+	waiting atomic.Int64 // how many wait
+
+	mu    sync.Mutex
+	most  int64
+	lines map[string]*queue.List // scope → waiters; none is empty
+	empty func()                 // called when nobody waits any more; nil: nothing to do
+}
+
+// waiter is a request that waits.
+type waiter struct {
+	line string
+	at   *queue.Element
+	look chan struct{} // there may be a key, and it is this one's turn
+}
+
+// join puts a request at the end of its line. It returns nil when too many wait.
+func (room *waitingRoom) join(scope string) *waiter {
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	if room.waiting.Load() >= room.most {
+		return nil
+	}
+	room.waiting.Add(1)
+	if room.lines == nil {
+		room.lines = make(map[string]*queue.List)
+	}
+	line := room.lines[scope]
+	if line == nil {
+		line = queue.New()
+		room.lines[scope] = line
+	}
+	w := &waiter{line: scope, look: make(chan struct{}, 1)}
+	w.at = line.PushBack(w)
+	if line.Len() == 1 {
+		w.rouse()
+	}
+	return w
+}
+
+// leave takes the request out of its line. The next one's turn has come.
+func (room *waitingRoom) leave(w *waiter) {
+	room.mu.Lock()
+	line := room.lines[w.line]
+	first := line.Front() == w.at
+	line.Remove(w.at)
+	if next := line.Front(); next == nil {
+		delete(room.lines, w.line)
+	} else if first {
+		next.Value.(*waiter).rouse()
+	}
+	var empty func()
+	if room.waiting.Add(-1) == 0 {
+		empty, room.empty = room.empty, nil
+	}
+	room.mu.Unlock()
+	if empty != nil {
+		empty()
+	}
+}
+
+// wake makes the first of each line look. The pool calls it with its locks held.
+func (room *waitingRoom) wake() {
+	if room.waiting.Load() == 0 {
+		return
+	}
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	for _, line := range room.lines {
+		line.Front().Value.(*waiter).rouse()
+	}
+}
+
+// whenEmpty calls f when nobody waits any more, which may be now.
+func (room *waitingRoom) whenEmpty(f func()) {
+	room.mu.Lock()
+	if room.waiting.Load() > 0 {
+		room.empty = f
+		room.mu.Unlock()
+		return
+	}
+	room.mu.Unlock()
+	f()
+}
+
+// occupied tells whether requests of the scope wait.
+func (room *waitingRoom) occupied(scope string) bool {
+	if room.waiting.Load() == 0 {
+		return false
+	}
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	return room.lines[scope] != nil
+}
+
+// rouse does not wait: once is enough.
+func (w *waiter) rouse() {
+	select {
+	case w.look <- struct{}{}:
+	default:
+	}
+}
+
+// What became of a request that would have waited.
+const (
+	waitReady    = "ready"    // it got a key
+	waitTimeout  = "timeout"  // it waited in vain
+	waitFull     = "full"     // too many wait already
+	waitCanceled = "canceled" // the client has left
+)
+
+// next chooses a key for the next attempt: at once or, where none is ready, after
+// waiting for one.
+func (x *exchange) next(now time.Time) bool {
+	if x.calls == 0 && x.h.MaxWait > 0 && x.h.room.occupied(x.scope) {
+		return x.wait(now) // others were here before
+	}
+	return x.pick(now) || x.h.MaxWait > 0 && x.wait(now)
+}
+
+// wait waits for a key for as long as that may be of use, and picks it.
+func (x *exchange) wait(now time.Time) bool {
+	left := x.patience(now)
+	if soonest, ok := x.soonest(now); !ok || soonest > left {
+		return false
+	}
+	w := x.h.room.join(x.scope)
+	if w == nil {
+		x.h.metrics.waited(waitFull)
+		return false
+	}
+	outcome := x.inLine(w, left)
+	x.h.room.leave(w)
+	x.latest = time.Now()
+	x.waited += x.latest.Sub(now)
+	x.h.metrics.waited(outcome)
+	return outcome == waitReady
+}
+
+// inLine waits for the request's turn, and for a key.
+func (x *exchange) inLine(w *waiter, left time.Duration) (outcome string) {
+	// All keys are out: those that have refused the request may be tried again when
+	// they come back.
+	x.tried = x.tried[:0]
+	ctx, cancel := context.WithTimeout(x.r.Context(), left)
+	defer cancel()
+	stop := x.body.prefetch(cancel)
+	outcome = x.watch(ctx, w, left)
+	if stop() && outcome != waitReady {
+		// The server must not wait for the rest of an upload before it answers.
+		//nolint:errcheck // then it does
+		http.NewResponseController(x.writer.client).SetReadDeadline(time.Now())
+	}
+	return outcome
+}
+
+// watch looks for a key whenever there may be one and it is the request's turn.
+func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (outcome string) {
+	soonest := time.NewTimer(left)
+	soonest.Stop() // until it is this one's turn
+	defer soonest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if x.clientGone() {
+				return waitCanceled
+			}
+			return waitTimeout
+		case <-w.look:
+		case <-soonest.C:
+		}
+		now := time.Now()
+		if x.pick(now) {
+			return waitReady
+		}
+		if after, ok := x.soonest(now); ok && after > 0 {
+			soonest.Reset(after)
+		}
+	}
+}
+
+// clientGone tells whether the client has left.
+func (x *exchange) clientGone() bool { return x.r.Context().Err() != nil || x.body.abandoned() }
+
+// patience returns for how long the request may still wait.
+func (x *exchange) patience(now time.Time) time.Duration {
+	left := time.Duration(x.h.MaxWait) - x.waited
+	if limit := time.Duration(x.h.TryDuration); limit > 0 {
+		left = min(left, limit-now.Sub(x.started))
+	}
+	return left
+}
+
+// soonest returns when the first key will be ready, 0 where nobody knows. It reports
+// false where waiting is of no use: no key would become ready, or one is and has
+// been tried.
+func (x *exchange) soonest(now time.Time) (time.Duration, bool) {
+	c := x.roster.pool.CensusIn(now, x.scope)
+	others := x.calls == 0 && x.h.room.occupied(x.scope)
+	return c.Soonest, c.Keys > c.Disabled && (c.Ready == 0 || others)
+}

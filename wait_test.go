@@ -1,0 +1,495 @@
+package keycycler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// patient returns a pool of n keys whose requests wait.
+func patient(t testing.TB, n int, wait time.Duration, configure func(*Handler)) *Handler {
+	return provision(t, n, func(h *Handler) {
+		h.MaxWait = caddy.Duration(wait)
+		h.Cooldown = &Cooldown{Min: duration(0), Jitter: new(float64)}
+		if configure != nil {
+			configure(h)
+		}
+	})
+}
+
+// coolAll makes the pool's keys cool, the first for first, each further one for
+// step more.
+func coolAll(h *Handler, first, step time.Duration) {
+	pool := h.roster.Load().pool
+	for s := range pool.Len() {
+		pool.Cool(time.Now(), rotator.Slot(s), rotator.Cooldown{For: first + time.Duration(s)*step})
+	}
+}
+
+func TestARequestWaitsForTheSoonestKey(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		cools  time.Duration
+		status int
+		after  time.Duration
+	}{
+		{"a key that comes back in time serves it", 7 * time.Second, 200, 7 * time.Second},
+		{"one that comes back at the last moment, too", 10*time.Second - 1, 200, 10*time.Second - 1},
+		{"one that comes back later is not waited for", 11 * time.Second, 429, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := patient(t, 3, 10*time.Second, nil)
+				coolAll(h, test.cools, time.Hour)
+				began := time.Now()
+				w, err := serve(h, script(fine), post("x"))
+				if err != nil || w.Code != test.status || time.Since(began) != test.after {
+					t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
+				}
+				if want := fmt.Sprint(test.cools.Seconds()); w.Code == 429 && w.Header().Get("Retry-After") != want {
+					t.Errorf("Retry-After %q, want %s", w.Header().Get("Retry-After"), want)
+				}
+			})
+		})
+	}
+}
+
+func TestARejectedRequestWaitsAndTriesItsKeysAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 2, time.Minute, nil)
+		u := script(limited, limited, fine)
+		began := time.Now()
+		w, err := serve(h, u, post("the body"))
+		if err != nil || w.Code != 200 || time.Since(began) != 40*time.Second {
+			t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
+		}
+		for i, c := range u.calls {
+			if c.body != "the body" {
+				t.Errorf("attempt %d sent %q", i+1, c.body)
+			}
+		}
+	})
+}
+
+func TestAllWaitsOfARequestAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, 100*time.Second, nil)
+		u := script(limited)
+		began := time.Now()
+		w, err := serve(h, u, post("x"))
+		if err != nil || w.Code != 429 || len(u.calls) != 3 || time.Since(began) != 80*time.Second {
+			t.Errorf("%d calls, want 3 (at 0, 40 and 80 s); client got %d after %s, %v", len(u.calls), w.Code, time.Since(began), err)
+		}
+	})
+}
+
+func TestTryDurationBoundsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, func(h *Handler) { h.TryDuration = caddy.Duration(30 * time.Second) })
+		began := time.Now()
+		if w, err := serve(h, script(limited), post("x")); err != nil || w.Code != 429 || time.Since(began) != 0 {
+			t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
+		}
+	})
+}
+
+func TestFirstComeFirstServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const requests = 30
+		h := patient(t, requests, time.Hour, nil)
+		coolAll(h, time.Minute, time.Second)
+		var mu sync.Mutex
+		var order []string
+		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			mu.Lock()
+			order = append(order, r.Header.Get("X-Number"))
+			mu.Unlock()
+			return limited.write(w) // the key is gone again
+		})
+		var done sync.WaitGroup
+		var want []string
+		for i := range requests {
+			number := fmt.Sprint(i)
+			want = append(want, number)
+			done.Go(func() {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				r := post("x").WithContext(ctx)
+				r.Header.Set("X-Number", number)
+				serve(h, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+					defer cancel() // one attempt is enough
+					return next(w, r)
+				}), r)
+			})
+			synctest.Wait() // it stands in the line
+		}
+		done.Wait()
+		if !slices.Equal(order, want) {
+			t.Errorf("served in the order %v", order)
+		}
+	})
+}
+
+// A key that becomes ready wakes one request: of a thousand that wait, only the
+// first one looks.
+func TestAKeyWakesOneRequest(t *testing.T) {
+	room := &waitingRoom{most: 2000}
+	var waiters []*waiter
+	for range 1000 {
+		waiters = append(waiters, room.join(""))
+	}
+	awake := func() (all []int) {
+		for i, w := range waiters {
+			select {
+			case <-w.look:
+				all = append(all, i)
+			default:
+			}
+		}
+		return all
+	}
+	if got := awake(); !slices.Equal(got, []int{0}) {
+		t.Errorf("at the start %v look, want the first", got)
+	}
+	room.wake()
+	if got := awake(); !slices.Equal(got, []int{0}) {
+		t.Errorf("when a key has become ready %v look, want the first", got)
+	}
+	room.leave(waiters[500])
+	if got := awake(); len(got) != 0 {
+		t.Errorf("when one in the middle has left %v look", got)
+	}
+	room.leave(waiters[0])
+	if got := awake(); !slices.Equal(got, []int{1}) {
+		t.Errorf("when the first has left %v look, want the second", got)
+	}
+}
+
+func TestWhatMakesKeysReadyEndsTheWait(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		act  func(t *testing.T, h *Handler, keys string)
+	}{
+		{"an operator clears a key", func(t *testing.T, h *Handler, _ string) { h.roster.Load().pool.Clear(time.Now(), 1) }},
+		{"an operator enables a key", func(t *testing.T, h *Handler, _ string) {
+			pool := h.roster.Load().pool
+			pool.Disable(time.Now(), 1)
+			pool.Clear(time.Now(), 1)
+			pool.Enable(time.Now(), 1)
+		}},
+		{"a key comes into the file", func(t *testing.T, _ *Handler, keys string) { writeKeys(t, keys, "sk-demo-8", "sk-demo-9") }},
+		{"an operator clears a key after a reload of the config", func(t *testing.T, h *Handler, _ string) {
+			next := &Handler{Keys: demoKeys(2)}
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			t.Cleanup(cancel)
+			if err := next.Provision(ctx); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { next.Cleanup() })
+			h.Cleanup()
+			next.roster.Load().pool.Clear(time.Now(), 1)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				keys := filepath.Join(t.TempDir(), "keys")
+				writeKeys(t, keys, "sk-demo-8")
+				h := patient(t, 2, time.Hour, func(h *Handler) { h.KeysFiles = []string{keys} })
+				settle()
+				coolAll(h, 30*time.Minute, 0)
+				served := make(chan int)
+				go func() {
+					w, _ := serve(h, script(fine), post("x"))
+					served <- w.Code
+				}()
+				synctest.Wait()
+				began := time.Now()
+				test.act(t, h, keys)
+				if status := <-served; status != 200 || time.Since(began) > time.Second {
+					t.Errorf("client got %d after %s", status, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+func TestOnlySoManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 20, time.Hour, func(h *Handler) { h.MaxWaiting = 5 })
+		coolAll(h, time.Minute, 0)
+		var mu sync.Mutex
+		got := make(map[int]int)
+		var done sync.WaitGroup
+		for range 20 {
+			done.Go(func() {
+				w, _ := serve(h, script(fine), post("x"))
+				mu.Lock()
+				got[w.Code]++
+				mu.Unlock()
+			})
+		}
+		synctest.Wait()
+		if n := h.room.waiting.Load(); n != 5 {
+			t.Errorf("%d wait", n)
+		}
+		done.Wait()
+		if got[200] != 5 || got[429] != 15 {
+			t.Errorf("clients got %v", got)
+		}
+	})
+}
+
+func TestWhoLeavesLeavesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		coolAll(h, time.Minute, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		status := make(chan int, 2)
+		go func() {
+			w, _ := serve(h, script(fine), post("x").WithContext(ctx))
+			status <- w.Code
+		}()
+		synctest.Wait()
+		go func() {
+			w, _ := serve(h, script(fine), post("x"))
+			status <- w.Code
+		}()
+		synctest.Wait()
+		began := time.Now()
+		cancel()
+		synctest.Wait()
+		if got := <-status; got != statusClientGone || time.Since(began) != 0 || h.room.waiting.Load() != 1 {
+			t.Errorf("the log shows %d after %s, %d wait", got, time.Since(began), h.room.waiting.Load())
+		}
+		if got := <-status; got != 200 || time.Since(began) != time.Minute {
+			t.Errorf("the next one got %d after %s", got, time.Since(began))
+		}
+	})
+}
+
+// A client of HTTP/1.1 that leaves in the middle of its upload is noticed by the
+// body alone.
+func TestWhoLeavesDuringTheUploadLeavesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		coolAll(h, time.Minute, 0)
+		pr, pw := io.Pipe()
+		status := make(chan int)
+		go func() {
+			w, _ := serve(h, script(fine), upload(pr))
+			status <- w.Code
+		}()
+		io.WriteString(pw, "the first half")
+		synctest.Wait()
+		pw.CloseWithError(io.ErrUnexpectedEOF)
+		if got := <-status; got != statusClientGone {
+			t.Errorf("the log shows %d", got)
+		}
+	})
+}
+
+func TestAnUploadGoesOnWhileItsRequestWaits(t *testing.T) {
+	for _, size := range []int{100, 100_000, 1 << 20, 3 << 20} { // the last one does not fit into memory
+		synctest.Test(t, func(t *testing.T) {
+			h := patient(t, 1, time.Hour, nil)
+			coolAll(h, time.Minute, 0)
+			want := string(pattern(0, size))
+			pr, pw := io.Pipe()
+			go func() {
+				for rest := want; rest != ""; {
+					n := min(len(rest), 10_000)
+					if _, err := io.WriteString(pw, rest[:n]); err != nil {
+						return
+					}
+					rest = rest[n:]
+				}
+				pw.Close()
+			}()
+			u := script(fine)
+			w, err := serve(h, u, upload(pr))
+			if err != nil || w.Code != 200 || len(u.calls) != 1 || u.calls[0].body != want {
+				t.Errorf("%d bytes: client got %d, %v", size, w.Code, err)
+			}
+		})
+	}
+}
+
+// A body that is too large is no client that has left: the upstream's attempt tells
+// what is wrong with it.
+func TestABodyThatIsTooLargeIsNoClientThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		coolAll(h, time.Minute, 0)
+		r := upload(io.NopCloser(strings.NewReader(strings.Repeat("x", 200_000))))
+		r.Body = http.MaxBytesReader(nil, r.Body, 100_000)
+		_, err := serve(h, script(fine), r)
+		var tooLarge *http.MaxBytesError
+		if !errors.As(err, &tooLarge) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestEachModelHasItsLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, func(h *Handler) { h.Cooldown.Scope = scopeModel })
+		pool := h.roster.Load().pool
+		pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Minute, Scope: "gpt-a"})
+		began := time.Now()
+		var done sync.WaitGroup
+		for model, after := range map[string]time.Duration{"gpt-a": time.Minute, "gpt-b": 0} {
+			done.Go(func() {
+				w, err := serve(h, script(fine), asking(model))
+				if err != nil || w.Code != 200 || time.Since(began) != after {
+					t.Errorf("%s: client got %d after %s, %v", model, w.Code, time.Since(began), err)
+				}
+			})
+		}
+		done.Wait()
+	})
+}
+
+func TestWhereNoKeyWouldComeNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 2, time.Hour, func(h *Handler) { h.On = []Rule{{Status: []int{503}, Action: "retry"}} })
+		began := time.Now()
+		if w, _ := serve(h, script(reply{status: 503}), post("x")); w.Code != 429 || time.Since(began) != 0 {
+			t.Errorf("keys that are ready and were tried: client got %d after %s", w.Code, time.Since(began))
+		}
+		for s := range rotator.Slot(2) {
+			h.roster.Load().pool.Disable(time.Now(), s)
+		}
+		if w, _ := serve(h, script(fine), post("x")); w.Code != 503 || time.Since(began) != 0 {
+			t.Errorf("keys that are disabled: client got %d after %s", w.Code, time.Since(began))
+		}
+	})
+}
+
+// Many requests that come and go at random, keys that cool at random: everybody is
+// served as soon as a key is there, or has waited for as long as he may.
+func TestNobodyIsForgottenInTheLine(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			h := patient(t, 5, 30*time.Second, func(h *Handler) { h.MaxAttempts = maxMaxAttempts })
+			h.guard.off = true
+			var mu sync.Mutex
+			got := make(map[int]int)
+			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				mu.Lock()
+				rejects, wait := random.IntN(3) > 0, random.IntN(15)
+				mu.Unlock()
+				if !rejects {
+					return fine.write(w)
+				}
+				return reply{status: 429, header: map[string]string{"Retry-After": fmt.Sprint(wait + 1)}}.write(w)
+			})
+			var done sync.WaitGroup
+			for range 300 {
+				mu.Lock()
+				pause := time.Duration(random.IntN(4000)) * time.Millisecond
+				leaves := random.IntN(4) == 0
+				mu.Unlock()
+				time.Sleep(pause)
+				done.Go(func() {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if leaves {
+						time.AfterFunc(5*time.Second, cancel)
+					}
+					began := time.Now()
+					w, _ := serve(h, next, post("x").WithContext(ctx))
+					mu.Lock()
+					got[w.Code]++
+					mu.Unlock()
+					if took := time.Since(began); took > 30*time.Second || leaves && took > 5*time.Second {
+						t.Errorf("seed %d: a client got %d after %s", seed, w.Code, took)
+					}
+				})
+			}
+			done.Wait()
+			if got[200] < 150 || h.room.waiting.Load() != 0 || len(h.room.lines) != 0 {
+				t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.waiting.Load())
+			}
+		})
+	}
+}
+
+// A request that has waited in vain is answered although its client is still
+// uploading, and has paused.
+func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
+	h := patient(t, 1, 200*time.Millisecond, nil)
+	coolAll(h, 100*time.Millisecond, 0)
+	first := h.room.join("") // who never goes
+	defer h.room.leave(first)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r, script(fine))
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for _, version := range []int{1, 2} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.ForceAttemptHTTP2 = version == 2
+		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
+		pr, pw := io.Pipe()
+		go io.WriteString(pw, strings.Repeat("x", 100_000))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := transport.RoundTrip(r)
+		if err != nil || res.StatusCode != http.StatusTooManyRequests || res.ProtoMajor != version {
+			t.Fatalf("HTTP/%d: %v, %v", version, res, err)
+		}
+		res.Body.Close()
+		pw.Close()
+		transport.CloseIdleConnections()
+	}
+}
+
+func TestWaitsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Minute, func(h *Handler) { h.Pool, h.MaxWaiting = "waits-test", 2 })
+		registry := prometheus.NewRegistry()
+		if _, err := newMetrics(registry, h); err != nil {
+			t.Fatal(err)
+		}
+		coolAll(h, 30*time.Second, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		for _, r := range []*http.Request{post("x"), post("x").WithContext(ctx), post("x")} {
+			done.Go(func() { serve(h, script(fine), r) })
+			synctest.Wait()
+		}
+		name := func(outcome string) string {
+			return fmt.Sprintf("caddy_keycycler_waits_total{outcome=%q,pool=%q}", outcome, h.Pool)
+		}
+		waiting := `caddy_keycycler_waiting_requests{pool="waits-test"}`
+		if got := gather(t, registry); got[name(waitFull)] != 1 || got[waiting] != 2 {
+			t.Errorf("%v were too many, %v wait", got[name(waitFull)], got[waiting])
+		}
+		cancel()
+		done.Wait()
+		if got := gather(t, registry); got[name(waitCanceled)] != 1 || got[name(waitReady)] != 1 || got[waiting] != 0 {
+			t.Errorf("%v left, %v were served, %v wait", got[name(waitCanceled)], got[name(waitReady)], got[waiting])
+		}
+	})
+}
