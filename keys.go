@@ -85,6 +85,13 @@ func expand(repl *caddy.Replacer, text string) (string, error) {
 
 // addFile adds the keys of a file, whose path may be a placeholder.
 func (s *keySet) addFile(repl *caddy.Replacer, text string) error {
+	return readFile(repl, text, text, s.addLines)
+}
+
+// readFile hands a file, whose path may be a placeholder, to read, with its path. An
+// error of opening it calls it shown: what a placeholder holds may be a secret instead
+// of a path.
+func readFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, path string) error) error {
 	path, err := expand(repl, text)
 	if err != nil {
 		return err
@@ -93,18 +100,23 @@ func (s *keySet) addFile(repl *caddy.Replacer, text string) error {
 	if err != nil {
 		var failed *fs.PathError
 		if errors.As(err, &failed) {
-			failed.Path = text // what a placeholder holds may be a key instead of a path
+			failed.Path = shown
 		}
 		return err
 	}
 	defer f.Close()
-	return s.addLines(f, path)
+	return read(f, path)
 }
 
 // addLines adds one key a line; path names the source in errors.
 func (s *keySet) addLines(r io.Reader, path string) error {
+	return eachLineOf(r, path, s.add)
+}
+
+// eachLineOf calls add for each line that holds something, and with where it stands.
+func eachLineOf(r io.Reader, path string, add func(text, where string) error) error {
 	at := func(n int) string { return fmt.Sprintf("%s:%d", path, n) }
-	return eachKeyLine(r, path, at, func(secret string, n int) error { return s.add(secret, at(n)) })
+	return eachKeyLine(r, path, at, func(text string, n int) error { return add(text, at(n)) })
 }
 
 // eachKeyLine calls add for each line that has a key, with the line's number, from 1

@@ -269,7 +269,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.room.most = int64(h.MaxWaiting)
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
-	sources := h.sources()
+	sources := h.keyInputs().sources()
 	set, err := h.loadKeys()
 	if err != nil {
 		return err

@@ -14,62 +14,86 @@ import (
 )
 
 const (
-	// watchInterval is how often keys files are looked at. A change is read when the
+	// watchInterval is how often files are looked at. A change is read when the
 	// file has stayed as it is from one look to the next.
 	watchInterval = 200 * time.Millisecond
 
 	// maxUnsettled is after how many looks that found another change a file is read
-	// all the same: keys that were removed must not live on for as long as somebody
-	// goes on changing the file.
+	// all the same: keys and tokens that were removed must not live on for as long as
+	// somebody goes on changing the file.
 	maxUnsettled = 3
 )
 
 // filePlaceholder begins a placeholder that stands for a file's content.
 const filePlaceholder = "{file."
 
-// watcher looks whether the sources of a handler's keys have changed. It looks at
-// what a path leads to, again and again, instead of being told by the file system:
-// so it sees renames, swaps of any symbolic link on the way, files that are absent
-// for a moment, and file systems that tell nothing.
-type watcher struct {
-	h        *Handler
-	loaded   []source // as they were when they were read last
-	before   []source // as they were at the last look
-	changing int      // so many looks in a row found another change
-	failed   string   // what was said last about keys that could not be read
+// inputs are what a config reads besides its own text, and what can change without
+// it: files, and inline texts with {file.…} placeholders.
+type inputs struct {
+	paths []string // may be placeholders themselves
+	texts []string // those without {file.…} are of no account
 }
 
-// watched tells whether keys can change without the config.
-func (h *Handler) watched() bool {
-	for range h.allKeysFiles() {
-		return true
+// keyInputs returns what the pool's keys are read from.
+func (h *Handler) keyInputs() inputs {
+	var in inputs
+	for path := range h.allKeysFiles() {
+		in.paths = append(in.paths, path)
 	}
 	for text := range h.allKeys() {
-		if strings.Contains(text, filePlaceholder) {
-			return true
-		}
+		in.texts = append(in.texts, text)
 	}
-	return false
+	return in
+}
+
+// canChange tells whether there is anything to watch.
+func (in inputs) canChange() bool {
+	return len(in.paths) > 0 || slices.ContainsFunc(in.texts, standsForFile)
+}
+
+func standsForFile(text string) bool { return strings.Contains(text, filePlaceholder) }
+
+// watcher looks whether inputs have changed. It looks at what a path leads to, again
+// and again, instead of being told by the file system: so it sees renames, swaps of
+// any symbolic link on the way, files that are absent for a moment, and file systems
+// that tell nothing.
+type watcher struct {
+	inputs   inputs
+	reread   func() error
+	tell     func(error) // of a failure to read again, once until it is another
+	loaded   []source    // as they were when they were read last
+	before   []source    // as they were at the last look
+	changing int         // so many looks in a row found another change
+	failed   string      // what was told last
 }
 
 // startWatching begins to watch the sources of keys, if they can change. state is
 // what they were like just before the keys in use were read.
 func (h *Handler) startWatching(state []source) {
-	if !h.watched() {
-		return
+	h.unwatch = h.keyInputs().watch(state, h.reloadKeys, func(err error) {
+		h.logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
+	})
+}
+
+// watch calls reread whenever the inputs have changed since they were as in state,
+// and tell when that fails. Call stop when that shall end; it is nil where nothing can
+// change.
+func (in inputs) watch(state []source, reread func() error, tell func(error)) (stop func()) {
+	if !in.canChange() {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	w := &watcher{inputs: in, reread: reread, tell: tell, loaded: state, before: state}
 	var done sync.WaitGroup
-	done.Go(func() { h.watch(ctx, state) })
-	h.unwatch = func() {
+	done.Go(func() { w.run(ctx) })
+	return func() {
 		cancel()
 		done.Wait()
 	}
 }
 
-// watch looks until ctx ends.
-func (h *Handler) watch(ctx context.Context, state []source) {
-	w := &watcher{h: h, loaded: state, before: state}
+// run looks until ctx ends.
+func (w *watcher) run(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
@@ -82,10 +106,10 @@ func (h *Handler) watch(ctx context.Context, state []source) {
 	}
 }
 
-// look reads the keys again when their sources have changed, and are no longer
-// changing: an editor may be half-way through.
+// look reads the inputs again when they have changed, and are no longer changing: an
+// editor may be half-way through.
 func (w *watcher) look() {
-	now := w.h.sources()
+	now := w.inputs.sources()
 	if same(now, w.before) {
 		w.changing = 0
 	} else {
@@ -96,36 +120,36 @@ func (w *watcher) look() {
 		return
 	}
 	w.changing = 0
-	err := w.h.reloadKeys()
+	err := w.reread()
 	w.loaded = now
 	switch {
 	case err == nil:
 		w.failed = ""
 	case err.Error() != w.failed:
 		w.failed = err.Error()
-		w.h.logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
+		w.tell(err)
 	}
 }
 
-// source is a place that keys come from, as it was at one moment.
+// source is an input, as it was at one moment.
 type source struct {
 	file   os.FileInfo // nil where there is none
 	secret [sha256.Size]byte
 }
 
-// sources looks at all places whose keys can change.
-func (h *Handler) sources() []source {
+// sources looks at all inputs that can change.
+func (in inputs) sources() []source {
 	var all []source
 	repl := caddy.NewReplacer()
-	for text := range h.allKeysFiles() {
+	for _, text := range in.paths {
 		var s source
 		if path, err := expand(repl, text); err == nil {
 			s.file, _ = os.Stat(path)
 		}
 		all = append(all, s)
 	}
-	for text := range h.allKeys() {
-		if strings.Contains(text, filePlaceholder) {
+	for _, text := range in.texts {
+		if standsForFile(text) {
 			secret, _ := expand(repl, text)
 			all = append(all, source{secret: sha256.Sum256([]byte(secret))})
 		}

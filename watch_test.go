@@ -176,7 +176,7 @@ func TestBadKeysAreToldOnce(t *testing.T) {
 		h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
 		h.unwatch()
 		h.logger = zap.New(core)
-		h.startWatching(h.sources())
+		h.startWatching(h.keyInputs().sources())
 		for range 3 {
 			writeKeys(t, path, "sk demo")
 			settle()
