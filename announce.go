@@ -113,6 +113,13 @@ func (a *announcer) emitCooling(c cooledKey) {
 	})
 }
 
+// unauthorized tells of a request without a valid client token.
+func (a *announcer) unauthorized(presented bool) {
+	if e := a.sampled.Check(zapcore.DebugLevel, "request has no valid client token"); e != nil {
+		e.Write(zap.Bool("presented", presented))
+	}
+}
+
 // back tells that a key is ready again before its time.
 func (a *announcer) back(key rotator.Key) {
 	a.logger.Info("key is ready before its time", zap.Stringer("key_id", key))

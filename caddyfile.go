@@ -53,9 +53,11 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
+//	    client_tokens      <token...>
+//	    client_tokens_file <path>
 //	}
 //
-// `keys`, `keys_file` and `on` may stand more than once. The block behind `keys` and
+// `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
 // `keys_file` holds `group <name>`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large` and `overloaded`.
@@ -89,6 +91,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"replay":       {parse: h.parseReplay},
 		"state":        {parse: h.parseState},
 		"keep_headers": {parse: h.parseKeepHeaders},
+
+		"client_tokens":      {parse: h.parseClientTokens, many: true},
+		"client_tokens_file": {parse: h.parseClientTokensFile, many: true},
 	})
 	if err != nil {
 		return err

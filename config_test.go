@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -95,6 +96,24 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"too much disk", replay(Replay{Disk: new(int64(1<<40 + 1))}), "replay disk: "},
 		{"all there is", replay(Replay{Memory: new(int64(1 << 30)), Disk: new(int64(1 << 40))}), ""},
 		{"nothing is kept", replay(Replay{Memory: new(int64(0)), Disk: new(int64(0))}), ""},
+
+		{"a client's token", func(h *Handler) { h.ClientTokens = []string{"demo-token-0123456789"} }, ""},
+		{"the shortest", func(h *Handler) { h.ClientTokens = []string{"t"} }, ""},
+		{"the longest, with the longest name", func(h *Handler) {
+			h.ClientTokens = []string{strings.Repeat("n", 64) + ":" + strings.Repeat("t", 4096)}
+		}, ""},
+		{"a list of tokens without any", func(h *Handler) { h.ClientTokens = []string{} }, "client_tokens: the list is empty"},
+		{"a list of files without any", func(h *Handler) { h.ClientTokensFiles = []string{} }, "client_tokens_file: the list is empty"},
+		{"an empty token", func(h *Handler) { h.ClientTokens = []string{"ada:t", ""} }, "client_tokens: token 2: the token is empty"},
+		{"a token that is too long", func(h *Handler) { h.ClientTokens = []string{strings.Repeat("t", 4097)} }, "client_tokens: token 1: the token is 4097 bytes long: at most 4096"},
+		{"a client's name that is too long", func(h *Handler) { h.ClientTokens = []string{strings.Repeat("n", 65) + ":t"} }, "client_tokens: token 1: the name before the colon must be"},
+		{"a placeholder that is not set", func(h *Handler) { h.ClientTokens = []string{"{env.KEYCYCLER_TEST_UNSET}"} }, "client_tokens: token 1: "},
+		{"a placeholder that nobody knows", func(h *Handler) { h.ClientTokens = []string{"ada:{sk-demo-1}"} }, "client_tokens: token 1: unknown placeholder"},
+		{"an empty path of tokens", func(h *Handler) { h.ClientTokensFiles = []string{""} }, "client_tokens_file: the path is empty"},
+		{"a key where the path of tokens belongs", func(h *Handler) { h.ClientTokensFiles = []string{"sk-demo-1"} }, "client_tokens_file: the path begins with sk-"},
+		{"a token where their path belongs", func(h *Handler) { h.ClientTokensFiles = []string{"demo0token"} }, "client_tokens_file: open (not shown: it could be a token): "},
+		{"a file of tokens that does not exist", func(h *Handler) { h.ClientTokensFiles = []string{"/nowhere/tokens"} }, "client_tokens_file: open /nowhere/tokens: "},
+		{"a file of tokens that has none", func(h *Handler) { h.ClientTokensFiles = []string{os.DevNull} }, "client_tokens_file: no token in the files"},
 
 		{"a state that nobody knows", func(h *Handler) { h.StateRaw = []byte(`{"backend":"etcd"}`) }, "state: "},
 		{"a state without a backend", func(h *Handler) { h.StateRaw = []byte(`{}`) }, "state: "},
@@ -196,6 +215,7 @@ func every() *Handler {
 		Cooldown: &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:   &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), KeepHeaders: []string{"OpenAI-Project"},
+		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
 	}
 }
 

@@ -23,6 +23,8 @@ type refusal struct {
 	class    ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
 	disabled bool          // no key will be ready by itself: an operator has disabled all
 	path     string        // of the request: some providers imitate OpenAI's API at some paths
+
+	unauthorized bool // the client has no valid token: nothing else counts
 }
 
 // reason is what the log calls it.
@@ -62,7 +64,8 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return max((d + second - 1).Truncate(second), second)
 }
 
-// writeRefusal writes the answer of a pool that has no key for this request.
+// writeRefusal writes the answer of a pool that has no key for this request, or that
+// does not take it.
 func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {
 	refuse := p.refuse
 	if p.imitates(f.path) {
@@ -73,7 +76,7 @@ func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
-	if !f.disabled {
+	if f.wait > 0 {
 		h.Set("Retry-After", f.seconds())
 	}
 	if f.disabled || f.wait > maxSDKWait {
@@ -85,9 +88,12 @@ func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {
 }
 
 // status is 429 whatever the keys cool for: a client can do nothing about a key
-// that it has never seen, but it can wait.
+// that it has never seen, but it can wait. It can do something about its own token.
 func (f refusal) status() int {
-	if f.disabled {
+	switch {
+	case f.unauthorized:
+		return http.StatusUnauthorized
+	case f.disabled:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
@@ -100,6 +106,8 @@ func (f refusal) seconds() string { return strconv.FormatInt(int64(f.wait/time.S
 func (f refusal) message() string {
 	again := fmt.Sprintf("Please try again in %s.", f.wait)
 	switch {
+	case f.unauthorized:
+		return "Incorrect API key provided: this gateway wants a token of its own as API key."
 	case f.disabled:
 		return "Every API key of this gateway is disabled."
 	case f.class == ttl.InvalidKey:
@@ -111,7 +119,8 @@ func (f refusal) message() string {
 }
 
 // openAIError gives OpenAI's error object, for which its SDKs raise their own
-// RateLimitError (https://platform.openai.com/docs/guides/error-codes).
+// RateLimitError or AuthenticationError
+// (https://platform.openai.com/docs/guides/error-codes).
 func openAIError(f refusal) []byte {
 	type object struct {
 		Message string  `json:"message"`
@@ -123,7 +132,7 @@ func openAIError(f refusal) []byte {
 	switch {
 	case f.disabled:
 		o.Type, o.Code = "server_error", "no_api_key_enabled"
-	case f.class == ttl.InvalidKey:
+	case f.unauthorized || f.class == ttl.InvalidKey:
 		o.Type, o.Code = "invalid_request_error", "invalid_api_key"
 	case f.class == ttl.QuotaExhausted:
 		o.Type, o.Code = "insufficient_quota", "insufficient_quota"
@@ -140,7 +149,10 @@ func anthropicError(f refusal) []byte {
 		Message string `json:"message"`
 	}
 	o := object{"rate_limit_error", f.message()}
-	if f.disabled {
+	switch {
+	case f.unauthorized:
+		o.Type = "authentication_error"
+	case f.disabled:
 		o.Type = "api_error"
 	}
 	return marshal(struct {
@@ -152,6 +164,9 @@ func anthropicError(f refusal) []byte {
 
 // geminiError gives a google.rpc.Status, with the wait among its details, where
 // Google's clients look for it (https://google.aip.dev/193).
+//
+// Google itself says 400 to a key that it does not know, and 401 to other credentials:
+// its SDKs raise the same error for both, and 401 is what it is.
 func geminiError(f refusal) []byte {
 	type detail struct {
 		Type       string `json:"@type"`
@@ -164,7 +179,10 @@ func geminiError(f refusal) []byte {
 		Details []detail `json:"details,omitempty"`
 	}
 	o := object{Code: f.status(), Message: f.message(), Status: "UNAVAILABLE"}
-	if !f.disabled {
+	switch {
+	case f.unauthorized:
+		o.Status = "UNAUTHENTICATED"
+	case !f.disabled:
 		o.Status = "RESOURCE_EXHAUSTED"
 		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.seconds() + "s"}}
 	}
@@ -187,7 +205,10 @@ func azureError(f refusal) []byte {
 // out.
 func gitHubError(f refusal) []byte {
 	o := codeAndMessage{"RateLimitReached", f.message()}
-	if f.disabled {
+	switch {
+	case f.unauthorized:
+		o.Code = "unauthorized"
+	case f.disabled:
 		o.Code = "ServiceUnavailable"
 	}
 	return errorBody(o)

@@ -55,9 +55,14 @@ var exchanges = sync.Pool{New: func() any {
 // ServeHTTP sends the request with one key after the other until a response is
 // the client's.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	client, presented, ok := h.letIn(r)
+	if !ok {
+		return h.unauthorized(w, r, presented)
+	}
 	x := exchanges.Get().(*exchange)
 	x.begin(h, w, r)
 	defer x.end()
+	x.report.client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
 		if wait, ok := h.guard.admits(now); !ok {

@@ -31,6 +31,11 @@ var (
 		Help: "Requests that were answered by keycycler, since no key was left for them.",
 	}, []string{"pool"})
 
+	unauthorizedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "unauthorized_total",
+		Help: "Requests that were answered by keycycler, since they had no valid client token.",
+	}, []string{"pool"})
+
 	stoppedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "stopped_total",
 		Help: "Requests that were not tried with further keys: they were refused by key after key (request), or all requests were (pool).",
@@ -108,14 +113,20 @@ type metrics struct {
 	exhausted prometheus.Counter
 	stopped   prometheus.Counter // for the request's fault
 	closed    prometheus.Counter // while the pool is closed
-	attempts  prometheus.Observer
-	wait      prometheus.Observer
+
+	unauthorized prometheus.Counter // requests without a valid client token
+
+	attempts prometheus.Observer
+	wait     prometheus.Observer
 }
 
 // newMetrics registers what there is with a config's registry, once for all its
 // pools, and returns the pool's share.
 func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{attemptsTotal, cooldownsTotal, exhaustedTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal, replayBytes, replaySpills, replayMemory} {
+	for _, c := range []prometheus.Collector{
+		attemptsTotal, cooldownsTotal, exhaustedTotal, unauthorizedTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal,
+		replayBytes, replaySpills, replayMemory,
+	} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return nil, err
@@ -133,6 +144,8 @@ func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
 		closed:    stoppedTotal.WithLabelValues(h.Pool, "pool"),
 		attempts:  requestAttempts.WithLabelValues(h.Pool),
 		wait:      requestWait.WithLabelValues(h.Pool),
+
+		unauthorized: unauthorizedTotal.WithLabelValues(h.Pool),
 	}
 	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(h.Pool, outcomeOther)
 	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {

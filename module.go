@@ -4,8 +4,9 @@
 // provider says; the request is replayed with the next key, and the client
 // notices nothing.
 //
-// A request travels through handler.go (the attempts), request.go (what an attempt
-// sends), wait.go (waiting for a key), replay.go (the body that can be sent again), model.go (the model that it
+// A request travels through clients.go (who may use the pool; client_tokens.go reads the
+// tokens, client_credentials.go finds them in requests), handler.go (the attempts), wait.go
+// (waiting for a key), request.go (what an attempt sends), replay.go (the body that can be sent again), model.go (the model that it
 // names), response.go and opening.go (what is held back until it is judged), judge.go
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
@@ -127,6 +128,34 @@ type Handler struct {
 	// and credentials never pass.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
+	// Tokens of which a client must present one; without any, and without files of
+	// them, whoever reaches the site may use the keys. Each is `<token>`,
+	// `<name>:<token>`, `sha256:<64 hex digits>` or `<name>:sha256:<64 hex digits>`:
+	// the digits are the SHA-256 of the token, so that the config need not hold it. A
+	// name is 1 to 64 letters, digits, dots, dashes and underscores; it stands in
+	// `{http.keycycler.client}`, and in `{http.auth.user.id}` and access logs unless an
+	// authentication handler has set that. A token is 1 to 4096 bytes of visible ASCII;
+	// one of less than 16 is warned of. Placeholders such as `{env.TOKEN}` and
+	// `{file./run/secrets/token}` are replaced when the config is loaded. An empty list
+	// is an error.
+	//
+	// A token may come wherever keycycler takes a client's credentials off: as bearer
+	// token, in `x-api-key`, `api-key`, `x-goog-api-key` or
+	// `Ocp-Apim-Subscription-Key`, as websocket sub-protocol
+	// `openai-insecure-api-key.<token>`, or in the query (`key`, `$key`, `api-key`,
+	// `subscription-key`, `access_token`, `oauth_token`). A request may present
+	// several, of which the first 16 are looked at: one that is valid is enough. Others
+	// get a 401 in the provider's form, and the upstream is not called.
+	ClientTokens []string `json:"client_tokens,omitempty"`
+
+	// Files with one client token a line, in the forms of `client_tokens`. Blank lines
+	// and lines that begin with `#` are skipped. Global placeholders in the path are
+	// replaced. The files are watched as those of keys are: tokens that are added work
+	// within a second, and those that are removed no longer do. While a file is absent
+	// or bad, the last good tokens stay in use, and the log says so once; from one that
+	// is emptied all tokens are gone, and where none is left, nobody is let in.
+	ClientTokensFiles []string `json:"client_tokens_files,omitempty"`
+
 	logger   *zap.Logger
 	provider *provider
 	judge    *judge
@@ -136,6 +165,8 @@ type Handler struct {
 	room     waitingRoom
 	roster   atomic.Pointer[roster] // changes when a keys file does
 	unwatch  func()                 // ends the watching of keys files; nil where there is none
+
+	clients *clients // nil: everybody is let in
 
 	config      any    // tells the handlers of one config from those of another
 	backendName string // for people
@@ -285,6 +316,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.show(ctx); err != nil {
 		return err
 	}
+	if err := h.loadClients(); err != nil {
+		return err
+	}
 	h.startWatching(sources)
 	h.logger.Info("pool is ready", zap.Int("keys", len(set.keys)), zap.String("provider", h.Provider))
 	return nil
@@ -329,6 +363,7 @@ func (h *Handler) Validate() error {
 // stays there. It may be called after a failed Provision, and twice.
 func (h *Handler) Cleanup() error {
 	live.remove(h)
+	h.clients.stop()
 	if h.unwatch != nil {
 		h.unwatch()
 	}

@@ -21,7 +21,8 @@ func init() {
 // admin endpoint off, or who want to open the page in a browser from elsewhere. The
 // page can disable every key: so it answers only who has been authenticated, by
 // `basic_auth` or another authentication handler before it, or by a client
-// certificate that the site's TLS has verified. Anybody else gets 403.
+// certificate that the site's TLS has verified. Anybody else gets 403. A client token
+// of keycycler's opens nothing here.
 type StatusPage struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -53,7 +54,8 @@ func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	return nil
 }
 
-// authenticated tells whether an authentication handler or TLS knows who asks.
+// authenticated tells whether an authentication handler or TLS knows who asks. A
+// client token of keycycler's does not count: it is for using the pool.
 func authenticated(r *http.Request) bool {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return true
@@ -62,8 +64,7 @@ func authenticated(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	user, known := repl.GetString("http.auth.user.id")
-	return known && user != ""
+	return userOf(repl) != ""
 }
 
 func parseStatusPage(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {

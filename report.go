@@ -22,12 +22,14 @@ type report struct {
 	body     *replayBody // nil when it has none
 	replay   replayBody  // what body points to, in the same allocation
 	outcome  string      // of the last attempt that is over, or of the request
+	client   string      // whose token the request had; "" where it has no name
 }
 
 // What becomes of a request, besides the outcomes of its last attempt.
 const (
-	outcomeExhausted = "exhausted" // no key was left for it
-	outcomeCanceled  = "canceled"  // the client left between two attempts
+	outcomeExhausted    = "exhausted"    // no key was left for it
+	outcomeCanceled     = "canceled"     // the client left between two attempts
+	outcomeUnauthorized = "unauthorized" // it had no valid client token
 )
 
 const (
@@ -75,6 +77,8 @@ func (p *report) lookup(name string) (any, bool) {
 		return p.key.String(), true
 	case "attempts":
 		return p.attempts, true
+	case "client":
+		return p.client, true
 	case "outcome":
 		return p.outcome, true
 	case "model":

@@ -1,0 +1,186 @@
+package keycycler
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxTokenLen is the longest token that a client may have, in bytes.
+	maxTokenLen = 4096
+
+	// shortToken is below which a token, in bytes, is said to be guessable.
+	shortToken = 16
+
+	// digestPrefix begins a token that is written as its SHA-256.
+	digestPrefix = "sha256:"
+)
+
+// digest is the SHA-256 of a client's token: all that is kept of it.
+type digest [sha256.Size]byte
+
+// client is whom a token lets in. It is immutable.
+type client struct {
+	digest digest
+	name   string
+	user   any  // the name as a clientName, made once, so that requests allocate nothing
+	short  bool // the token is known, and short
+}
+
+// tokenSet is the clients of one moment, by the digests of their tokens.
+type tokenSet map[digest]*client
+
+// parseClient reads `[<name>:]<token>` or `[<name>:]sha256:<64 hex digits>`. What stands
+// before the first colon is the name. Errors show nothing of the text.
+func parseClient(text string) (*client, error) {
+	name, token := "", text
+	if before, after, ok := strings.Cut(text, ":"); ok && !strings.HasPrefix(text, digestPrefix) {
+		if err := checkClientName(before); err != nil {
+			return nil, err
+		}
+		name, token = before, after
+	}
+	c := &client{name: name, user: clientName(name)}
+	if digits, ok := strings.CutPrefix(token, digestPrefix); ok {
+		if n, err := hex.Decode(c.digest[:], []byte(digits[:min(len(digits), 2*len(c.digest))])); err != nil || n != len(c.digest) || len(digits) != 2*n {
+			return nil, fmt.Errorf("%s wants %d hex digits behind it, as sha256sum prints them", digestPrefix, 2*len(c.digest))
+		}
+		return c, nil
+	}
+	if err := checkToken(token); err != nil {
+		return nil, err
+	}
+	c.digest, c.short = sha256.Sum256([]byte(token)), len(token) < shortToken
+	return c, nil
+}
+
+func checkClientName(name string) error {
+	if name == "" || !isName(name) || strings.HasPrefix(name, "sk-") {
+		return fmt.Errorf("the name before the colon must be 1 to %d letters, digits, dots, dashes or underscores and not begin with sk-: a token that has a colon needs a name before it", maxPoolName)
+	}
+	return nil
+}
+
+func checkToken(token string) error {
+	hidden := func(r rune) bool { return r < 0x21 || r > 0x7e }
+	switch i := strings.IndexFunc(token, hidden); {
+	case token == "":
+		return errors.New("the token is empty")
+	case len(token) > maxTokenLen:
+		return fmt.Errorf("the token is %d bytes long: at most %d are allowed", len(token), maxTokenLen)
+	case i >= 0:
+		return fmt.Errorf("the token has something else than visible ASCII at byte %d", i+1)
+	}
+	return nil
+}
+
+// wantsTokens tells whether the config lets in clients with a token alone.
+func (h *Handler) wantsTokens() bool { return h.ClientTokens != nil || h.ClientTokensFiles != nil }
+
+// checkClientTokens checks tokens that have no placeholders, so that an error in a
+// Caddyfile names the line.
+func (h *Handler) checkClientTokens() error {
+	if h.ClientTokens != nil && len(h.ClientTokens) == 0 {
+		return errors.New("client_tokens: the list is empty: add a token, or leave the option out to let everybody in")
+	}
+	for i, text := range h.ClientTokens {
+		if strings.ContainsAny(text, "{}") {
+			continue
+		}
+		if _, err := parseClient(strings.TrimSpace(text)); err != nil {
+			return fmt.Errorf("client_tokens: token %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// checkClientTokensFiles finds a token that stands where a path belongs, if it can be
+// told from one.
+func (h *Handler) checkClientTokensFiles() error {
+	if h.ClientTokensFiles != nil && len(h.ClientTokensFiles) == 0 {
+		return errors.New("client_tokens_file: the list is empty: add a file, or leave the option out to let everybody in")
+	}
+	for _, path := range h.ClientTokensFiles {
+		switch {
+		case path == "":
+			return errors.New("client_tokens_file: the path is empty")
+		case strings.HasPrefix(path, "sk-") && !isPath(path):
+			return errors.New("client_tokens_file: the path begins with sk-, as keys do: tokens belong behind 'client_tokens' (write ./sk-… for a file)")
+		}
+	}
+	return nil
+}
+
+// isPath tells whether the text looks like a path, rather than like a token.
+func isPath(text string) bool { return strings.ContainsAny(text, `./\{`) }
+
+// shownPath is a path in errors.
+func shownPath(path string) string {
+	if !isPath(path) {
+		return "(not shown: it could be a token)"
+	}
+	return path
+}
+
+// tokenInputs returns what clients' tokens are read from.
+func (h *Handler) tokenInputs() inputs {
+	return inputs{paths: h.ClientTokensFiles, texts: h.ClientTokens}
+}
+
+// readTokens reads the tokens of the options client_tokens and client_tokens_file.
+func (h *Handler) readTokens() (tokenSet, error) {
+	r := tokenReader{set: make(tokenSet), from: make(map[digest]string), log: h.logger}
+	repl := caddy.NewReplacer()
+	for i, text := range h.ClientTokens {
+		where := fmt.Sprintf("client_tokens: token %d", i+1)
+		text, err := expand(repl, text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		if err := r.add(strings.TrimSpace(text), where); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range h.ClientTokensFiles {
+		if err := readFile(repl, path, shownPath(path), r.addLines); err != nil {
+			return nil, fmt.Errorf("client_tokens_file: %w", err)
+		}
+	}
+	return r.set, nil
+}
+
+// tokenReader collects tokens, each once.
+type tokenReader struct {
+	set  tokenSet
+	from map[digest]string // where the token stood first
+	log  *zap.Logger
+}
+
+// addLines adds one token a line; path names the source in errors.
+func (r *tokenReader) addLines(lines io.Reader, path string) error {
+	return eachLineOf(lines, path, r.add)
+}
+
+// add keeps the token unless it is there already. where is for people.
+func (r *tokenReader) add(text, where string) error {
+	c, err := parseClient(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if first, doubled := r.from[c.digest]; doubled {
+		r.log.Warn("client token stands twice: the first counts", zap.String("at", where), zap.String("first", first))
+		return nil
+	}
+	if c.short {
+		r.log.Warn("client token is short: it can be guessed", zap.String("at", where), zap.Int("recommended_bytes", shortToken))
+	}
+	r.from[c.digest], r.set[c.digest] = where, c
+	return nil
+}
