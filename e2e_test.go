@@ -36,6 +36,7 @@ type gateway struct {
 	logFile string
 	format  string // of the log
 	global  string // more global options
+	sites   string // more sites
 }
 
 // startGateway runs Caddy with these directives in front of both an HTTP and an
@@ -114,7 +115,8 @@ func (g *gateway) caddyfile(directives string) string {
 		log
 		tls internal
 		import site
-	}`, g.dir, g.logFile, g.format, g.global, directives, g.plain, g.secure)
+	}
+	%s`, g.dir, g.logFile, g.format, g.global, directives, g.plain, g.secure, g.sites)
 }
 
 // log returns what Caddy has logged so far.
