@@ -171,7 +171,7 @@ func TestWhatTokensAreWarnedOf(t *testing.T) {
 
 func TestErrorsOfTokenFilesNameTheLine(t *testing.T) {
 	for content, want := range map[string]string{
-		"ada:demo-token-0123456789\ndemo token":           "tokens0:2: the token has something else than visible ASCII at byte 5",
+		"ada:demo-token-0123456789\ndemo token":            "tokens0:2: the token has something else than visible ASCII at byte 5",
 		"# tokens\n\nada:sha256:demo":                      "tokens0:3: sha256: wants 64 hex digits",
 		"a da:demo":                                        "tokens0:1: the name before the colon must be",
 		"ada:" + strings.Repeat("t", maxTokenLen+1) + "\n": "tokens0:1: the token is 4097 bytes long",

@@ -67,26 +67,33 @@ func TestNothingPrintsAKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			placeholder := provision(t, 1, func(h *Handler) { h.Keys, h.Auth = []string{"{env.KEYCYCLER_TEST_KEY}"}, auth })
 			inline := provision(t, 1, func(h *Handler) { h.Keys, h.Auth = []string{printedSecret}, auth })
+			client := provision(t, 1, func(h *Handler) { h.ClientTokens, h.Auth = []string{"ada:" + printedSecret}, auth })
+			hidden := provision(t, 1, func(h *Handler) { h.ClientTokens, h.Auth = []string{"ada:{env.KEYCYCLER_TEST_KEY}"}, auth })
 			set, _ := newKeySet()
 			if err := set.add(printedSecret, "here"); err != nil {
 				t.Fatal(err)
 			}
 			for what, holder := range map[string]any{
-				"a handler":                      placeholder,
-				"a handler with a key inline":    inline,
-				"a slice of handlers":            []any{placeholder, inline},
-				"a struct with a handler":        struct{ H *Handler }{inline},
-				"a struct that hides a handler":  struct{ h *Handler }{placeholder},
-				"an injector":                    inline.roster.Load().injector,
-				"an injector's value":            *inline.roster.Load().injector,
-				"a struct that hides a value":    struct{ in injector }{*inline.roster.Load().injector},
-				"what is sent":                   inline.roster.Load().injector.credentials,
-				"one of them":                    inline.roster.Load().injector.credentials[0],
-				"a pointer to it":                &inline.roster.Load().injector.credentials[0],
-				"a pool":                         inline.roster.Load().pool,
-				"a set of keys":                  set,
-				"an error that wraps all of it":  fmt.Errorf("%v %+v: %w", inline, inline.roster.Load().injector, http.ErrAbortHandler),
-				"an injector seen by reflection": reflect.ValueOf(inline.roster.Load().injector).Elem(),
+				"a handler":                       placeholder,
+				"a handler with a key inline":     inline,
+				"a slice of handlers":             []any{placeholder, inline},
+				"a struct with a handler":         struct{ H *Handler }{inline},
+				"a struct that hides a handler":   struct{ h *Handler }{placeholder},
+				"an injector":                     inline.roster.Load().injector,
+				"an injector's value":             *inline.roster.Load().injector,
+				"a struct that hides a value":     struct{ in injector }{*inline.roster.Load().injector},
+				"what is sent":                    inline.roster.Load().injector.credentials,
+				"one of them":                     inline.roster.Load().injector.credentials[0],
+				"a pointer to it":                 &inline.roster.Load().injector.credentials[0],
+				"a pool":                          inline.roster.Load().pool,
+				"a set of keys":                   set,
+				"a handler with a client's token": client,
+				"a struct that hides one":         struct{ h *Handler }{hidden},
+				"its clients":                     client.clients,
+				"their tokens":                    client.clients.tokens.Load(),
+				"the client":                      client.clients.tokens.Load().find(printedSecret),
+				"an error that wraps all of it":   fmt.Errorf("%v %+v: %w", inline, inline.roster.Load().injector, http.ErrAbortHandler),
+				"an injector seen by reflection":  reflect.ValueOf(inline.roster.Load().injector).Elem(),
 			} {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%10v", "%.3s"} {
 					if text := fmt.Sprintf(verb, holder); leak(text) != "" {
@@ -101,8 +108,10 @@ func TestNothingPrintsAKey(t *testing.T) {
 func TestNothingMarshalsAKey(t *testing.T) {
 	t.Setenv("KEYCYCLER_TEST_KEY", printedSecret)
 	h := provision(t, 1, func(h *Handler) { h.Keys = []string{"{env.KEYCYCLER_TEST_KEY}"} })
+	client := provision(t, 1, func(h *Handler) { h.ClientTokens = []string{"ada:{env.KEYCYCLER_TEST_KEY}"} })
 	for what, v := range map[string]any{
-		"a handler": h, "an injector": h.roster.Load().injector, "what is sent": h.roster.Load().injector.credentials, "one of them": h.roster.Load().injector.credentials[0],
+		"a handler with a client's token": client, "its clients": client.clients, "one of them": client.clients.tokens.Load().find(printedSecret),
+		"a handler": h, "an injector": h.roster.Load().injector, "what is sent": h.roster.Load().injector.credentials, "a credential": h.roster.Load().injector.credentials[0],
 	} {
 		text, err := json.Marshal(v)
 		if err != nil || leak(string(text)) != "" {
