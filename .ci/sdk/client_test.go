@@ -40,6 +40,7 @@ type result struct {
 // failure is the error that a client raised.
 type failure struct {
 	RateLimit  bool              `json:"rateLimit"` // it is the client's own error for rate limits
+	Stranger   bool              `json:"stranger"`  // it is the client's own error for a wrong key
 	Status     int               `json:"status"`
 	Code       string            `json:"code"`
 	Message    string            `json:"message"`

@@ -155,6 +155,7 @@ func failed(t *testing.T, err error) result {
 	}
 	return result{Failure: &failure{
 		RateLimit: api.StatusCode == http.StatusTooManyRequests, // the module has one type for all
+		Stranger:  api.StatusCode == http.StatusUnauthorized,
 		Status:    api.StatusCode,
 		Code:      api.Code,
 		Message:   api.Message,

@@ -65,11 +65,17 @@ func vendorsThat(obey bool) []vendor {
 // header but Authorization in its logs, and is told to in the way that we recommend.
 func (v vendor) start(t *testing.T, up *upstream, keys int) (*gateway, *hop) {
 	t.Helper()
+	return v.startWith(t, up, keys, exact)
+}
+
+// startWith is start with options of keycycler's.
+func (v vendor) startWith(t *testing.T, up *upstream, keys int, options string) (*gateway, *hop) {
+	t.Helper()
 	global := ""
 	if v.header != "Authorization" {
 		global = logFilter(t)
 	}
-	g := startGatewayWith(t, up, keys, "provider "+v.provider+"\n"+exact, global)
+	g := startGatewayWith(t, up, keys, "provider "+v.provider+"\n"+options, global)
 	return g, startHop(t, g.plain)
 }
 

@@ -35,6 +35,7 @@ export function describe(err) {
   if (!(err instanceof OpenAI.APIError) || err.status === undefined) return undefined;
   return {
     rateLimit: err instanceof OpenAI.RateLimitError,
+    stranger: err instanceof OpenAI.AuthenticationError,
     status: err.status,
     code: err.code ?? '',
     message: err.error?.message ?? '',

@@ -37,6 +37,7 @@ export const anthropic = {
     if (!(err instanceof Anthropic.APIError) || err.status === undefined) return undefined;
     return {
       rateLimit: err instanceof Anthropic.RateLimitError,
+      stranger: err instanceof Anthropic.AuthenticationError,
       status: err.status,
       code: err.error?.error?.type ?? '',
       message: err.error?.error?.message ?? '',
@@ -69,6 +70,7 @@ export const gemini = {
     const { error } = JSON.parse(err.message);
     return {
       rateLimit: err.status === 429,
+      stranger: err.status === 401,
       status: err.status,
       code: error.status,
       message: error.message,
