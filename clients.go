@@ -162,10 +162,5 @@ func (h *Handler) unauthorized(w http.ResponseWriter, r *http.Request, presented
 		challenge += `, error="invalid_token"`
 	}
 	w.Header().Set("Www-Authenticate", challenge)
-	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
-		// The server would wait for the body before it sends this answer, and the
-		// client for 100 Continue before it sends the body.
-		w.Header().Set("Connection", "close")
-	}
-	return h.provider.writeRefusal(w, refusal{unauthorized: true, path: r.URL.Path})
+	return h.refuse(w, r, refusal{unauthorized: true})
 }

@@ -239,3 +239,23 @@ func TestAClientCannotTakeTheKeyAway(t *testing.T) {
 		t.Errorf("%s %q after %d calls", res.Status, body, len(upstream.seen()))
 	}
 }
+
+// A client that waits for 100 Continue before it sends its body gets the answer that
+// no key is ready: net/http waited for the body, and nobody asked for it.
+func TestAnExhaustedPoolAnswersWhoWaitsToSend(t *testing.T) {
+	upstream := startProvider(t, nil)
+	upstream.limitFirst(1 << 20)
+	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(1), upstream.URL))
+	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.plain, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != http.StatusTooManyRequests || !res.Close {
+		t.Fatalf("%v, %v", res, err)
+	}
+	res.Body.Close()
+}

@@ -64,6 +64,17 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return max((d + second - 1).Truncate(second), second)
 }
 
+// refuse answers a request without the upstream.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, f refusal) error {
+	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
+		// The server would wait for the body before it sends this answer, and the
+		// client for 100 Continue before it sends the body.
+		w.Header().Set("Connection", "close")
+	}
+	f.path = r.URL.Path
+	return h.provider.writeRefusal(w, f)
+}
+
 // writeRefusal writes the answer of a pool that has no key for this request, or that
 // does not take it.
 func (p *provider) writeRefusal(w http.ResponseWriter, f refusal) error {

@@ -40,6 +40,7 @@ type exchange struct {
 
 	started time.Time
 	waited  time.Duration // for keys
+	gone    bool          // the client has left meanwhile
 	latest  time.Time     // when the last attempt began, or there was none any more
 	report  *report
 	tracer  tracer
@@ -109,7 +110,7 @@ func (x *exchange) end() {
 	}
 	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
 	x.report, x.tracer = nil, tracer{}
-	x.tried, x.calls, x.waited = x.tried[:0], 0, 0
+	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
 	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }
@@ -205,7 +206,7 @@ func withOwnVars(ctx context.Context) context.Context {
 func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
 	x.h.metrics.closed.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.provider.writeRefusal(w, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait), path: x.r.URL.Path})
+	return x.h.refuse(w, x.r, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait)})
 }
 
 // canceled ends the request of a client that has left.
@@ -217,7 +218,7 @@ func (x *exchange) canceled(w http.ResponseWriter) error {
 
 // unserved ends a request that makes no further attempt.
 func (x *exchange) unserved(w http.ResponseWriter) error {
-	if x.clientGone() {
+	if x.gone { // the context may be canceled by what made a read of the body end
 		return x.canceled(w)
 	}
 	return x.exhausted(w, x.latest)
@@ -230,11 +231,10 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	}
 	census := x.roster.pool.CensusIn(now, x.scope)
 	f := newRefusal(census)
-	f.path = x.r.URL.Path
 	x.tellExhausted(now, census, f)
 	x.h.metrics.exhausted.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.provider.writeRefusal(w, f)
+	return x.h.refuse(w, x.r, f)
 }
 
 // tellExhausted tells once that the pool has no key that is ready, or that it has

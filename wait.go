@@ -181,7 +181,7 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 	for {
 		select {
 		case <-ctx.Done():
-			if x.clientGone() {
+			if x.gone = x.r.Context().Err() != nil || x.body.abandoned(); x.gone {
 				return waitCanceled
 			}
 			return waitTimeout
@@ -197,9 +197,6 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 		}
 	}
 }
-
-// clientGone tells whether the client has left.
-func (x *exchange) clientGone() bool { return x.r.Context().Err() != nil || x.body.abandoned() }
 
 // patience returns for how long the request may still wait.
 func (x *exchange) patience(now time.Time) time.Duration {
