@@ -10,41 +10,58 @@ import (
 // pool share one, but those of a scope in which a key cools. It takes 13 bytes a
 // key, and 16 more for each that cools. Not safe for concurrent use.
 type draw struct {
-	order   []Slot  // a permutation of all slots: the ready ones first …
-	ready   int     // … and this many of them
-	place   []int32 // slot → index in order
-	cooling deadlines
-	reasons []Reason // slot → why it cools; meaningful while it does
-	counts  [MaxReasons]int
-	off     int // disabled slots: neither ready nor in cooling
+	order    []Slot  // a permutation of all slots, bucket after bucket
+	place    []int32 // slot → index in order
+	buckets  []bucket
+	bucketOf []uint8 // slot → index in buckets; nil: there is only one. It never changes
+	cooling  deadlines
+	reasons  []Reason // slot → why it cools; meaningful while it does
+	counts   [MaxReasons]int
+	off      int // disabled slots: neither ready nor in cooling
 }
 
-func newDraw(slots int) draw {
+// newDraw returns a draw in which all slots are ready; ranks may be nil.
+func newDraw(slots int, ranks []Rank) (draw, error) {
+	buckets, of, err := makeBuckets(slots, ranks)
+	if err != nil {
+		return draw{}, err
+	}
 	d := draw{
-		order:   make([]Slot, slots),
-		ready:   slots,
-		place:   make([]int32, slots),
-		cooling: newDeadlines(slots),
-		reasons: make([]Reason, slots),
+		order:    make([]Slot, slots),
+		place:    make([]int32, slots),
+		buckets:  buckets,
+		bucketOf: of,
+		cooling:  newDeadlines(slots),
+		reasons:  make([]Reason, slots),
 	}
-	for i := range slots {
-		d.order[i], d.place[i] = Slot(i), int32(i)
+	filled := make([]int32, len(buckets))
+	for s := range Slot(slots) {
+		i := 0
+		if of != nil {
+			i = int(of[s])
+		}
+		d.place[s] = buckets[i].first + filled[i]
+		d.order[d.place[s]] = s
+		filled[i]++
 	}
-	return d
+	return d, nil
 }
 
 // clone returns a draw that goes its own way from here.
 func (d *draw) clone() draw {
 	c := *d
 	c.order, c.place, c.reasons = slices.Clone(d.order), slices.Clone(d.place), slices.Clone(d.reasons)
-	c.cooling = d.cooling.clone()
+	c.buckets, c.cooling = slices.Clone(d.buckets), d.cooling.clone()
 	return c
 }
 
 // pick draws one of the ready slots that are not in tried; r may be nil: the
 // runtime's generator.
 func (d *draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
-	n := d.ready
+	if d.bucketOf != nil {
+		return d.pickRanked(tried, r)
+	}
+	n := int(d.buckets[0].ready)
 	for _, t := range tried {
 		// Ready keys that this request has tried go behind the ones to draw from.
 		if i := d.place[t]; int(i) < n {
@@ -62,8 +79,11 @@ func (d *draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
 	}
 }
 
+// ready returns how many slots are ready.
+func (d *draw) ready() int { return len(d.order) - len(d.cooling.items) - d.off }
+
 func (d *draw) census(at int64) Census {
-	c := Census{Keys: len(d.order), Ready: d.ready, Disabled: d.off, Cooling: d.counts}
+	c := Census{Keys: len(d.order), Ready: d.ready(), Disabled: d.off, Cooling: d.counts}
 	if len(d.cooling.items) > 0 {
 		c.Soonest = time.Duration(d.cooling.items[0].until - at)
 	}
@@ -116,7 +136,10 @@ func (d *draw) free(s Slot) {
 }
 
 // disabled tells whether the slot is in neither of the sets.
-func (d *draw) disabled(s Slot) bool { return int(d.place[s]) >= d.ready && !d.cooling.has(s) }
+func (d *draw) disabled(s Slot) bool {
+	b := d.bucket(s)
+	return d.place[s] >= b.first+b.ready && !d.cooling.has(s)
+}
 
 // expire makes ready what has cooled long enough. It is short so that it costs
 // nothing where there is nothing to do.
@@ -136,14 +159,16 @@ func (d *draw) pop(at int64) {
 
 // makeReady puts a slot that does not cool any more among the ready ones.
 func (d *draw) makeReady(s Slot) {
-	d.swap(d.place[s], int32(d.ready))
-	d.ready++
+	b := d.bucket(s)
+	d.swap(d.place[s], b.first+b.ready)
+	b.ready++
 }
 
 // makeUnready takes a slot out of the ready ones.
 func (d *draw) makeUnready(s Slot) {
-	d.ready--
-	d.swap(d.place[s], int32(d.ready))
+	b := d.bucket(s)
+	b.ready--
+	d.swap(d.place[s], b.first+b.ready)
 }
 
 func (d *draw) swap(i, j int32) {

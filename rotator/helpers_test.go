@@ -65,15 +65,29 @@ func checkPool(t testing.TB, p *Pool) {
 
 func checkDraw(t testing.TB, d *draw) {
 	t.Helper()
-	if d.ready+len(d.cooling.items)+d.off != len(d.order) {
-		t.Fatalf("%d ready, %d cooling and %d disabled of %d keys", d.ready, len(d.cooling.items), d.off, len(d.order))
+	ready, end := 0, int32(0)
+	for i := range d.buckets {
+		b := &d.buckets[i]
+		if b.first != end && d.bucketOf != nil {
+			t.Fatalf("bucket %d begins at %d, the one before ends at %d", i, b.first, end)
+		}
+		ready += int(b.ready)
+		for end < int32(len(d.order)) && d.bucket(d.order[end]) == b {
+			end++
+		}
+		if b.first+b.ready > end {
+			t.Fatalf("bucket %d from %d to %d has %d ready slots", i, b.first, end, b.ready)
+		}
+	}
+	if ready != d.ready() || end != int32(len(d.order)) {
+		t.Fatalf("%d ready in the buckets up to %d, %d cooling and %d disabled of %d keys", ready, end, len(d.cooling.items), d.off, len(d.order))
 	}
 	for i, s := range d.order {
 		if d.place[s] != int32(i) {
 			t.Fatalf("slot %d stands at %d, its place says %d", s, i, d.place[s])
 		}
-		if d.cooling.has(s) && i < d.ready {
-			t.Fatalf("slot %d stands at %d of %d ready ones, cooling: %t", s, i, d.ready, d.cooling.has(s))
+		if b := d.bucket(s); d.cooling.has(s) && int32(i) < b.first+b.ready {
+			t.Fatalf("slot %d stands at %d among the ready ones, cooling: %t", s, i, d.cooling.has(s))
 		}
 	}
 	var counts [MaxReasons]int

@@ -155,6 +155,8 @@ func (h *history) pick(p *Pool) {
 		h.Errorf("picked in %q: %t, but a ready and untried key exists: %t", scope, ok, exists)
 	case ok && out(s):
 		h.Errorf("picked slot %d in %q, which cools, is disabled or is among %v", s, scope, tried)
+	case ok && p.tier(s) != p.lowest(out) && len(h.scopes) <= MaxScopes:
+		h.Errorf("picked slot %d of tier %d in %q, though one of tier %d is ready", s, p.tier(s), scope, p.lowest(out))
 	}
 }
 
@@ -315,7 +317,7 @@ func (h *history) newPool() *Pool {
 	for _, i := range h.r.Perm(len(h.keys))[:1+h.r.IntN(len(h.keys))] {
 		keys = append(keys, h.keys[i])
 	}
-	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)))
+	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)), WithRanks(randomRanks(h.r, len(keys))))
 	if err != nil {
 		h.Fatal(err)
 	}

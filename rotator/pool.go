@@ -1,8 +1,8 @@
 // Package rotator is the engine of keycycler: keys, which of them are ready, and
 // until when the others cool. It knows no Caddy and no HTTP.
 //
-// A Pool picks uniformly at random among its ready keys in constant time, without
-// allocating, whatever share of the keys is cooling. A State remembers cooldowns
+// A Pool picks at random among its ready keys in constant time, without allocating,
+// whatever share of the keys is cooling: uniformly, or as their ranks say. A State remembers cooldowns
 // for all pools of a process. A cooldown may have a scope, such as a model: then it
 // counts for requests of that scope alone. Time is always an argument.
 package rotator
@@ -29,6 +29,7 @@ type Pool struct {
 	wake    func()  // never nil
 	keys    []Key
 	entries []*entry // slot → what is known about the key; set once, under the state's lock
+	ranks   []Rank   // slot → its rank; nil: all are alike
 	close   sync.Once
 
 	mu    sync.Mutex
@@ -76,11 +77,14 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		state:   state,
 		keys:    keys,
 		entries: make([]*entry, len(keys)),
-		all:     newDraw(len(keys)),
 		wake:    func() {},
 	}
 	for _, option := range options {
 		option(p)
+	}
+	var err error
+	if p.all, err = newDraw(len(keys), p.ranks); err != nil {
+		return nil, err
 	}
 	state.attach(p, now)
 	return p, nil
@@ -104,8 +108,8 @@ func (p *Pool) Key(s Slot) Key { return p.keys[s] }
 func (p *Pool) Pick(now time.Time, tried []Slot) (Slot, bool) { return p.PickIn(now, "", tried) }
 
 // PickIn draws one of the keys that are ready at now for a request of the scope and
-// not in tried, each with the same probability. It reports false when there is
-// none. It takes O(len(tried)) and the amortised O(log n) of the cooldowns that
+// not in tried, each with the same probability or, where keys have ranks, in proportion
+// to its weight among those of the lowest tier. It reports false when there is none. It takes O(len(tried)) and the amortised O(log n) of the cooldowns that
 // ended since the last call, and does not allocate.
 func (p *Pool) PickIn(now time.Time, scope string, tried []Slot) (Slot, bool) {
 	at := p.state.at(now)
