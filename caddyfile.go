@@ -58,7 +58,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	}
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
-// `keys_file` holds `group <name>`. A status is 400 to 599,
+// `keys_file` holds `group <name>`, `weight <n>` and `tier <n>`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large` and `overloaded`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -112,30 +112,7 @@ func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	g, err := parseGroup(d, "keys")
-	if err != nil {
-		return err
-	}
-	if g == "" {
-		h.Keys = append(h.Keys, keys...)
-		return nil
-	}
-	h.Groups = append(h.Groups, Group{Name: g, Keys: keys})
-	return nil
-}
-
-// parseGroup parses the block that may follow keys, and returns the name of their
-// group, "" if there is none.
-func parseGroup(d *caddyfile.Dispenser, block string) (name string, err error) {
-	_, err = parseBlock(d, block, map[string]option{
-		"group": {parse: func(d *caddyfile.Dispenser) error {
-			if name, err = value(d, block+" group", "<name>"); err != nil {
-				return err
-			}
-			return wrap(d, (&Handler{Groups: []Group{{Name: name}}}).checkGroups())
-		}},
-	})
-	return name, err
+	return h.addGroup(d, "keys", keys, nil)
 }
 
 func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
@@ -147,14 +124,8 @@ func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("keys_file: surplus argument")
 	}
-	g, err := parseGroup(d, "keys_file")
-	switch {
-	case err != nil:
+	if err := h.addGroup(d, "keys_file", nil, []string{path}); err != nil {
 		return err
-	case g == "":
-		h.KeysFiles = append(h.KeysFiles, path)
-	default:
-		h.Groups = append(h.Groups, Group{Name: g, KeysFiles: []string{path}})
 	}
 	return wrap(&line, h.checkKeysFiles())
 }

@@ -3,7 +3,6 @@ package keycycler
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"math"
 	"net/textproto"
 	"slices"
@@ -88,41 +87,6 @@ func (h *Handler) checkPool() error {
 		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxPoolName)
 	case strings.HasPrefix(h.Pool, "sk-"):
 		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
-	}
-	return nil
-}
-
-// allKeys returns the texts of all keys of the config, and their groups' names.
-func (h *Handler) allKeys() iter.Seq2[string, string] {
-	return func(yield func(text, group string) bool) {
-		for _, g := range append([]Group{{Keys: h.Keys}}, h.Groups...) {
-			for _, text := range g.Keys {
-				if !yield(text, g.Name) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// allKeysFiles is allKeys for files.
-func (h *Handler) allKeysFiles() iter.Seq2[string, string] {
-	return func(yield func(path, group string) bool) {
-		for _, g := range append([]Group{{KeysFiles: h.KeysFiles}}, h.Groups...) {
-			for _, path := range g.KeysFiles {
-				if !yield(path, g.Name) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (h *Handler) checkGroups() error {
-	for _, g := range h.Groups {
-		if g.Name == "" || !isName(g.Name) {
-			return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(g.Name), maxPoolName)
-		}
 	}
 	return nil
 }

@@ -32,6 +32,15 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a name with a control character", func(h *Handler) { h.Pool = "a\nb" }, "pool: the name (not shown"},
 		{"a key where the name belongs", func(h *Handler) { h.Pool = "sk-demo-1" }, "pool: the name begins with sk-"},
 		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
+		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: demoKeys(1)}} }, "group: a name, a weight or a tier is needed"},
+		{"a group's name with a slash", func(h *Handler) { h.Groups = []Group{{Name: "a/b"}} }, "group: the name 'a/b' must be 1 to 64 letters"},
+		{"the largest weight and the highest tier", func(h *Handler) { h.Groups = []Group{{Weight: 100, Tier: 100}} }, ""},
+		{"a weight over it", func(h *Handler) { h.Groups = []Group{{Weight: 101}} }, "weight: 101 is out of range: 1 to 100"},
+		{"a negative weight", func(h *Handler) { h.Groups = []Group{{Weight: -1}} }, "weight: -1 is out of range: 1 to 100"},
+		{"a tier over it", func(h *Handler) { h.Groups = []Group{{Tier: 101}} }, "tier: 101 is out of range: 1 to 100"},
+		{"a negative tier of a named group", func(h *Handler) { h.Groups = []Group{{Name: "a", Tier: -1}} }, "tier: -1 is out of range: 1 to 100"},
+		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(99) }, ""},
+		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(100) }, "group: 101 different pairs of tier and weight are too many: at most 100"},
 		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
@@ -133,6 +142,15 @@ func TestEveryBoundHolds(t *testing.T) {
 	}
 }
 
+// manyRanks returns n groups of different ranks, none of which is 1/1.
+func manyRanks(n int) []Group {
+	groups := make([]Group, n)
+	for i := range groups {
+		groups[i] = Group{Tier: 2 + i%2, Weight: 1 + i/2}
+	}
+	return groups
+}
+
 func TestPolicy(t *testing.T) {
 	const hour = time.Hour
 	for _, test := range []struct {
@@ -211,7 +229,7 @@ func every() *Handler {
 			{Status: []int{5, 429}, Action: "retry"},
 			{Class: "invalid_key", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
 		},
-		Groups:   []Group{{Name: "acme", Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
+		Groups:   []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
 		Cooldown: &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:   &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), KeepHeaders: []string{"OpenAI-Project"},

@@ -27,7 +27,8 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 type keySet struct {
 	keys   []rotator.Key
 	groups []string              // of the keys, in the same order; "": none
-	group  string                // of the keys that are added next
+	ranks  []rotator.Rank        // likewise
+	group  Group                 // of the keys that are added next
 	from   map[rotator.ID]string // where the key stood first
 	log    *zap.Logger
 }
@@ -163,6 +164,7 @@ func (s *keySet) add(secret, where string) error {
 		return nil
 	}
 	s.from[key.ID()] = where
-	s.keys, s.groups = append(s.keys, key), append(s.groups, s.group)
+	s.keys = append(s.keys, key)
+	s.groups, s.ranks = append(s.groups, s.group.Name), append(s.ranks, s.group.rank())
 	return nil
 }

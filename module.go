@@ -11,7 +11,7 @@
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
 // client gets when no key is ready). What differs between providers stands in
-// provider.go.
+// provider.go; which keys belong together, and which are preferred, in group.go.
 //
 // Operators look through admin.go and api.go (the admin API), command.go and its
 // siblings (caddy keycycler), page.go (what package status shows), metrics.go,
@@ -69,10 +69,11 @@ type Handler struct {
 	// are watched likewise.
 	KeysFiles []string `json:"keys_files,omitempty"`
 
-	// Further keys, of which each group's share their limits: those of one account,
-	// organisation or project. What one of them learns about the account (a rate
-	// limit, a spent quota) cools all of its group, so that the others need not meet
-	// it too. A refusal of the key itself cools that key alone.
+	// Further keys, with what each group's have in common. Those with a group's name
+	// share their limits: they are of one account, organisation or project. What one
+	// of them learns about the account (a rate limit, a spent quota) cools all of its
+	// group, so that the others need not meet it too. A refusal of the key itself
+	// cools that key alone. Weights and tiers say which keys are preferred.
 	Groups []Group `json:"groups,omitempty"`
 
 	// How the upstream wants the key, and what its errors look like, those of other
@@ -177,19 +178,6 @@ type Handler struct {
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
-}
-
-// Group is a set of keys that share their limits.
-type Group struct {
-	// The group's name: 1 to 64 letters, digits, dots, dashes and underscores. Groups
-	// of the same name are one.
-	Name string `json:"name"`
-
-	// As the handler's own `keys`.
-	Keys []string `json:"keys,omitempty"`
-
-	// As the handler's own `keys_files`.
-	KeysFiles []string `json:"keys_files,omitempty"`
 }
 
 // Auth says how the key travels: exactly one of its fields is set, or Bearer.

@@ -19,6 +19,7 @@ type roster struct {
 	digest   rotator.ID     // of all ids, in any order
 
 	groups   []string         // slot → its group's name, "" for none
+	ranks    []rotator.Rank   // slot → how it is preferred
 	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
 }
 
@@ -50,13 +51,14 @@ func (r *roster) sameKeys(other *roster) bool {
 // state. Close its pool when requests go elsewhere.
 func (h *Handler) newRoster(set *keySet) (*roster, error) {
 	keys := set.keys
-	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), rotator.WithJournal(h.backend.Journal()), rotator.WithWake(h.room.wake))
+	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(),
+		rotator.WithJournal(h.backend.Journal()), rotator.WithWake(h.room.wake), rotator.WithRanks(set.ranks))
 	if err != nil {
 		return nil, err
 	}
 	r := &roster{
 		pool: pool, injector: newInjector(h.provider, h.Auth, h.KeepHeaders, keys),
-		groups: set.groups, siblings: siblings(set.groups),
+		groups: set.groups, ranks: set.ranks, siblings: siblings(set.groups),
 	}
 	for _, k := range keys {
 		for i, b := range k.ID() {
@@ -101,7 +103,7 @@ func (h *Handler) reloadKeys() error {
 	}
 	old := h.roster.Load()
 	added, removed := compare(old.pool, set.keys)
-	if added == 0 && removed == 0 && slices.Equal(old.groups, set.groups) {
+	if added == 0 && removed == 0 && slices.Equal(old.groups, set.groups) && slices.Equal(old.ranks, set.ranks) {
 		return nil
 	}
 	next, err := h.newRoster(set)
