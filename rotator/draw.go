@@ -17,7 +17,9 @@ type draw struct {
 	cooling  deadlines
 	reasons  []Reason // slot → why it cools; meaningful while it does
 	counts   [MaxReasons]int
-	off      int // disabled slots: neither ready nor in cooling
+	off      int     // disabled slots: neither ready nor in cooling
+	orders   *orders // nil: requests have no affinity
+	readyIn  []int32 // cluster of orders → how many of its slots are ready
 }
 
 // newDraw returns a draw in which all slots are ready; ranks may be nil.
@@ -51,12 +53,21 @@ func newDraw(slots int, ranks []Rank) (draw, error) {
 func (d *draw) clone() draw {
 	c := *d
 	c.order, c.place, c.reasons = slices.Clone(d.order), slices.Clone(d.place), slices.Clone(d.reasons)
-	c.buckets, c.cooling = slices.Clone(d.buckets), d.cooling.clone()
+	c.buckets, c.cooling, c.readyIn = slices.Clone(d.buckets), d.cooling.clone(), slices.Clone(d.readyIn)
 	return c
 }
 
-// pick draws one of the ready slots that are not in tried; r may be nil: the
-// runtime's generator.
+// choose returns the slot that the request gets; r may be nil: the runtime's generator.
+func (d *draw) choose(w Want, r *rand.Rand) (Slot, bool) {
+	if w.Affinity != 0 && d.orders != nil {
+		if s, ok := d.prefer(w.Affinity, w.Tried); ok {
+			return s, true
+		}
+	}
+	return d.pick(w.Tried, r)
+}
+
+// pick draws one of the ready slots that are not in tried; r may be nil.
 func (d *draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
 	if d.bucketOf != nil {
 		return d.pickRanked(tried, r)
@@ -136,9 +147,11 @@ func (d *draw) free(s Slot) {
 }
 
 // disabled tells whether the slot is in neither of the sets.
-func (d *draw) disabled(s Slot) bool {
+func (d *draw) disabled(s Slot) bool { return !d.isReady(s) && !d.cooling.has(s) }
+
+func (d *draw) isReady(s Slot) bool {
 	b := d.bucket(s)
-	return d.place[s] >= b.first+b.ready && !d.cooling.has(s)
+	return d.place[s] < b.first+b.ready
 }
 
 // expire makes ready what has cooled long enough. It is short so that it costs
@@ -162,6 +175,7 @@ func (d *draw) makeReady(s Slot) {
 	b := d.bucket(s)
 	d.swap(d.place[s], b.first+b.ready)
 	b.ready++
+	d.shift(s, 1)
 }
 
 // makeUnready takes a slot out of the ready ones.
@@ -169,6 +183,7 @@ func (d *draw) makeUnready(s Slot) {
 	b := d.bucket(s)
 	b.ready--
 	d.swap(d.place[s], b.first+b.ready)
+	d.shift(s, -1)
 }
 
 func (d *draw) swap(i, j int32) {

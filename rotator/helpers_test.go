@@ -90,6 +90,7 @@ func checkDraw(t testing.TB, d *draw) {
 			t.Fatalf("slot %d stands at %d among the ready ones, cooling: %t", s, i, d.cooling.has(s))
 		}
 	}
+	checkOrders(t, d)
 	var counts [MaxReasons]int
 	for _, item := range d.cooling.items {
 		counts[d.reasons[item.slot]]++

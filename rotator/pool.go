@@ -30,6 +30,7 @@ type Pool struct {
 	keys    []Key
 	entries []*entry // slot → what is known about the key; set once, under the state's lock
 	ranks   []Rank   // slot → its rank; nil: all are alike
+	affine  bool     // requests may have an affinity
 	close   sync.Once
 
 	mu    sync.Mutex
@@ -86,6 +87,9 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 	if p.all, err = newDraw(len(keys), p.ranks); err != nil {
 		return nil, err
 	}
+	if p.affine {
+		p.all.obey(newOrders(keys, p.ranks))
+	}
 	state.attach(p, now)
 	return p, nil
 }
@@ -107,16 +111,29 @@ func (p *Pool) Key(s Slot) Key { return p.keys[s] }
 // ready for it.
 func (p *Pool) Pick(now time.Time, tried []Slot) (Slot, bool) { return p.PickIn(now, "", tried) }
 
-// PickIn draws one of the keys that are ready at now for a request of the scope and
-// not in tried, each with the same probability or, where keys have ranks, in proportion
-// to its weight among those of the lowest tier. It reports false when there is none. It takes O(len(tried)) and the amortised O(log n) of the cooldowns that
-// ended since the last call, and does not allocate.
+// PickIn is PickFor for a request of the scope that has no affinity.
 func (p *Pool) PickIn(now time.Time, scope string, tried []Slot) (Slot, bool) {
+	return p.PickFor(now, Want{Scope: scope, Tried: tried})
+}
+
+// Want says which key a request wants.
+type Want struct {
+	Scope    string // keys that cool in it are not ready for the request; "": none
+	Tried    []Slot // by the request: it does not get them again
+	Affinity Affinity
+}
+
+// PickFor returns one of the keys that are ready at now for the request: by its
+// affinity, or drawn, each with the same probability or, where keys have ranks, in
+// proportion to its weight among those of the lowest tier. It reports false when there
+// is none. It takes O(len(w.Tried)) and the amortised O(log n) of the cooldowns that
+// ended since the last call, with an affinity O(√n) besides, and does not allocate.
+func (p *Pool) PickFor(now time.Time, w Want) (Slot, bool) {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all.expire(at)
-	return p.in(at, scope).pick(tried, p.rand)
+	return p.in(at, w.Scope).choose(w, p.rand)
 }
 
 // Cool keeps the key out of every pool that holds it until now+c.For, for requests

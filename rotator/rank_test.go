@@ -159,7 +159,7 @@ func randomRanks(r *rand.Rand, n int) []Rank {
 	}
 	ranks := make([]Rank, n)
 	for i := range ranks {
-		ranks[i] = Rank{Tier: uint8(1 + r.IntN(3)), Weight: uint8(1 + r.IntN(3)*r.IntN(50))}
+		ranks[i] = Rank{Tier: uint8(1 + r.IntN(3)), Weight: uint8(1 + r.IntN(3)*33)}
 	}
 	return ranks
 }
