@@ -51,6 +51,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        total    <size>
 //	        disk     <size>
 //	    }
+//	    select       random | hash <placeholder>
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -89,6 +90,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}},
 		"cooldown":     {parse: h.parseCooldown},
 		"replay":       {parse: h.parseReplay},
+		"select":       {parse: h.parseSelect},
 		"state":        {parse: h.parseState},
 		"keep_headers": {parse: h.parseKeepHeaders},
 

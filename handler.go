@@ -31,6 +31,8 @@ type exchange struct {
 	class  ttl.Class
 	cooled *cooledKey // the attempt's key, if it cools by it
 
+	affinity rotator.Affinity // the key that the request prefers
+
 	run       run        // the keys in a row that have refused the request …
 	sentences []sentence // … and cool for it
 	open      bool       // the attempt has no answer yet
@@ -96,7 +98,7 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 		x.report.body = x.body
 		x.body.begin(r, h.replay)
 	}
-	x.scope = x.scopeNow()
+	x.scope, x.affinity = x.scopeNow(), h.Select.affinity(r)
 	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())
@@ -125,7 +127,7 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 	if x.doubt(now) {
 		return true
 	}
-	x.slot, ok = x.roster.pool.PickIn(now, x.scope, x.tried)
+	x.slot, ok = x.roster.pool.PickFor(now, rotator.Want{Scope: x.scope, Tried: x.tried, Affinity: x.affinity})
 	return ok
 }
 

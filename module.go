@@ -11,7 +11,8 @@
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
 // client gets when no key is ready). What differs between providers stands in
-// provider.go; which keys belong together, and which are preferred, in group.go.
+// provider.go; which keys belong together, and which are preferred, in group.go
+// and select.go.
 //
 // Operators look through admin.go and api.go (the admin API), command.go and its
 // siblings (caddy keycycler), page.go (what package status shows), metrics.go,
@@ -118,6 +119,9 @@ type Handler struct {
 
 	// How much of a request's body is kept so that it can be sent again.
 	Replay *Replay `json:"replay,omitempty"`
+
+	// How a request's key is chosen among those that are ready. Default: at random.
+	Select *Select `json:"select,omitempty"`
 
 	// Where the state of the keys lives. Default: `{"backend": "memory"}`, in this
 	// process: it outlives config reloads, not the process.
@@ -284,8 +288,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.provider = providers[h.Provider]
 	h.replay = h.Replay.limits()
-	h.replay.byModel = h.Cooldown.byModel()
 	h.room.most = int64(h.MaxWaiting)
+	h.replay.byModel, h.replay.selectsByModel = h.Cooldown.byModel(), h.Select.byModel()
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
 	sources := h.keyInputs().sources()

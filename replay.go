@@ -22,6 +22,9 @@ type replayLimits struct {
 	// Whether the request's model must be known before a key is picked, and for sure
 	// when a key is blamed for it.
 	byModel bool
+
+	// Whether the model is wanted before the first attempt all the same.
+	selectsByModel bool
 }
 
 // replayBody reads a client's body once and gives it to every attempt from its
@@ -79,7 +82,7 @@ func (b *replayBody) begin(r *http.Request, limits replayLimits) {
 	switch {
 	case eager(r, limits):
 		b.readAll(r.ContentLength)
-	case limits.byModel:
+	case limits.byModel || limits.selectsByModel:
 		b.readAhead()
 	}
 }

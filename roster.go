@@ -51,8 +51,11 @@ func (r *roster) sameKeys(other *roster) bool {
 // state. Close its pool when requests go elsewhere.
 func (h *Handler) newRoster(set *keySet) (*roster, error) {
 	keys := set.keys
-	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(),
-		rotator.WithJournal(h.backend.Journal()), rotator.WithWake(h.room.wake), rotator.WithRanks(set.ranks))
+	options := []rotator.Option{rotator.WithJournal(h.backend.Journal()), rotator.WithWake(h.room.wake), rotator.WithRanks(set.ranks)}
+	if h.Select.hashes() {
+		options = append(options, rotator.WithAffinity())
+	}
+	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), options...)
 	if err != nil {
 		return nil, err
 	}

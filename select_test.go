@@ -1,0 +1,99 @@
+package keycycler
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// withReplacer gives a request Caddy's placeholders, as its server does.
+func withReplacer(r *http.Request) *http.Request {
+	repl := caddyhttp.NewTestReplacer(r)
+	ctx := context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl)
+	return r.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
+}
+
+// keysOf returns the keys that requests of one session go out with.
+func keysOf(t *testing.T, h *Handler, session string, n int, replies ...reply) []string {
+	t.Helper()
+	var keys []string
+	for range n {
+		r := post(`{"model":"` + session + `"}`)
+		r.Header.Set("X-Session", session)
+		r.Header.Set("Content-Type", "application/json")
+		up := script(replies...)
+		if w, err := serve(h, up, withReplacer(r)); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("status %d, error %v", w.Code, err)
+		}
+		keys = append(keys, up.keys()...)
+	}
+	return keys
+}
+
+func unique(keys []string) int {
+	return len(slices.Compact(slices.Sorted(slices.Values(keys))))
+}
+
+// Requests of one session keep to one key, whichever placeholder tells the session; a
+// rejection moves them on to one other, and not away from that.
+func TestSelectHash(t *testing.T) {
+	for _, value := range []string{"{http.request.header.X-Session}", "{http.keycycler.model}"} {
+		h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: value} })
+		var all []string
+		for i := range 40 {
+			keys := keysOf(t, h, fmt.Sprint("session-", i), 5, fine)
+			if unique(keys) != 1 {
+				t.Fatalf("%s: one session went out with %v", value, keys)
+			}
+			all = append(all, keys[0])
+		}
+		if n := unique(all); n < 10 {
+			t.Errorf("%s: 40 sessions use no more than %d of 20 keys", value, n)
+		}
+		moved := keysOf(t, h, "session-0", 1, limited, fine)
+		if moved[0] != all[0] || moved[1] == all[0] {
+			t.Errorf("%s: the session's keys were %v, want its own, %s, and another", value, moved, all[0])
+		}
+		if later := keysOf(t, h, "session-0", 5, fine); unique(later) != 1 || later[0] != moved[1] {
+			t.Errorf("%s: while its key cools, the session's keys are %v, want %s", value, later, moved[1])
+		}
+	}
+}
+
+// The model is known in time of a body that is not read whole, too.
+func TestSelectHashOfALargeBodysModel(t *testing.T) {
+	h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.keycycler.model}"} })
+	var keys []string
+	for range 10 {
+		r := post(`{"model":"gpt-x","input":"` + strings.Repeat("a", 2*maxEager) + `"}`)
+		r.Header.Set("Content-Type", "application/json")
+		up := script(fine)
+		if w, err := serve(h, up, withReplacer(r)); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("status %d, error %v", w.Code, err)
+		}
+		keys = append(keys, up.keys()...)
+	}
+	if unique(keys) != 1 {
+		t.Errorf("the requests for one model went out with %v", keys)
+	}
+}
+
+// Where nobody says what the value is, keys are drawn.
+func TestSelectHashOfNothing(t *testing.T) {
+	for _, value := range []string{"{http.request.header.X-Other}", "{http.auth.user.id}", "{nobody.knows}"} {
+		h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: value} })
+		if keys := keysOf(t, h, "one", 40, fine); unique(keys) < 10 {
+			t.Errorf("%s: 40 requests went out with %d keys of 20", value, unique(keys))
+		}
+	}
+	h := provision(t, 2, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.request.host}"} })
+	if w, err := serve(h, script(fine), post("x")); err != nil || w.Code != http.StatusOK {
+		t.Errorf("without any placeholders: status %d, error %v", w.Code, err)
+	}
+}
