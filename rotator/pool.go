@@ -28,9 +28,10 @@ type Pool struct {
 	journal Journal // nil: what is learned stays in this process
 	wake    func()  // never nil
 	keys    []Key
-	entries []*entry // slot → what is known about the key; set once, under the state's lock
-	ranks   []Rank   // slot → its rank; nil: all are alike
-	affine  bool     // requests may have an affinity
+	ranks   []Rank      // slot → its rank; nil: all are alike
+	affine  bool        // requests may have an affinity
+	ids     func() []ID // of the keys, in order: made when they are asked for
+	entries []*entry    // slot → what is known about the key; set once, under the state's lock
 	close   sync.Once
 
 	mu    sync.Mutex
@@ -77,6 +78,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 	p := &Pool{
 		state:   state,
 		keys:    keys,
+		ids:     sync.OnceValue(func() []ID { return sortedIDs(keys) }),
 		entries: make([]*entry, len(keys)),
 		wake:    func() {},
 	}

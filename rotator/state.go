@@ -39,8 +39,9 @@ type State struct {
 	spilled int64             // until when a name cools in Overflow because there were too many
 	pools   []*Pool
 	serial  uint32 // of the last cooldown that was set here
-	orphans int    // entries that no pool holds
-	sweepAt int    // how many of them are a reason to sweep
+	owners  *owners
+	orphans int // entries that no pool holds
+	sweepAt int // how many of them are a reason to sweep
 }
 
 // entry is what is known about one key.
@@ -62,7 +63,7 @@ type member struct {
 // NewState returns a state that knows nothing. now is the origin of its
 // deadlines; later calls must not pass earlier times.
 func NewState(now time.Time) *State {
-	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), spilled: never, sweepAt: minOrphans}
+	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), owners: newOwners(maxOwners), spilled: never, sweepAt: minOrphans}
 }
 
 // Destruct lets a State live in a caddy.UsagePool. There is nothing to release.

@@ -1,0 +1,249 @@
+package rotator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+func resource(i int) Resource { return ResourceOf(fmt.Appendf(nil, "file-%d", i)) }
+
+// ownerLog is a journal that keeps what it is told of owners.
+type ownerLog struct{ told []Owner }
+
+func (l *ownerLog) Record(Change)       {}
+func (l *ownerLog) RecordOwner(o Owner) { l.told = append(l.told, o) }
+
+// tellingPool returns a pool that tells the journal.
+func tellingPool(t *testing.T, keys []Key, s *State, now time.Time, j Journal) *Pool {
+	t.Helper()
+	p, err := NewPool(keys, s, now, WithJournal(j))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestOwners(t *testing.T) {
+	s, keys, j := NewState(start), makeKeys(t, 4), new(ownerLog)
+	p := tellingPool(t, keys[:3], s, start, j)
+	other := makePool(t, keys[3:], s, start)
+	owner := func(at time.Time, i int) string {
+		if id, ok := p.Owner(at, resource(i)); ok {
+			return id.String()
+		}
+		return ""
+	}
+	if p.Resources() != 0 || owner(start, 1) != "" {
+		t.Error("a new state knows resources")
+	}
+	if !p.Own(start, 1, resource(1)) || owner(start, 1) != keys[1].String() || p.Resources() != 1 {
+		t.Error("what was made is not known")
+	}
+	if p.Own(start, 1, resource(1)) || p.Own(start, 2, resource(1)) || owner(start, 1) != keys[1].String() {
+		t.Error("another key of the pool that may use it has taken it over")
+	}
+	if id, ok := other.Owner(start, resource(1)); ok {
+		t.Errorf("a pool without the key was given %s", id)
+	}
+	if !other.Own(start, 0, resource(1)) || owner(start, 1) != "" {
+		t.Error("a key took nothing over from one that is not in its pool")
+	}
+	if len(j.told) != 1 || j.told[0] != (Owner{resource(1), keys[1].ID(), start}) {
+		t.Errorf("the journal was told %v", j.told)
+	}
+}
+
+func TestOwnersAreTold(t *testing.T) {
+	s, keys, j := NewState(start), makeKeys(t, 2), new(ownerLog)
+	p := tellingPool(t, keys, s, start, j)
+	p.Own(start, 0, resource(1))
+	at := start
+	for range 60 { // a use every 12 hours keeps it alive, and is told every 24
+		at = at.Add(12 * time.Hour)
+		if _, ok := p.Owner(at, resource(1)); !ok {
+			t.Fatalf("forgotten after %s", at.Sub(start))
+		}
+	}
+	if len(j.told) != 1+30 {
+		t.Errorf("the journal was told %d times in 30 days", len(j.told))
+	}
+	if _, ok := p.Owner(at.Add(ownerTerm), resource(1)); ok || s.Resources() != 0 {
+		t.Error("what nobody has used for 30 days is known")
+	}
+}
+
+func TestLearnOwner(t *testing.T) {
+	keys := makeKeys(t, 3)
+	now := start.Add(40 * 24 * time.Hour)
+	for _, row := range []struct {
+		sentence string
+		known    time.Duration // how long ago key 0 used it here; below zero: it is not known
+		heard    time.Duration // how long ago key 1 did elsewhere
+		want     int           // the key; -1: none
+	}{
+		{"what is new is learned", -1, time.Hour, 1},
+		{"the later use counts: theirs", time.Hour, time.Minute, 1},
+		{"the later use counts: ours", time.Minute, time.Hour, 0},
+		{"what is over is not learned", -1, 31 * 24 * time.Hour, -1},
+		{"a use that lies ahead, by a clock that is wrong, is now", -1, -time.Hour, 1},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			s := NewState(start)
+			p := makePool(t, keys, s, start)
+			if row.known >= 0 {
+				p.Own(now.Add(-row.known), 0, resource(1))
+			}
+			s.LearnOwner(now, Owner{resource(1), keys[1].ID(), now.Add(-row.heard)})
+			want, wanted := ID{}, row.want >= 0
+			if wanted {
+				want = keys[row.want].ID()
+			}
+			if got, ok := p.Owner(now, resource(1)); ok != wanted || got != want {
+				t.Errorf("the owner is %s, %t", got, ok)
+			}
+		})
+	}
+}
+
+func TestKnownOwners(t *testing.T) {
+	s, keys, j := NewState(start), makeKeys(t, 3), new(ownerLog)
+	p := tellingPool(t, keys[:1], s, start, j)
+	silent := makePool(t, keys[1:2], s, start)
+	p.Own(start, 0, resource(0))
+	silent.Own(start, 0, resource(1))
+	s.LearnOwner(start, Owner{resource(2), keys[2].ID(), start}) // in no pool
+	var known []Owner
+	s.KnownOwners(start, j, func(o Owner) bool {
+		known = append(known, o)
+		return true
+	})
+	if !slices.Equal(known, []Owner{{resource(0), keys[0].ID(), start}}) {
+		t.Errorf("known are %v", known)
+	}
+}
+
+// The model is a list in the order of use.
+func TestOwnersAgainstModel(t *testing.T) {
+	const most = 50
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		o, model := newOwners(most), []Resource(nil)
+		for step := range 3000 {
+			at, i := int64(step), resource(r.IntN(3*most))
+			place := slices.Index(model, i)
+			if r.IntN(2) == 0 {
+				if _, _, ok := o.find(at, i); ok != (place >= 0) {
+					t.Fatalf("seed %d, step %d: found %t", seed, step, ok)
+				}
+			} else if news := o.set(at, i, ID{1}, nil); news != (place < 0) {
+				t.Fatalf("seed %d, step %d: news %t", seed, step, news)
+			} else if news {
+				model = append(model, i)
+			} else {
+				continue // what is known already is no use
+			}
+			if place >= 0 {
+				model = append(slices.Delete(model, place, place+1), i)
+			}
+			model = model[max(0, len(model)-most):]
+			checkOwners(t, o, model)
+		}
+	}
+}
+
+func checkOwners(t *testing.T, o *owners, model []Resource) {
+	t.Helper()
+	var got []Resource
+	o.each(1<<40, func(r Resource, _ ID, _ int64) bool {
+		got = append(got, r)
+		return true
+	})
+	slices.Reverse(got)
+	if !slices.Equal(got, model) || int(o.count.Load()) != len(model) || len(o.ring) > o.most+1 {
+		t.Fatalf("in the order of use: %x, want %x; %d entries", got, model, len(o.ring))
+	}
+}
+
+// Everything that another node knows is read in the order of its use, mixed with what
+// is known here: that must not take long.
+func TestOwnersHearMuch(t *testing.T) {
+	for _, order := range []string{"latest first", "oldest first", "any order"} {
+		o, r := newOwners(maxOwners), rand.New(rand.NewPCG(1, 2))
+		for i := range maxOwners {
+			o.set(int64(2*i), resource(i), ID{1}, nil)
+		}
+		begin := time.Now()
+		for i := range maxOwners {
+			used := 2*i + 1
+			switch order {
+			case "latest first":
+				used = 2*(maxOwners-i) + 1
+			case "any order":
+				used = r.IntN(2 * maxOwners)
+			}
+			o.hear(int64(used), resource(maxOwners+i), ID{2})
+		}
+		t.Logf("%s: %s", order, time.Since(begin).Round(time.Millisecond))
+		if len(o.index) != maxOwners || len(o.ring) != maxOwners+1 || time.Since(begin) > 10*time.Second {
+			t.Errorf("%s: %d known, %d entries, %s", order, len(o.index), len(o.ring), time.Since(begin))
+		}
+	}
+}
+
+func TestPickAmongSome(t *testing.T) {
+	p := makePool(t, makeKeys(t, 6), NewState(start), start)
+	p.Cool(start, 1, Cooldown{For: minute, Reason: limited})
+	p.Cool(start, 2, Cooldown{For: minute / 2, Reason: quota, Scope: "m"})
+	p.Disable(start, 3)
+	for _, row := range []struct {
+		sentence     string
+		scope        string
+		among, tried []Slot
+		want         []Slot
+		census       Census
+	}{
+		{"of some, those that are ready", "", []Slot{0, 1, 2, 3}, nil, []Slot{0, 2}, Census{Keys: 4, Ready: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
+		{"in a scope, one less", "m", []Slot{0, 1, 2}, nil, []Slot{0}, Census{Keys: 3, Ready: 1, Soonest: minute / 2, Cooling: [MaxReasons]int{limited: 1, quota: 1}}},
+		{"not those that were tried", "", []Slot{0, 4, 5}, []Slot{4}, []Slot{0, 5}, Census{Keys: 3, Ready: 3}},
+		{"none", "", []Slot{1, 3}, nil, nil, Census{Keys: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
+		{"of nothing", "", nil, nil, nil, Census{}},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			counts := make(map[Slot]int)
+			const draws = 3000
+			for range draws {
+				if s, ok := p.PickAmong(start, row.scope, row.among, row.tried); ok {
+					counts[s]++
+				}
+			}
+			for _, s := range row.want {
+				if n := counts[s] * len(row.want); n < draws*9/10 || n > draws*11/10 {
+					t.Errorf("slot %d was picked %d times of %d", s, counts[s], draws)
+				}
+			}
+			if len(counts) != len(row.want) {
+				t.Errorf("picked %v, want %v", counts, row.want)
+			}
+			if c := p.CensusAmong(start, row.scope, row.among); c != row.census {
+				t.Errorf("census %+v, want %+v", c, row.census)
+			}
+		})
+	}
+}
+
+func BenchmarkOwner(b *testing.B) {
+	p := makePool(b, makeKeys(b, 1000), NewState(start), start)
+	for i := range maxOwners {
+		p.Own(start, Slot(i%1000), resource(i))
+	}
+	name := []byte("file-500")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := p.Owner(start, ResourceOf(name)); !ok {
+			b.Fatal("not known")
+		}
+	}
+}
