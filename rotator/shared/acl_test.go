@@ -134,6 +134,7 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 		return !refused
 	}
 	idle := func() bool { h := a.journal.Health(); return h.Healthy && h.Queue == 0 && h.Resyncs > 0 }
+	a.own(0, 0, 3)
 	a.Cool(0, 50*time.Millisecond)
 	ok := settle(func() bool {
 		return a.Ready() == 3 && idle() && a.journal.Health().Written > 0 && over(s, o().DB)

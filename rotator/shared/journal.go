@@ -14,13 +14,15 @@
 //
 // In Redis stand key ids, never keys. Deadlines are by Redis' own clock, so that
 // processes with wrong clocks agree. All names share one hash tag, so that they
-// stand in one slot of a cluster, and all of them expire:
+// stand in one slot of a cluster, and all of them expire, the owners 30 days after the last one was written:
 //
 //	{prefix}:state      hash    key id → "<until> <learned> <cleared> <switch> <reason> <source>", times in ms since 1970, 0: never;
 //	                            the switch is above 0 for a key that an operator has disabled, below for one enabled again
 //	                    hash    "<key id> <scope>" → the same, for requests of the scope; its switch is 0
 //	{prefix}:deadlines  zset    field of the hash → when it is of no use any more
-//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, fields of the hash → as there
+//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, fields of the hash → as there,
+//	                            <resource> → "<key id> <when it was used last>"
+//	{prefix}:owners     zset    "<resource> <key id>" → when it was used last, in ms since 1970; see rotator.Resource
 //	{prefix}:meta       hash    epoch=<of this data>, last=<id of the last entry>, fields=<of the hash>, time=<of the last change>
 package shared
 
@@ -124,6 +126,7 @@ type Journal struct {
 
 	mu      sync.Mutex // never held across the network; taken under the state's lock
 	pending map[subject]rotator.Change
+	owners  []rotator.Owner // that are still to be written, in order
 	mend    bool // Redis holds data that is not sound
 	health  Health
 	hearing side
@@ -155,7 +158,7 @@ func (s *side) note(err error) {
 	}
 }
 
-var _ rotator.Journal = (*Journal)(nil)
+var _ rotator.OwnerJournal = (*Journal)(nil)
 
 // New returns a journal and starts its two goroutines. It does not wait for Redis.
 // Call Close when no pool uses it any more.
@@ -234,7 +237,7 @@ func (j *Journal) Health() Health {
 // snapshot is Health with j.mu held.
 func (j *Journal) snapshot() Health {
 	h := j.health
-	h.Queue = len(j.pending)
+	h.Queue = len(j.pending) + len(j.owners)
 	return h
 }
 

@@ -111,7 +111,7 @@ func (j *Journal) look(ctx context.Context) (place, error) {
 	return place{epoch: reply[3], entry: reply[4]}, nil
 }
 
-// readAll reads the whole hash. The stream is read on from where it stood before,
+// readAll reads the whole hash, and the owners. The stream is read on from where it stood before,
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
 	_, _, jumps := j.clock.state()
@@ -129,6 +129,9 @@ func (j *Journal) readAll(ctx context.Context, there place) error {
 		if cursor = next; cursor == 0 {
 			break
 		}
+	}
+	if err := j.readOwners(ctx); err != nil {
+		return err
 	}
 	j.place, j.jumps = there, jumps
 	j.refill(seen)
@@ -242,7 +245,9 @@ func (j *Journal) applyBatch(m redis.XMessage) error {
 	if m.Values["n"] != j.node {
 		for field, value := range m.Values {
 			text, _ := value.(string)
-			j.apply(field, text)
+			if !j.applyOwner(field, text) {
+				j.apply(field, text)
+			}
 		}
 		j.noteLag(m.ID)
 	}

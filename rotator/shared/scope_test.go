@@ -73,8 +73,8 @@ func TestQueueOfScopes(t *testing.T) {
 	}
 	taken := j.take()
 	fields := make(map[string]int64)
-	args := j.arguments(taken)
-	for i := 5; i < len(args); i += 7 {
+	args := j.arguments(taken, nil)
+	for i := 7; i < len(args); i += 7 {
 		fields[args[i].(string)] = args[i+1].(int64)
 	}
 	redis, a, b := (1000 * time.Hour).Milliseconds(), pool.Key(0).String(), pool.Key(1).String()

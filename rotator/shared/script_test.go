@@ -56,12 +56,12 @@ func (s *saver) now() int64 {
 // save sends facts, as if it were sent then, and returns how many were news.
 func (s *saver) save(sent int64, facts map[string]fact) int64 {
 	s.Helper()
-	args := []any{"epoch", 1000, "node", sent, 1000}
+	args := []any{"epoch", 1000, "node", sent, 1000, 0, 0}
 	for id, f := range facts {
 		args = append(args, id, f.until, f.learned, f.cleared, int64(f.off), s.codec.reason(f), s.codec.source(f))
 	}
 	n := s.names
-	news, err := save.Run(context.Background(), s.client, []string{n.meta, n.state, n.log, n.deadlines}, args...).Int64()
+	news, err := save.Run(context.Background(), s.client, []string{n.meta, n.state, n.log, n.deadlines, n.owners}, args...).Int64()
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -35,12 +35,17 @@ return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and met
 // either Redis' clock has been set, or the command has been on its way for longer
 // than he has waited. Then nothing is written and the reply is -1.
 //
-//	KEYS: meta, state, log, deadlines
+// Of owners each is kept that was used later than is known: two keys may both say
+// that a resource is theirs. The owners are no part of what must be sound: they say
+// nothing that a process could not do without.
+//
+//	KEYS: meta, state, log, deadlines, owners
 //	ARGV: epoch for new data, length of the log, node, now, how wrong that may be in ms,
+//	      how many owners are kept, how many follow, for each: resource, key, use,
 //	      then for each change: field, until, learned, cleared, switch, reason, source; 0 is never
 var save = redis.NewScript(sound + `
 local tolerance, keep, tombstone = 100, 3600000, 86400000
-local keep_disabled, keep_enabled = 31536000000, 2592000000
+local keep_disabled, keep_enabled, keep_owners = 31536000000, 2592000000, 2592000000
 if math.abs(now - ARGV[4]) > tonumber(ARGV[5]) then
   return -1
 end
@@ -56,7 +61,25 @@ if #over > 0 then
 end
 
 local news = {}
-for i = 6, #ARGV, 7 do
+local first = 8 + 3 * ARGV[7]
+for i = 8, first - 1, 3 do
+  local used = string.format('%.0f', math.min(tonumber(ARGV[i + 2]), now))
+  if redis.call('ZADD', KEYS[5], 'GT', 'CH', used, ARGV[i] .. ' ' .. ARGV[i + 1]) > 0 then
+    news[#news + 1] = ARGV[i]
+    news[#news + 1] = ARGV[i + 1] .. ' ' .. used
+  end
+end
+if first > 8 then
+  local function forget(members)
+    if #members > 0 then
+      redis.call('ZREM', KEYS[5], unpack(members))
+    end
+  end
+  forget(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now - keep_owners, 'LIMIT', 0, 1000))
+  forget(redis.call('ZREVRANGE', KEYS[5], ARGV[6], ARGV[6] + 999))
+  redis.call('PEXPIREAT', KEYS[5], string.format('%.0f', now + keep_owners))
+end
+for i = first, #ARGV, 7 do
   local field, rest = ARGV[i], ARGV[i + 5] .. ' ' .. ARGV[i + 6]
   local till, learned, cleared, off = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
   local known_till, known_learned, known_cleared, known_off, known_rest = 0, 0, 0, 0, '- -'

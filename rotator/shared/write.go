@@ -39,31 +39,32 @@ func (j *Journal) write(ctx context.Context) {
 func (j *Journal) owing() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.pending) > 0 || j.mend || j.saving.fails > 0
+	return len(j.pending)+len(j.owners) > 0 || j.mend || j.saving.fails > 0
 }
 
 // flush writes one batch in one round trip. What could not be written is queued
 // again, unless something newer was queued meanwhile.
 func (j *Journal) flush(ctx context.Context) error {
-	changes := j.take()
-	err := j.send(ctx, changes)
+	changes, owners := j.take(), j.takeOwners()
+	err := j.send(ctx, changes, owners)
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil {
-		j.health.Written += uint64(len(changes))
+		j.health.Written += uint64(len(changes) + len(owners))
 		j.mend = false
 		return nil
 	}
 	j.putBack(changes)
+	j.putBackOwners(owners)
 	return err
 }
 
 // errLate says that the batch came at another time than this process thinks.
 var errLate = errors.New("redis' clock was set, or the command was on its way for too long")
 
-// send writes the changes. It may be repeated: what is known already is no news.
-func (j *Journal) send(ctx context.Context, changes []rotator.Change) error {
+// send writes changes and owners. It may be repeated: what is known already is no news.
+func (j *Journal) send(ctx context.Context, changes []rotator.Change, owners []rotator.Owner) error {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
 	if known, _, _ := j.clock.state(); !known {
@@ -71,8 +72,8 @@ func (j *Journal) send(ctx context.Context, changes []rotator.Change) error {
 			return err
 		}
 	}
-	keys := []string{j.names.meta, j.names.state, j.names.log, j.names.deadlines}
-	news, err := save.Run(ctx, j.client, keys, j.arguments(changes)...).Int64()
+	keys := []string{j.names.meta, j.names.state, j.names.log, j.names.deadlines, j.names.owners}
+	news, err := save.Run(ctx, j.client, keys, j.arguments(changes, owners)...).Int64()
 	if err != nil {
 		return err
 	}
@@ -111,11 +112,12 @@ func (j *Journal) putBack(changes []rotator.Change) {
 	}
 }
 
-func (j *Journal) arguments(changes []rotator.Change) []any {
+func (j *Journal) arguments(changes []rotator.Change, owners []rotator.Owner) []any {
 	_, wrong, _ := j.clock.state()
 	patience := j.timeout + wrong + maxStep
-	args := make([]any, 0, 5+7*len(changes))
-	args = append(args, rand.Text(), logLength, j.node, j.clock.remote(j.now()), patience.Milliseconds())
+	args := make([]any, 0, 7+3*len(owners)+7*len(changes))
+	args = append(args, rand.Text(), logLength, j.node, j.clock.remote(j.now()), patience.Milliseconds(), maxOwners, len(owners))
+	args = j.ownerArguments(args, owners)
 	for _, c := range changes {
 		f := j.remote(c)
 		args = append(args, subjectOf(c).field(), f.until, f.learned, f.cleared, int64(f.off), j.codec.reason(f), j.codec.source(f))
