@@ -52,6 +52,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        disk     <size>
 //	    }
 //	    select       random | hash <placeholder>
+//	    resources    on | off
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -91,6 +92,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"cooldown":     {parse: h.parseCooldown},
 		"replay":       {parse: h.parseReplay},
 		"select":       {parse: h.parseSelect},
+		"resources":    {parse: h.parseResources},
 		"state":        {parse: h.parseState},
 		"keep_headers": {parse: h.parseKeepHeaders},
 
@@ -224,6 +226,11 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (h *Handler) parseResources(d *caddyfile.Dispenser) (err error) {
+	h.Resources, err = onOff(d, "resources")
+	return err
+}
+
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {
 	if h.KeepHeaders, err = values(d, "keep_headers", "<name...>"); err != nil {
 		return err
@@ -349,17 +356,9 @@ func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (c *Cooldown) parseAhead(d *caddyfile.Dispenser) error {
-	s, err := value(d, "cooldown ahead", "on or off")
-	if err != nil {
-		return err
-	}
-	on := s == "on"
-	if !on && s != "off" {
-		return d.Errf("cooldown ahead: %s is neither on nor off", shown(s))
-	}
-	c.Ahead = &on
-	return nil
+func (c *Cooldown) parseAhead(d *caddyfile.Dispenser) (err error) {
+	c.Ahead, err = onOff(d, "cooldown ahead")
+	return err
 }
 
 func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {

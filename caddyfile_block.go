@@ -95,6 +95,19 @@ func values(d *caddyfile.Dispenser, option, want string) ([]string, error) {
 	return args, nil
 }
 
+// onOff returns the option's argument, which is on or off.
+func onOff(d *caddyfile.Dispenser, option string) (*bool, error) {
+	s, err := value(d, option, "on or off")
+	if err != nil {
+		return nil, err
+	}
+	on := s == "on"
+	if !on && s != "off" {
+		return nil, d.Errf("%s: %s is neither on nor off", option, shown(s))
+	}
+	return &on, nil
+}
+
 func durationValue(d *caddyfile.Dispenser, option string) (time.Duration, error) {
 	s, err := value(d, option, "<duration>")
 	if err != nil {

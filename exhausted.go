@@ -22,6 +22,7 @@ type refusal struct {
 	wait     time.Duration // until the first key is ready, in whole seconds, at least one
 	class    ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
 	disabled bool          // no key will be ready by itself: an operator has disabled all
+	bound    bool          // only the key that has made what the request names, or its group, could serve it
 	path     string        // of the request: some providers imitate OpenAI's API at some paths
 
 	unauthorized bool // the client has no valid token: nothing else counts
@@ -116,6 +117,9 @@ func (f refusal) seconds() string { return strconv.FormatInt(int64(f.wait/time.S
 // message says it to people.
 func (f refusal) message() string {
 	again := fmt.Sprintf("Please try again in %s.", f.wait)
+	if f.bound {
+		return f.boundMessage(again)
+	}
 	switch {
 	case f.unauthorized:
 		return "Incorrect API key provided: this gateway wants a token of its own as API key."
@@ -127,6 +131,20 @@ func (f refusal) message() string {
 		return "The quota of every API key of this gateway is spent. " + again
 	}
 	return "Rate limit reached for every API key of this gateway. " + again
+}
+
+// boundMessage is message for a request that other keys could not serve.
+func (f refusal) boundMessage(again string) string {
+	const key = "the API key of this gateway that made what the request names"
+	switch {
+	case f.disabled:
+		return "It is disabled: " + key + "."
+	case f.class == ttl.InvalidKey:
+		return "The upstream refused as invalid " + key + ". " + again
+	case f.class == ttl.QuotaExhausted:
+		return "The quota is spent of " + key + ". " + again
+	}
+	return "Rate limit reached for " + key + ". " + again
 }
 
 // openAIError gives OpenAI's error object, for which its SDKs raise their own

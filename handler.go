@@ -24,6 +24,9 @@ type exchange struct {
 	body   *replayBody // nil when the request has none
 	roster *roster
 	slot   rotator.Slot
+	owner  rotator.ID     // of the key that has made what the request names, …
+	bound  bool           // … if it is known
+	shows  bool           // the answer is about resources
 	scope  string         // of the request: the model that it names, or "" for all
 	tried  []rotator.Slot // of the roster
 	calls  int            // to the upstream
@@ -93,11 +96,15 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.report.pool = h.Pool
 	x.roster = h.roster.Load()
 	x.report.path = r.URL.Path
+	follower := x.follow(r)
 	if hasBody(r) {
 		x.body = &x.report.replay
 		x.report.body = x.body
+		x.body.follower = follower
 		x.body.begin(r, h.replay)
+		x.body.follower = nil
 	}
+	x.followed(follower)
 	x.scope, x.affinity = x.scopeNow(), h.Select.affinity(r)
 	x.started = time.Now()
 	x.writer.client = w
@@ -113,6 +120,7 @@ func (x *exchange) end() {
 	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
 	x.report, x.tracer = nil, tracer{}
 	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
+	x.writer.endLearning()
 	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }
@@ -124,6 +132,9 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 		x.roster, x.tried = r, x.tried[:0]
 	}
 	x.doubting = false
+	if among := x.among(); among != nil {
+		return x.pickAmong(now, among)
+	}
 	if x.doubt(now) {
 		return true
 	}
@@ -159,6 +170,9 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	defer pool.End(slot)
 	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
 	request := x.roster.injector.request(ctx, x.r, slot)
+	if x.shows {
+		readable(request.Header)
+	}
 	if x.body != nil {
 		body := x.body.attempt(request)
 		defer body.Close() //nolint:errcheck // never fails
@@ -231,8 +245,9 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	if x.calls > 1 && x.calls == x.run.length && x.calls >= x.h.MaxAttempts {
 		x.h.guard.giveUp(x.run, x.sentences)
 	}
-	census := x.roster.pool.CensusIn(now, x.scope)
+	census, bound := x.census(now)
 	f := newRefusal(census)
+	f.bound = bound
 	x.tellExhausted(now, census, f)
 	x.h.metrics.exhausted.Inc()
 	x.report.outcome = outcomeExhausted
@@ -244,6 +259,8 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f refusal) {
 	switch {
 	case census.Ready > 0: // the request has had its attempts, or its time
+	case f.bound:
+		x.h.announcer.exhaustedOwner(census.Keys, f)
 	case x.roster.pool.Census(now).Ready > 0:
 		x.h.announcer.exhaustedModel(x.scope, census.Keys, f)
 	case !x.h.dry.Swap(true):

@@ -87,6 +87,9 @@ var (
 	waitingDesc = prometheus.NewDesc("caddy_keycycler_waiting_requests",
 		"Requests that wait for a key.", []string{"pool"}, nil)
 
+	resourcesDesc = prometheus.NewDesc("caddy_keycycler_resources",
+		"Resources whose key is known in this process.", nil, nil)
+
 	stateHealthyDesc = prometheus.NewDesc("caddy_keycycler_state_healthy",
 		"Whether the shared state can be read and written: 1 or 0.", []string{"pool"}, nil)
 	stateLagDesc = prometheus.NewDesc("caddy_keycycler_state_lag_seconds",
@@ -200,7 +203,7 @@ func registerPool(registry *prometheus.Registry, h *Handler) error {
 
 // Describe implements prometheus.Collector.
 func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, resourcesDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
 		descs <- d
 	}
 }
@@ -211,6 +214,9 @@ func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 	views := viewsOf(c.handlers)
 	c.mu.Unlock()
 	now := time.Now()
+	for _, v := range views[:min(len(views), 1)] { // all pools of the process share it
+		into <- gauge(resourcesDesc, float64(v.handlers[0].backend.State().Resources()))
+	}
 	for _, v := range views {
 		pool, census := v.name(), v.census(now)
 		into <- gauge(keysDesc, float64(census.Ready), pool, "ready")

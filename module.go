@@ -10,7 +10,9 @@
 // names), response.go and opening.go (what is held back until it is judged), judge.go
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
-// client gets when no key is ready). What differs between providers stands in
+// client gets when no key is ready). Ids of what was made with a key are read from
+// answers by resource_learn.go and looked for in requests by resource_follow.go; what
+// they look like stands in resource.go. What else differs between providers stands in
 // provider.go; which keys belong together, and which are preferred, in group.go
 // and select.go.
 //
@@ -127,6 +129,12 @@ type Handler struct {
 	// process: it outlives config reloads, not the process.
 	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=http.keycycler.state inline_key=backend"`
 
+	// Whether requests that name what was made with a key (a file, a batch, a stored
+	// response, …) go out with that key, or with another of its group: no other could
+	// use it. The ids are read from the upstream's answers. When none of these keys is
+	// ready, the request is answered as if the pool had none. Default: true.
+	Resources *bool `json:"resources,omitempty"`
+
 	// Client headers that would be taken off the request and shall pass, of
 	// `OpenAI-Organization`, `OpenAI-Project`, `anthropic-workspace-id` and
 	// `X-Goog-User-Project`. All other headers that are taken off carry credentials,
@@ -168,8 +176,10 @@ type Handler struct {
 	backend  StateBackend
 	guard    guard
 	room     waitingRoom
-	roster   atomic.Pointer[roster] // changes when a keys file does
-	unwatch  func()                 // ends the watching of keys files; nil where there is none
+
+	resources *resourceAPI           // nil: ids are not followed
+	roster    atomic.Pointer[roster] // changes when a keys file does
+	unwatch   func()                 // ends the watching of keys files; nil where there is none
 
 	clients *clients // nil: everybody is let in
 
@@ -292,6 +302,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.replay.byModel, h.replay.selectsByModel = h.Cooldown.byModel(), h.Select.byModel()
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
+	if h.Resources == nil || *h.Resources {
+		h.resources = h.provider.made
+	}
 	sources := h.keyInputs().sources()
 	set, err := h.loadKeys()
 	if err != nil {

@@ -128,11 +128,11 @@ func (w *attemptWriter) writeFirst(p []byte) (int, error) {
 		if suspect {
 			w.owner.blame(w.status, p)
 		}
-		return w.client.Write(p)
+		return w.deliver(p)
 	}
 	if !suspect {
 		w.open()
-		return w.client.Write(p)
+		return w.deliver(p)
 	}
 	w.stopOpening()
 	w.hold(w.status)

@@ -15,6 +15,7 @@ type provider struct {
 	account []string             // headers that tie a key to an account, in canonical spelling
 	dialect *ttl.Dialect         // what its answers mean
 	refuse  func(refusal) []byte // the body of an error, as its own SDKs read it
+	made    *resourceAPI         // what is made with a key and found with it alone, or nil
 	genAI   string               // OpenTelemetry's name of the provider, if it has one
 }
 
@@ -27,31 +28,31 @@ var providers = map[string]*provider{
 	"openai": {
 		auth:    Auth{Bearer: true},
 		account: []string{"Openai-Organization", "Openai-Project"},
-		dialect: ttl.OpenAI, refuse: openAIError, genAI: "openai",
+		dialect: ttl.OpenAI, refuse: openAIError, made: openAIResources, genAI: "openai",
 	},
 	"anthropic": {
 		auth:    Auth{Header: "X-Api-Key"},
 		openAI:  "/v1/chat/completions",
 		account: []string{"Anthropic-Workspace-Id"},
-		dialect: ttl.Anthropic, refuse: anthropicError, genAI: "anthropic",
+		dialect: ttl.Anthropic, refuse: anthropicError, made: anthropicResources, genAI: "anthropic",
 	},
 	"gemini": {
 		auth:    Auth{Header: "X-Goog-Api-Key"},
 		openAI:  "/v1beta/openai/",
 		account: []string{"X-Goog-User-Project"},
-		dialect: ttl.Gemini, refuse: geminiError, genAI: "gcp.gemini",
+		dialect: ttl.Gemini, refuse: geminiError, made: geminiResources, genAI: "gcp.gemini",
 	},
 	"azure": {
 		auth:    Auth{Header: "Api-Key"},
-		dialect: ttl.Azure, refuse: azureError, genAI: "azure.ai.openai",
+		dialect: ttl.Azure, refuse: azureError, made: openAIResources, genAI: "azure.ai.openai",
 	},
 	"cohere": {
 		auth:    Auth{Bearer: true},
 		openAI:  "/compatibility/v1/",
-		dialect: ttl.Cohere, refuse: cohereError, genAI: "cohere",
+		dialect: ttl.Cohere, refuse: cohereError, made: cohereResources, genAI: "cohere",
 	},
 	"github":  {auth: Auth{Bearer: true}, dialect: ttl.GitHub, refuse: gitHubError},
-	"generic": {auth: Auth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError},
+	"generic": {auth: Auth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError, made: openAIResources},
 }
 
 // imitates tells whether the upstream imitates OpenAI's API at this path: there it

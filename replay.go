@@ -56,6 +56,8 @@ type replayBody struct {
 	model   modelFinder // has seen what has come by now; until a model is found
 	byModel bool        // until it is known for sure
 
+	follower *follower // until the first attempt: looks for ids in what has come; or nil
+
 	first attemptBody // the first attempt's: mostly there is no other
 }
 
@@ -79,19 +81,31 @@ func (b *replayBody) begin(r *http.Request, limits replayLimits) {
 	b.model = newModelFinder(r.Header.Get("Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.byModel
+	if b.model.form != nil || b.model.done() {
+		b.follower = nil // it is no JSON
+	}
 	switch {
 	case eager(r, limits):
 		b.readAll(r.ContentLength)
-	case limits.byModel || limits.selectsByModel:
+	case b.wantsModel(), b.follows():
 		b.readAhead()
 	}
 }
 
-// readAhead reads a larger body until it has named a model, before any attempt
-// starts, but no more than would be read of a small one.
+// follows tells whether more of the body is wanted, for an id in it.
+func (b *replayBody) follows() bool { return b.follower != nil && !b.follower.found && !b.model.done() }
+
+// wantsModel tells whether more of the body is wanted, for the model that it names.
+func (b *replayBody) wantsModel() bool {
+	l := b.copy.limits
+	return (l.byModel || l.selectsByModel) && !b.model.found() && !b.model.done()
+}
+
+// readAhead reads a larger body until it has named a model or a resource, before any
+// attempt starts, but no more than would be read of a small one.
 func (b *replayBody) readAhead() {
 	most := min(maxEager, b.copy.limits.memory)
-	for b.end == nil && b.copy.size < most && !b.model.found() && !b.model.done() {
+	for b.end == nil && b.copy.size < most && (b.follows() || b.wantsModel()) {
 		room := b.copy.room(maxEager)
 		if room == nil {
 			return
@@ -127,8 +141,11 @@ func (b *replayBody) readAll(length int64) {
 // seekModel looks for the model in what has come from the client, in order. b.mu
 // is held, or nobody else has b yet.
 func (b *replayBody) seekModel(p []byte) {
-	if !b.model.found() || b.byModel && !b.model.done() {
+	if !b.model.found() || (b.byModel || b.follower != nil) && !b.model.done() {
 		b.model.write(p)
+	}
+	if b.follower != nil {
+		b.follower.write(p)
 	}
 }
 

@@ -81,6 +81,8 @@ type attemptWriter struct {
 	opening   *time.Timer // while a flush of the head waits for the body
 	timed     bool        // there was one
 	attempt   uint64      // counts up: a late timer's is an old one
+
+	learner *learner // reads what the client is given; nil: nobody does
 }
 
 // begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
@@ -198,7 +200,7 @@ func (w *attemptWriter) settle(flush bool) {
 	replace(h, w.header)
 	w.pass(w.status)
 	//nolint:errcheck // the handler's own writes will tell
-	w.client.Write(w.held)
+	w.deliver(w.held)
 	maps.Copy(h, trailers)
 	if flush {
 		//nolint:errcheck // likewise
@@ -228,7 +230,7 @@ func (w *attemptWriter) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.phase.Load() == committed {
-		return w.client.Write(p)
+		return w.deliver(p)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -240,7 +242,24 @@ func (w *attemptWriter) Write(p []byte) (int, error) {
 	case rejected:
 		return w.discard(p)
 	default: // the timeout has come between
-		return w.client.Write(p)
+		return w.deliver(p)
+	}
+}
+
+// deliver gives a piece of the body to the client. Only the phase says whether that is
+// right.
+func (w *attemptWriter) deliver(p []byte) (int, error) {
+	if w.learner != nil {
+		w.learner.write(p)
+	}
+	return w.client.Write(p)
+}
+
+// endLearning gives the learner back. Nothing writes any more.
+func (w *attemptWriter) endLearning() {
+	if w.learner != nil {
+		w.learner.release()
+		w.learner = nil
 	}
 }
 
@@ -256,7 +275,7 @@ func (w *attemptWriter) collect(p []byte) (int, error) {
 		m, err := w.discard(p[n:])
 		return n + m, err
 	}
-	m, err := w.client.Write(p[n:])
+	m, err := w.deliver(p[n:])
 	return n + m, err
 }
 
@@ -274,7 +293,7 @@ func (w *attemptWriter) ReadFrom(r io.Reader) (int64, error) {
 	if w.phase.Load() == waiting {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.phase.Load() == committed {
+	if w.phase.Load() == committed && w.learner == nil {
 		if rf, ok := w.client.(io.ReaderFrom); ok {
 			return rf.ReadFrom(r)
 		}

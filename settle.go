@@ -19,6 +19,9 @@ func (x *exchange) commit(status int, header http.Header) {
 	if x.body != nil {
 		x.body.commit()
 	}
+	if x.shows {
+		x.writer.learner = x.learn(status, header)
+	}
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}

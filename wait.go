@@ -10,7 +10,8 @@ import (
 )
 
 // waitingRoom is where a handler's requests wait for a key, if none is ready. They
-// are served first come, first served, those of each scope in a line of their own.
+// are served first come, first served, those that want
+// the same keys in one line.
 // Only the first of a line looks for keys: when the soonest one has cooled, or when
 // the pool says that one has become ready. Who gets a key, or leaves, makes the next
 // one look. So a key that becomes ready wakes one request, however many wait.
@@ -22,7 +23,7 @@ type waitingRoom struct {
 
 	mu    sync.Mutex
 	most  int64
-	lines map[string]*queue.List // scope → waiters; none is empty
+	lines map[string]*queue.List // of waiters, by name; none is empty
 	empty func()                 // called when nobody waits any more; nil: nothing to do
 }
 
@@ -33,8 +34,8 @@ type waiter struct {
 	look chan struct{} // there may be a key, and it is this one's turn
 }
 
-// join puts a request at the end of its line. It returns nil when too many wait.
-func (room *waitingRoom) join(scope string) *waiter {
+// join puts a request at the end of a line. It returns nil when too many wait.
+func (room *waitingRoom) join(name string) *waiter {
 	room.mu.Lock()
 	defer room.mu.Unlock()
 	if room.waiting.Load() >= room.most {
@@ -44,12 +45,12 @@ func (room *waitingRoom) join(scope string) *waiter {
 	if room.lines == nil {
 		room.lines = make(map[string]*queue.List)
 	}
-	line := room.lines[scope]
+	line := room.lines[name]
 	if line == nil {
 		line = queue.New()
-		room.lines[scope] = line
+		room.lines[name] = line
 	}
-	w := &waiter{line: scope, look: make(chan struct{}, 1)}
+	w := &waiter{line: name, look: make(chan struct{}, 1)}
 	w.at = line.PushBack(w)
 	if line.Len() == 1 {
 		w.rouse()
@@ -102,14 +103,14 @@ func (room *waitingRoom) whenEmpty(f func()) {
 	f()
 }
 
-// occupied tells whether requests of the scope wait.
-func (room *waitingRoom) occupied(scope string) bool {
+// occupied tells whether somebody stands in the line.
+func (room *waitingRoom) occupied(name string) bool {
 	if room.waiting.Load() == 0 {
 		return false
 	}
 	room.mu.Lock()
 	defer room.mu.Unlock()
-	return room.lines[scope] != nil
+	return room.lines[name] != nil
 }
 
 // rouse does not wait: once is enough.
@@ -128,10 +129,19 @@ const (
 	waitCanceled = "canceled" // the client has left
 )
 
+// line names the line that the request belongs into: those that want other keys must
+// not keep it from its own.
+func (x *exchange) line() string {
+	if x.bound {
+		return "\x00" + string(x.owner[:]) + x.scope
+	}
+	return x.scope
+}
+
 // next chooses a key for the next attempt: at once or, where none is ready, after
 // waiting for one.
 func (x *exchange) next(now time.Time) bool {
-	if x.calls == 0 && x.h.MaxWait > 0 && x.h.room.occupied(x.scope) {
+	if x.calls == 0 && x.h.MaxWait > 0 && x.h.room.occupied(x.line()) {
 		return x.wait(now) // others were here before
 	}
 	return x.pick(now) || x.h.MaxWait > 0 && x.wait(now)
@@ -143,7 +153,7 @@ func (x *exchange) wait(now time.Time) bool {
 	if soonest, ok := x.soonest(now); !ok || soonest > left {
 		return false
 	}
-	w := x.h.room.join(x.scope)
+	w := x.h.room.join(x.line())
 	if w == nil {
 		x.h.metrics.waited(waitFull)
 		return false
@@ -211,7 +221,7 @@ func (x *exchange) patience(now time.Time) time.Duration {
 // false where waiting is of no use: no key would become ready, or one is and has
 // been tried.
 func (x *exchange) soonest(now time.Time) (time.Duration, bool) {
-	c := x.roster.pool.CensusIn(now, x.scope)
-	others := x.calls == 0 && x.h.room.occupied(x.scope)
+	c, _ := x.census(now)
+	others := x.calls == 0 && x.h.room.occupied(x.line())
 	return c.Soonest, c.Keys > c.Disabled && (c.Ready == 0 || others)
 }

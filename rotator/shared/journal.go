@@ -127,7 +127,7 @@ type Journal struct {
 	mu      sync.Mutex // never held across the network; taken under the state's lock
 	pending map[subject]rotator.Change
 	owners  []rotator.Owner // that are still to be written, in order
-	mend    bool // Redis holds data that is not sound
+	mend    bool            // Redis holds data that is not sound
 	health  Health
 	hearing side
 	saving  side

@@ -1,0 +1,103 @@
+package keycycler
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// maxLearned is how much of an answer is read for ids, in bytes.
+const maxLearned = 256 << 10
+
+// learner reads the ids in an answer that streams to the client: before the client gets
+// a piece of it, what that names is known. It is not safe for concurrent use.
+type learner struct {
+	scanner stringScanner
+	api     *resourceAPI
+	pool    *rotator.Pool
+	slot    rotator.Slot
+	now     time.Time
+	left    int // bytes still to be read
+
+	last   [maxResourceID]byte // the value before: streams repeat it in each event
+	length int
+}
+
+var learners = sync.Pool{New: func() any { return new(learner) }}
+
+// write takes the answer's next piece.
+func (l *learner) write(p []byte) {
+	if l.left > 0 {
+		p = p[:min(len(p), l.left)]
+		l.left -= len(p)
+		l.scanner.write(p)
+	}
+}
+
+// takeValue implements valueTaker.
+func (l *learner) takeValue(name, value []byte) {
+	if l.api.holdsID(name) && !bytes.Equal(value, l.last[:l.length]) {
+		l.length = copy(l.last[:], value)
+		l.learn(value)
+	}
+}
+
+// learn notes whose what is named is.
+func (l *learner) learn(value []byte) {
+	l.api.ids(value, func(id []byte) bool {
+		l.pool.Own(l.now, l.slot, rotator.ResourceOf(id))
+		return true
+	})
+}
+
+// release gives l back.
+func (l *learner) release() {
+	l.pool = nil
+	learners.Put(l)
+}
+
+// namingHeaders are those in which an answer says where what it has made is found.
+var namingHeaders = []string{"Location", "Operation-Location", "X-Goog-Upload-Url"}
+
+// learn reads what the header of an answer says about resources. It returns what is to
+// read the body, or nil.
+func (x *exchange) learn(status int, header http.Header) *learner {
+	if status < 200 || status > 299 {
+		return nil
+	}
+	l := learners.Get().(*learner)
+	l.api, l.pool, l.slot, l.now = x.h.resources, x.roster.pool, x.slot, time.Now()
+	l.left, l.length = maxLearned, 0
+	for _, name := range namingHeaders {
+		for _, value := range header[name] {
+			l.learn([]byte(value))
+		}
+	}
+	media := header.Get("Content-Type")
+	events := isEventStream(media)
+	if !events && !isJSON(media) || !isPlainEncoding(header.Get("Content-Encoding")) {
+		l.release()
+		return nil
+	}
+	l.scanner.begin(l, events, clientText)
+	return l
+}
+
+func isJSON(media string) bool {
+	media, _, _ = strings.Cut(media, ";")
+	media = strings.TrimSpace(media)
+	return media == "application/json" || strings.HasSuffix(media, "+json")
+}
+
+func isPlainEncoding(encoding string) bool { return encoding == "" || encoding == "identity" }
+
+// readable makes the upstream answer in plain text where the answer is to be read.
+func readable(header http.Header) {
+	if len(header["Accept-Encoding"]) > 0 {
+		header["Accept-Encoding"] = []string{"identity"}
+	}
+}
