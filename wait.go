@@ -10,11 +10,10 @@ import (
 )
 
 // waitingRoom is where a handler's requests wait for a key, if none is ready. They
-// are served first come, first served, those that want
-// the same keys in one line.
-// Only the first of a line looks for keys: when the soonest one has cooled, or when
-// the pool says that one has become ready. Who gets a key, or leaves, makes the next
-// one look. So a key that becomes ready wakes one request, however many wait.
+// are served first come, first served, those that want the same keys in one line. Only
+// the first of a line looks for keys: when the soonest one has cooled, or when the pool
+// says that one has become ready. Who gets a key, or leaves, makes the next one look. So
+// a key that becomes ready wakes one request, however many wait.
 //
 // It is safe for concurrent use. Its lock is taken under those of a pool and its
 // state, and nothing is called with it held.
