@@ -48,11 +48,11 @@ func inCaddy(r *http.Request) (*http.Request, *caddy.Replacer) {
 	return r.WithContext(ctx), repl
 }
 
-// unread is a body that must not be read.
-type unread struct{ t *testing.T }
+// unreadBody is a body that must not be read.
+type unreadBody struct{ t *testing.T }
 
-func (u unread) Read([]byte) (int, error) { u.t.Error("the body was read"); return 0, io.EOF }
-func (u unread) Close() error             { return nil }
+func (u unreadBody) Read([]byte) (int, error) { u.t.Error("the body was read"); return 0, io.EOF }
+func (u unreadBody) Close() error             { return nil }
 
 func TestWhoIsLetIn(t *testing.T) {
 	h := guarded(t, nil)
@@ -90,7 +90,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r, repl := inCaddy(presenting(test.query, test.header))
 			if !test.in {
-				r.Body, r.ContentLength = unread{t}, 1000
+				r.Body, r.ContentLength = unreadBody{t}, 1000
 			}
 			upstream := script(fine)
 			w, err := serve(h, upstream, r)

@@ -235,12 +235,13 @@ func every() *Handler {
 			{Status: []int{5, 429}, Action: "retry"},
 			{Class: "invalid_key", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
 		},
-		Groups:   []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
-		Select:   &Select{Policy: "hash", Value: "{http.request.host}"},
-		Cooldown: &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
-		Replay:   &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), KeepHeaders: []string{"OpenAI-Project"},
+		Groups:       []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
+		Select:       &Select{Policy: "hash", Value: "{http.request.host}"},
+		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
+		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool),
+		KeepHeaders: []string{"OpenAI-Project"},
 	}
 }
 
