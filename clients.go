@@ -162,5 +162,5 @@ func (h *Handler) unauthorized(w http.ResponseWriter, r *http.Request, presented
 		challenge += `, error="invalid_token"`
 	}
 	w.Header().Set("Www-Authenticate", challenge)
-	return h.refuse(w, r, refusal{unauthorized: true})
+	return h.writeRefusal(w, r, refusal{unauthorized: true})
 }

@@ -65,8 +65,8 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return max((d + second - 1).Truncate(second), second)
 }
 
-// refuse answers a request without the upstream.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, f refusal) error {
+// writeRefusal answers a request without the upstream.
+func (h *Handler) writeRefusal(w http.ResponseWriter, r *http.Request, f refusal) error {
 	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
 		// The server would wait for the body before it sends this answer, and the
 		// client for 100 Continue before it sends the body.

@@ -65,6 +65,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		return h.unauthorized(w, r, presented)
 	}
+	if err := h.refuse(w, r); err != nil {
+		return err
+	}
 	x := exchanges.Get().(*exchange)
 	x.begin(h, w, r)
 	defer x.end()
@@ -222,7 +225,7 @@ func withOwnVars(ctx context.Context) context.Context {
 func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
 	x.h.metrics.closed.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.refuse(w, x.r, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait)})
+	return x.h.writeRefusal(w, x.r, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait)})
 }
 
 // canceled ends the request of a client that has left.
@@ -251,7 +254,7 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	x.tellExhausted(now, census, f)
 	x.h.metrics.exhausted.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.refuse(w, x.r, f)
+	return x.h.writeRefusal(w, x.r, f)
 }
 
 // tellExhausted tells once that the pool has no key that is ready, or that it has

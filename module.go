@@ -6,7 +6,9 @@
 //
 // A request travels through clients.go (who may use the pool; client_tokens.go reads the
 // tokens, client_credentials.go finds them in requests), handler.go (the attempts), wait.go
-// (waiting for a key), request.go (what an attempt sends), replay.go (the body that can be sent again), model.go (the model that it
+// (waiting for a key), request.go (what an attempt sends), refuse.go (what is not sent at
+// all), replay.go and trailer.go (the body that can be sent again, and what follows it),
+// prefetch.go (the body while its request waits), model.go (the model that it
 // names), response.go and opening.go (what is held back until it is judged), judge.go
 // (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
@@ -29,6 +31,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"sync/atomic"
 	"time"
 
@@ -300,6 +303,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.replay = h.Replay.limits()
 	h.room.most = int64(h.MaxWaiting)
 	h.replay.byModel, h.replay.selectsByModel = h.Cooldown.byModel(), h.Select.byModel()
+	if h.Auth != nil {
+		h.replay.carrier = textproto.CanonicalMIMEHeaderKey(h.Auth.Header)
+	}
 	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
 	h.judge.looksAhead = h.Cooldown.looksAhead()
 	if h.Resources == nil || *h.Resources {

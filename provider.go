@@ -1,6 +1,8 @@
 package keycycler
 
 import (
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -61,6 +63,17 @@ var providers = map[string]*provider{
 // every key by what it asks for.
 func (p *provider) imitates(path string) bool {
 	return p.openAI != "" && strings.HasPrefix(path, p.openAI) && !strings.Contains(path, "..")
+}
+
+// ambiguous tells whether it depends on how a path is read where it leads: as it is
+// spelled, or once escapes are resolved and dots and doubled slashes are gone. Where
+// the readings differ in how the key travels, the upstream could refuse every key.
+func (p *provider) ambiguous(u *url.URL) bool {
+	if p.openAI == "" || p.auth.Bearer {
+		return false
+	}
+	plain := path.Clean("/" + strings.ReplaceAll(u.Path, `\`, "/"))
+	return strings.HasPrefix(u.EscapedPath(), p.openAI) != strings.HasPrefix(plain+"/", p.openAI)
 }
 
 // credentialHeaders carry what identifies the client, or a key of its own. They

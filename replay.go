@@ -25,6 +25,9 @@ type replayLimits struct {
 
 	// Whether the model is wanted before the first attempt all the same.
 	selectsByModel bool
+
+	// The header that carries the key, which no trailer may repeat.
+	carrier string
 }
 
 // replayBody reads a client's body once and gives it to every attempt from its
@@ -77,7 +80,7 @@ func hasBody(r *http.Request) bool {
 
 // begin takes the body of a request that has one.
 func (b *replayBody) begin(r *http.Request, limits replayLimits) {
-	b.source, b.request, b.trailer, b.keep = r.Body, r, r.Trailer.Clone(), true
+	b.source, b.request, b.trailer, b.keep = r.Body, r, endToEndTrailer(r.Trailer, limits.carrier), true
 	b.model = newModelFinder(r.Header.Get("Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.byModel
@@ -295,7 +298,7 @@ func (b *replayBody) storeForOther(p []byte) {
 // setTrailer hands the client's trailers to the attempt's request at EOF.
 func (a *attemptBody) setTrailer() {
 	if errors.Is(a.body.end, io.EOF) && a.trailer != nil {
-		maps.Copy(a.trailer, a.body.request.Trailer)
+		maps.Copy(a.trailer, endToEndTrailer(a.body.request.Trailer, a.body.copy.limits.carrier))
 	}
 }
 

@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -45,7 +46,7 @@ type credential struct {
 func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *injector {
 	in := &injector{
 		provider:   p,
-		strip:      slices.Clone(credentialHeaders),
+		strip:      append([]string{settingsHeader}, credentialHeaders...),
 		protocols:  slices.Clone(credentialProtocols),
 		parameters: slices.Clone(credentialQuery),
 	}
@@ -72,6 +73,9 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 		if !kept(name) {
 			in.protocols = append(in.protocols, prefix)
 		}
+	}
+	if in.header != "" && !slices.Contains(in.strip, in.header) {
+		in.strip = append(in.strip, in.header)
 	}
 	for _, name := range in.strip {
 		in.lengths |= 1 << (len(name) % 64)
@@ -206,8 +210,22 @@ func keepEndToEnd(header http.Header, name string) {
 // strips tells whether the header of this name is taken off. Most are known not to
 // be by their length.
 func (in *injector) strips(name string) bool {
-	return in.lengths&(1<<(len(name)%64)) != 0 && slices.Contains(in.strip, name)
+	return in.lengths&(1<<(len(name)%64)) != 0 && slices.Contains(in.strip, dashed(name))
 }
+
+// dashed returns a canonical header name as those read it that hand headers on as
+// variables (CGI, WSGI, FastCGI): to them X_Api_Key and X-Api-Key are one.
+func dashed(name string) string {
+	if !strings.Contains(name, "_") {
+		return name
+	}
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
+
+// settingsHeader is how net/http spells HTTP2-Settings. Without it no upgrade to
+// HTTP/2 is asked for (RFC 7540 §3.2.1): an upstream that took one would give the
+// client a connection on which nobody looks at the requests any more.
+const settingsHeader = "Http2-Settings"
 
 // protocolHeader is how net/http spells Sec-WebSocket-Protocol.
 const protocolHeader = "Sec-Websocket-Protocol"
@@ -219,7 +237,7 @@ func (in *injector) stripProtocols(header http.Header, offered []string) {
 		for protocol := range strings.SplitSeq(line, ",") {
 			protocol = strings.TrimSpace(protocol)
 			secret := slices.ContainsFunc(in.protocols, func(prefix string) bool {
-				return strings.HasPrefix(protocol, prefix)
+				return len(protocol) >= len(prefix) && strings.EqualFold(protocol[:len(prefix)], prefix)
 			})
 			if protocol != "" && !secret {
 				kept = append(kept, protocol)
@@ -238,7 +256,7 @@ func hasParameter(rawQuery string, names []string) bool {
 	if rawQuery == "" {
 		return false
 	}
-	for part := range strings.SplitSeq(rawQuery, "&") {
+	for _, part := range queryParts(rawQuery) {
 		if isParameter(part, names) {
 			return true
 		}
@@ -246,16 +264,41 @@ func hasParameter(rawQuery string, names []string) bool {
 	return false
 }
 
+// queryParts yields the parts of a raw query, each with the separator before it, ""
+// for the first. The semicolon is none any more, but older upstreams take it for one.
+func queryParts(rawQuery string) iter.Seq2[string, string] {
+	return func(yield func(separator, part string) bool) {
+		separator := ""
+		for {
+			end := strings.IndexAny(rawQuery, "&;")
+			if end < 0 {
+				yield(separator, rawQuery)
+				return
+			}
+			if !yield(separator, rawQuery[:end]) {
+				return
+			}
+			separator, rawQuery = rawQuery[end:end+1], rawQuery[end+1:]
+		}
+	}
+}
+
 // withoutParameters takes the parameters of these names out of a raw query and
 // leaves the order and the spelling of the others as they are.
 func withoutParameters(rawQuery string, names []string) string {
-	var kept []string
-	for part := range strings.SplitSeq(rawQuery, "&") {
-		if !isParameter(part, names) {
-			kept = append(kept, part)
+	var kept strings.Builder
+	first := true
+	for separator, part := range queryParts(rawQuery) {
+		if isParameter(part, names) {
+			continue
 		}
+		if !first {
+			kept.WriteString(separator)
+		}
+		first = false
+		kept.WriteString(part)
 	}
-	return strings.Join(kept, "&")
+	return kept.String()
 }
 
 // isParameter tells whether part of a raw query is a parameter of one of these
