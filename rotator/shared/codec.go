@@ -98,10 +98,27 @@ func (c codec) decode(text string) (fact, bool) {
 		until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]),
 		reason: c.reasonOf(fields[4]), source: fields[5],
 	}
-	if f.source == nothing {
+	if f.source == nothing || !isSource(f.source) {
 		f.source = ""
 	}
 	return f, true
+}
+
+// maxSource is the longest source that is read, in bytes.
+const maxSource = 128
+
+// isSource tells whether a source may be shown: it ends up on terminals, and whoever
+// can write to Redis can write anything.
+func isSource(text string) bool {
+	if len(text) > maxSource {
+		return false
+	}
+	for _, c := range []byte(text) {
+		if c < 0x20 || c > 0x7e {
+			return false
+		}
+	}
+	return true
 }
 
 // reasonOf takes reasons of a newer version for the first: the deadline counts all

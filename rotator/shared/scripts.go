@@ -5,11 +5,13 @@ import "github.com/redis/go-redis/v9"
 // sound tells whether what stands in Redis can be believed: not all fields may be
 // there (something was evicted, or deleted by hand), and where Redis' clock was set
 // back, or a replica whose clock is behind has taken over, all deadlines are wrong.
+// Where somebody else has written into it, even things of another type, it is not
+// sound either, and is made anew: otherwise nodes could not share until it expires.
 const sound = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'fields', 'time')
-local sound = redis.call('HLEN', KEYS[2]) == tonumber(meta[3] or '0') and now >= tonumber(meta[4] or '0') - 1000
+local meta = redis.pcall('HMGET', KEYS[1], 'epoch', 'last', 'fields', 'time')
+local sound = not meta.err and redis.pcall('HLEN', KEYS[2]) == tonumber(meta[3] or '0') and now >= (tonumber(meta[4] or '0') or math.huge) - 1000
 `
 
 // look tells where the data stands: time, whether it is sound, epoch and the
@@ -54,7 +56,11 @@ if not sound then
   meta = {}
 end
 
-local over = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1000)
+local over = redis.pcall('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1000)
+if over.err then
+  redis.call('UNLINK', KEYS[4])
+  over = {}
+end
 if #over > 0 then
   redis.call('HDEL', KEYS[2], unpack(over))
   redis.call('ZREM', KEYS[4], unpack(over))
@@ -124,7 +130,7 @@ if #news > 0 then
 end
 redis.call('HSET', KEYS[1], 'fields', redis.call('HLEN', KEYS[2]), 'time', string.format('%.0f', now))
 local latest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-local gone = string.format('%.0f', math.max(tonumber(latest[2] or '0') or 0, now) + keep)
+local gone = string.format('%.0f', math.min(math.max(tonumber(latest[2] or '0') or 0, now) + keep, 9e12))
 for i = 1, 4 do
   redis.call('PEXPIREAT', KEYS[i], gone)
 end
