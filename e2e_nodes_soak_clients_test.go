@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,10 +27,12 @@ type soakClients struct {
 	plain, secure string // URLs of the two sites
 	think         time.Duration
 	stop          context.CancelFunc
+	reloaded      atomic.Int64 // when the latest reload was over, or one began, in Unix ns
 	workers       sync.WaitGroup
 
 	mu     sync.Mutex
 	served map[string]int // kind → right answers
+	again  int            // requests that a reload has cut off, and that were sent again
 	wrong  []string       // everything else
 }
 
@@ -75,12 +78,32 @@ func startSoakClients(t testing.TB, plain, secure string, n, rate int) *soakClie
 		c.workers.Go(func() {
 			defer transport.CloseIdleConnections()
 			for w.pause(ctx, time.Duration(rand.Float64()*2*float64(c.think))) {
-				w.note(kind.name, kind.send(w, context.Background()))
+				err := kind.send(w, context.Background())
+				if c.cutOff(err) {
+					err = kind.send(w, context.Background())
+				}
+				w.note(kind.name, err)
 			}
 		})
 	}
 	t.Cleanup(c.end)
 	return c
+}
+
+// errNoAnswer says that a connection ended before anything of the answer came.
+var errNoAnswer = errors.New("no answer")
+
+// cutOff tells whether a reload is why there was no answer: Caddy then closes
+// connections that are idle, whose next request may be under way (RFC 9112 §9.5), and
+// a listener, with connections that wait to be accepted.
+func (c *soakClients) cutOff(err error) bool {
+	if !errors.Is(err, errNoAnswer) || time.Since(time.Unix(0, c.reloaded.Load())) > 2*time.Second {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again++
+	return true
 }
 
 func (c *soakClients) note(kind string, err error) {
@@ -113,7 +136,7 @@ func (c *soakClients) pause(ctx context.Context, d time.Duration) bool {
 
 // post sends a request that may be sent again: a reload ends connections without a
 // request, and a request may be on its way there (RFC 9112 §9.5).
-func (w soakWorker) post(ctx context.Context, path string, body []byte) (*http.Response, error) {
+func (w soakWorker) post(ctx context.Context, path string, body []byte, header ...string) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -122,10 +145,13 @@ func (w soakWorker) post(ctx context.Context, path string, body []byte) (*http.R
 	}
 	r.Header.Set("Idempotency-Key", "soak")
 	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	res, err := w.client.Do(r)
 	if err != nil {
 		cancel()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	res.Body = &canceling{res.Body, cancel}
 	return res, nil
@@ -191,11 +217,12 @@ func (w soakWorker) readSlowly(ctx context.Context) error {
 	return nil
 }
 
-// abort leaves in the middle of a stream, or before it: any answer is right.
+// abort leaves in the middle of a stream, or before it: no answer is wrong, and none is
+// right.
 func (w soakWorker) abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Millisecond)
 	defer cancel()
-	if res, err := w.post(ctx, "/stream", []byte(strings.Repeat(" ", rand.IntN(200_000)))); err == nil {
+	if res, err := w.post(ctx, "/stream", []byte(strings.Repeat(" ", rand.IntN(200_000))), abortHeader, "yes"); err == nil {
 		_, _ = io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 	}
@@ -214,7 +241,7 @@ func (w soakWorker) socket(context.Context) error {
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		return errors.New(res.Status)

@@ -49,6 +49,7 @@ type soak struct {
 	node     *node
 	redis    *redisServer
 	upstream *soakUpstream
+	clients  *soakClients
 	ports    [2]string // of the plain and the secure site
 
 	kills, reloads, rewrites int
@@ -77,10 +78,10 @@ func TestNodeSoak(t *testing.T) {
 		}
 		return conn.Close() == nil
 	})
-	clients := startSoakClients(t, "http://127.0.0.1:"+s.ports[0], secure, plan.conns, plan.rate)
+	s.clients = startSoakClients(t, "http://127.0.0.1:"+s.ports[0], secure, plan.conns, plan.rate)
 	s.run()
-	clients.end()
-	s.judge(clients)
+	s.clients.end()
+	s.judge()
 }
 
 // run makes things happen until it is over.
@@ -95,8 +96,7 @@ func (s *soak) run() {
 		case <-redis.C:
 			s.kill()
 		case <-reload.C:
-			s.reloads++
-			s.node.post(s.caddyfile())
+			s.reload()
 		case <-rewrite.C:
 			s.rewrites++
 			s.writeKeys()
@@ -106,6 +106,13 @@ func (s *soak) run() {
 			return
 		}
 	}
+}
+
+func (s *soak) reload() {
+	s.reloads++
+	s.clients.reloaded.Store(time.Now().UnixNano())
+	s.node.post(s.caddyfile())
+	s.clients.reloaded.Store(time.Now().UnixNano())
 }
 
 // kill ends Redis, which comes back empty, or with what it had.
@@ -189,9 +196,9 @@ func (s *soak) caddyfile() string {
 }
 
 // judge prints what has happened and fails the test for what should not have.
-func (s *soak) judge(clients *soakClients) {
+func (s *soak) judge() {
 	s.t.Helper()
-	total := 0
+	clients, total := s.clients, 0
 	var table strings.Builder
 	fmt.Fprintf(&table, "%s, %d connections, %d keys, %d kills of Redis, %d reloads, %d keys files\n",
 		s.plan.lasts, s.plan.conns, s.plan.keys, s.kills, s.reloads, s.rewrites)
@@ -200,8 +207,8 @@ func (s *soak) judge(clients *soakClients) {
 		fmt.Fprintf(&table, "%-24s %9d\n", kind, clients.served[kind])
 	}
 	calls, rejected, early := s.upstream.counts()
-	fmt.Fprintf(&table, "%-24s %9d\n%-24s %9d\n%-24s %9d\n%-24s %9d\n%-24s %9d\n",
-		"requests", total, "unexpected answers", len(clients.wrong), "calls to the upstream", calls, "of them rejected", rejected, "of known limited keys", early)
+	fmt.Fprintf(&table, "%-24s %9d\n%-24s %9d\n%-24s %9d\n%-24s %9d\n%-24s %9d\n%-24s %9d\n",
+		"requests", total, "cut off by a reload", clients.again, "unexpected answers", len(clients.wrong), "calls to the upstream", calls, "of them rejected", rejected, "of known limited keys", early)
 	for _, m := range soakMeasures {
 		fmt.Fprintln(&table, m.fit(s.samples))
 	}
@@ -217,6 +224,9 @@ func (s *soak) judge(clients *soakClients) {
 	}
 	if n := len(clients.wrong); n > 0 {
 		s.t.Errorf("%d unexpected answers, the first of them:\n%s\n%s", n, strings.Join(clients.wrong[:min(n, 10)], "\n"), tail(s.node.log()))
+	}
+	if clients.again*100 > total {
+		s.t.Errorf("%d of %d requests were cut off by a reload", clients.again, total)
 	}
 	if early > 0 {
 		s.t.Errorf("%d calls with keys that were known to be limited", early)

@@ -60,8 +60,12 @@ func (u *soakUpstream) limit(key string, now time.Time) time.Duration {
 	return max(u.period/2-since%u.period, 0)
 }
 
-// rejects tells for how many seconds the key is limited.
-func (u *soakUpstream) rejects(key string) int {
+// abortHeader says that the client will not wait for the answer. Who leaves takes the
+// attempt along, and the gateway may not hear that the key is limited.
+const abortHeader = "X-Aborts"
+
+// rejects tells for how many seconds the key is limited, and whether that is heard.
+func (u *soakUpstream) rejects(key string, heard bool) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
@@ -76,7 +80,7 @@ func (u *soakUpstream) rejects(key string) int {
 	}
 	u.rejected++
 	seconds := int(math.Ceil(left.Seconds()))
-	if !now.Before(told.until) {
+	if heard && !now.Before(told.until) {
 		u.told[key] = soakLimit{now, now.Add(time.Duration(seconds) * time.Second)}
 	}
 	return seconds
@@ -89,7 +93,8 @@ func (u *soakUpstream) counts() (calls, rejected, early int) {
 }
 
 func (u *soakUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if seconds := u.rejects(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")); seconds > 0 {
+	key, heard := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.Header.Get(abortHeader) == ""
+	if seconds := u.rejects(key, heard); seconds > 0 {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		w.WriteHeader(http.StatusTooManyRequests)
