@@ -351,8 +351,8 @@ func (a *Auth) check() error {
 		return fmt.Errorf("auth header: %s is no header name", shown(a.Header))
 	case slices.Contains(unfitHeaders, textproto.CanonicalMIMEHeaderKey(a.Header)):
 		return fmt.Errorf("auth header: %s cannot carry a key: reverse_proxy or the protocol needs it", shown(a.Header))
-	case !httpguts.ValidHeaderFieldValue(a.Prefix) || strings.ContainsAny(a.Prefix, " \t"):
-		return fmt.Errorf("auth header: %s is no prefix: it is one word, without white space", shown(a.Prefix))
+	case strings.ContainsFunc(a.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Errorf("auth header: %s is no prefix: it is one word of visible ASCII, without white space", shown(a.Prefix))
 	}
 	return nil
 }

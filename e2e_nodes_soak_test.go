@@ -182,9 +182,7 @@ func (s *soak) caddyfile() string {
 				write_timeout 500ms
 			}
 		}
-		reverse_proxy %s {
-			stream_close_delay 1m
-		}
+		reverse_proxy %s
 	}
 	http://127.0.0.1:%s {
 		import soak

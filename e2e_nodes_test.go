@@ -185,7 +185,13 @@ func (n *node) stop() {
 	}
 }
 
-func tail(text string) string { return text[max(0, len(text)-4000):] }
+// tail returns the end of a log, or what the race detector has found.
+func tail(text string) string {
+	if at := strings.Index(text, "WARNING: DATA RACE"); at >= 0 {
+		return text[at:min(len(text), at+8000)]
+	}
+	return text[max(0, len(text)-4000):]
+}
 
 func (n *node) log() string {
 	n.t.Helper()
