@@ -120,10 +120,13 @@ func (x *exchange) end() {
 	if x.body != nil {
 		x.body.finish()
 	}
-	x.h, x.r, x.body, x.roster, x.writer.client, x.writer.cancel = nil, nil, nil, nil, nil, nil
-	x.report, x.tracer = nil, tracer{}
-	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
 	x.writer.endLearning()
+	x.writer.forget()
+	x.h, x.r, x.body, x.roster = nil, nil, nil, nil
+	x.report, x.tracer, x.cooled = nil, tracer{}, nil
+	x.scope, x.doubts = "", cooldownOf{}
+	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
+	clear(x.sentences)
 	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }

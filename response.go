@@ -27,6 +27,11 @@ const (
 	// maxEarly is how many 103 responses of one attempt are kept, which is what
 	// net/http's own client takes.
 	maxEarly = 5
+
+	// maxEarlySize is how much of their names and values is kept over all, in bytes:
+	// five of them could hold 50 MB otherwise. A browser's whole page is hinted at in
+	// a few KiB.
+	maxEarlySize = 64 << 10
 )
 
 // errRejected ends the copying of a rejection's body that has no end.
@@ -77,6 +82,7 @@ type attemptWriter struct {
 	whole     bool // held is all there will be of the body
 	discarded int
 	early     []http.Header
+	earlySize int // of early, in bytes
 	timer     *time.Timer
 	opening   *time.Timer // while a flush of the head waits for the body
 	timed     bool        // there was one
@@ -89,7 +95,7 @@ type attemptWriter struct {
 // attempt before does nothing any more.
 func (w *attemptWriter) begin(cancel context.CancelFunc) {
 	w.cancel = cancel
-	w.status, w.header, w.held, w.whole, w.discarded, w.early, w.timer = 0, nil, w.held[:0], false, 0, nil, nil
+	w.status, w.header, w.held, w.whole, w.discarded, w.early, w.earlySize, w.timer = 0, nil, w.held[:0], false, 0, nil, 0, nil
 	w.opening, w.timed = nil, false
 	w.phase.Store(waiting)
 }
@@ -109,6 +115,13 @@ func (w *attemptWriter) end() {
 		w.settle(false)
 	}
 	w.attempt++
+}
+
+// forget drops what w knows of its exchange: a writer in the pool keeps no header of
+// a response alive, which may be megabytes. It is ready for another exchange then.
+func (w *attemptWriter) forget() {
+	w.client, w.cancel, w.header, w.early, w.timer, w.opening = nil, nil, nil, nil, nil, nil
+	w.base.forget()
 }
 
 func (w *attemptWriter) rejected() bool { return w.phase.Load() == rejected }
@@ -153,15 +166,33 @@ func (w *attemptWriter) WriteHeader(status int) {
 func (w *attemptWriter) inform(status int) {
 	h := w.Header()
 	if status == http.StatusEarlyHints {
-		if len(w.early) < maxEarly {
-			w.early = append(w.early, h.Clone())
-		}
+		w.keepEarly(h)
 		return
 	}
 	own := maps.Clone(h)
 	w.base.restore(h)
 	w.client.WriteHeader(status)
 	replace(h, own)
+}
+
+// keepEarly keeps early hints, unless they are too many or too large.
+func (w *attemptWriter) keepEarly(h http.Header) {
+	size := headerSize(h)
+	if len(w.early) == maxEarly || w.earlySize+size > maxEarlySize {
+		return
+	}
+	w.early = append(w.early, h.Clone())
+	w.earlySize += size
+}
+
+// headerSize is how long the names and values are, in bytes.
+func headerSize(h http.Header) (size int) {
+	for name, values := range h {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	return size
 }
 
 // hold begins to hold a response back.
@@ -374,6 +405,13 @@ func (c *headerCopy) restore(h http.Header) {
 		h[name] = append([]string(nil), c.values[start:c.ends[i]]...)
 		start = c.ends[i]
 	}
+}
+
+// forget drops the copy, and keeps the memory for the next.
+func (c *headerCopy) forget() {
+	clear(c.names)
+	clear(c.values)
+	c.names, c.ends, c.values = c.names[:0], c.ends[:0], c.values[:0]
 }
 
 func replace(h, with http.Header) {
