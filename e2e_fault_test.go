@@ -1,87 +1,16 @@
 package keycycler_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 )
-
-// rawProvider answers every connection's first request by writing to it as it
-// likes: what net/http's server would not send.
-func rawProvider(t *testing.T, answer func(conn net.Conn, n int)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for n := 0; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					io.Copy(io.Discard, r.Body)
-					answer(conn, n)
-				}
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-func TestBrokenRejectionsAreReplayed(t *testing.T) {
-	for _, test := range []struct {
-		name      string
-		rejection string
-	}{
-		{"a rejection whose body breaks off", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 40\r\nContent-Length: 1000\r\n\r\n{\"error\""},
-		{"a rejection in chunks that break off", "HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"err\r\n"},
-		{"a rejection that ends with the connection", "HTTP/1.1 429 Too Many Requests\r\n\r\n{}"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			address := rawProvider(t, func(conn net.Conn, n int) {
-				if n == 0 {
-					io.WriteString(conn, test.rejection)
-					return
-				}
-				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
-			})
-			g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), address))
-			res, body := do(t, http.DefaultClient, request(t, "POST", g.plain, "x"))
-			if res.StatusCode != 200 || string(body) != "fine" {
-				t.Errorf("%s %q", res.Status, body)
-			}
-		})
-	}
-}
-
-func TestACommittedResponseThatBreaksOffIsPassedOn(t *testing.T) {
-	address := rawProvider(t, func(conn net.Conn, _ int) {
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin")
-	})
-	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), address))
-	res, err := http.Post(g.plain, "", strings.NewReader("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if body, err := io.ReadAll(res.Body); !errors.Is(err, io.ErrUnexpectedEOF) || string(body) != "begin" {
-		t.Errorf("%q, %v: the client must see that it is cut off", body, err)
-	}
-}
 
 func TestErrorsOfTheProxyReachHandleErrors(t *testing.T) {
 	closed := "127.0.0.1:" + freePort(t)

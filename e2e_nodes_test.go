@@ -31,6 +31,7 @@ type nodeConfig struct {
 	level    string   // of the log, default INFO
 	upstream string   // URL
 	env      []string // more environment, as NAME=value
+	limits   string   // of the process, as the shell's ulimit takes them
 }
 
 // key returns the i-th key of these tests. It looks like one, and is none.
@@ -105,6 +106,10 @@ func startNode(t testing.TB, c nodeConfig) *node {
 	}
 	defer log.Close()
 	n.cmd = n.command("run", "--config", n.file())
+	if c.limits != "" {
+		n.cmd.Args = append([]string{"sh", "-c", "ulimit " + c.limits + ` && exec "$0" "$@"`}, n.cmd.Args...)
+		n.cmd.Path = "/bin/sh"
+	}
 	n.cmd.Stderr = log
 	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

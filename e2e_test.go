@@ -2,6 +2,7 @@ package keycycler_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -35,6 +36,7 @@ type gateway struct {
 	secure  string // https://localhost:port
 	logFile string
 	format  string // of the log
+	level   string // likewise, default DEBUG
 	global  string // more global options
 	sites   string // more sites
 }
@@ -97,7 +99,7 @@ func (g *gateway) caddyfile(directives string) string {
 		grace_period 10s
 		log default {
 			output file %q
-			level DEBUG
+			level %s
 			%s
 		}
 		%s
@@ -116,7 +118,7 @@ func (g *gateway) caddyfile(directives string) string {
 		tls internal
 		import site
 	}
-	%s`, g.dir, g.logFile, g.format, g.global, directives, g.plain, g.secure, g.sites)
+	%s`, g.dir, g.logFile, cmp.Or(g.level, "DEBUG"), g.format, g.global, directives, g.plain, g.secure, g.sites)
 }
 
 // log returns what Caddy has logged so far.
