@@ -1,0 +1,160 @@
+package keycycler
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// What a request may allocate in the handler, besides what the next handler does. A
+// machine's mood changes none of these: more is a regression, and less is to be
+// written down here.
+const (
+	allocsPick      = 0  // drawing a key
+	allocsPlain     = 6  // a request without a body
+	allocsSmall     = 6  // 1 KB
+	allocsMedium    = 7  // 64 KB, the most that is read whole
+	allocsStreamed  = 6  // 1 KB of no stated length
+	allocsRejection = 22 // what a rejected attempt adds: the attempt, its verdict and the cooldown
+	allocsChunk     = 0  // a chunk of a stream that is written and flushed
+	allocsExhausted = 16 // an answer that no key is ready
+)
+
+// TestAllocations pins what the handler allocates.
+func TestAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates for itself")
+	}
+	// A collection in between would empty the pools.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, test := range []struct {
+		what string
+		runs func(*testing.T) func()
+		want float64
+	}{
+		{"drawing a key, another having been tried", picks, allocsPick},
+		{"a request without a body", func(t *testing.T) func() { return requests(t, 0, 0, served) }, allocsPlain},
+		{"a body of 1 KB", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, served) }, allocsSmall},
+		{"a body of 64 KB", func(t *testing.T) func() { return requests(t, 64<<10, 64<<10, served) }, allocsMedium},
+		{"a body of 1 KB and no stated length", func(t *testing.T) func() { return requests(t, 1<<10, -1, served) }, allocsStreamed},
+		{"a body of 1 KB, and one rejected attempt", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, allocsSmall + allocsRejection},
+		{"fifty chunks of a stream", func(t *testing.T) func() { return requests(t, 0, 0, streamed(50)) }, allocsPlain + 50*allocsChunk},
+		{"no key that is ready", exhaustedRequests, allocsExhausted},
+	} {
+		if got := testing.AllocsPerRun(200, test.runs(t)); got != test.want {
+			t.Errorf("%s: %v allocations, want %v", test.what, got, test.want)
+		}
+	}
+}
+
+// requests returns a function that sends a request with a body of that many bytes,
+// stating a length of it, through a handler to next.
+func requests(t *testing.T, size int, length int64, next handlerFunc) func() {
+	h := provision(t, 1000, func(h *Handler) {
+		// Rejected keys are back at once: there is always one that is ready.
+		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour), Jitter: new(float64)}
+	})
+	silence(h)
+	content := bytes.Repeat([]byte("x"), size)
+	r, body := benchRequest(content)
+	if r.ContentLength = length; length == 0 {
+		r.Body = http.NoBody
+	}
+	w := &flushes{discard{header: http.Header{"Server": {"Caddy"}}}}
+	return func() {
+		body.Reset(content)
+		if err := h.ServeHTTP(w, r, next); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// silence turns logging off: its sampling depends on the clock.
+func silence(h *Handler) {
+	h.logger = zap.NewNop()
+	h.announcer.logger, h.announcer.sampled = h.logger, h.logger
+}
+
+// flushes is a discard that can be flushed, as every connection of Caddy's can.
+type flushes struct{ discard }
+
+func (*flushes) FlushError() error { return nil }
+
+// picks returns a function that draws a key, with another that was tried.
+func picks(t *testing.T) func() {
+	pool := provision(t, 1000, nil).roster.Load().pool
+	now := time.Now()
+	first, _ := pool.PickIn(now, "", nil)
+	tried := []rotator.Slot{first}
+	return func() {
+		if _, ok := pool.PickIn(now, "", tried); !ok {
+			t.Fatal("no key is ready")
+		}
+	}
+}
+
+// exhaustedRequests returns a function that asks a pool which has no key.
+func exhaustedRequests(t *testing.T) func() {
+	h := provision(t, 10, nil)
+	silence(h)
+	w := &discard{header: http.Header{}}
+	r, body := benchRequest([]byte("x"))
+	pool := h.roster.Load().pool
+	for slot := range rotator.Slot(pool.Len()) {
+		pool.Cool(time.Now(), slot, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})
+	}
+	return func() {
+		body.Reset([]byte("x"))
+		if err := h.ServeHTTP(w, r, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var scratch [4096]byte
+
+// served reads the request's body and answers.
+func served(w http.ResponseWriter, r *http.Request) error {
+	for {
+		if _, err := r.Body.Read(scratch[:]); err != nil {
+			break
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// rejectedOnce rejects every second attempt, and serves the others.
+func rejectedOnce() handlerFunc {
+	attempts := 0
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if attempts++; attempts%2 == 0 {
+			return served(w, r)
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, err := io.WriteString(w, limited.body)
+		return err
+	}
+}
+
+// streamed answers with so many chunks, each of them flushed.
+func streamed(chunks int) handlerFunc {
+	event := []byte("data: {\"delta\":\" demo\"}\n\n")
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusOK)
+		for range chunks {
+			if _, err := w.Write(event); err != nil {
+				return err
+			}
+			w.(http.Flusher).Flush()
+		}
+		return nil
+	}
+}
