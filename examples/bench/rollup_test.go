@@ -1,0 +1,60 @@
+package main
+
+import "testing"
+
+func TestParseRollup(t *testing.T) {
+	for _, test := range []struct {
+		what, text string
+		want       int64 // -1 for an error
+	}{
+		{"as the kernel writes it", "55d0-7ffe ---p 00000000 00:00 0 [rollup]\nRss:                1024 kB\nPss:   12 kB\n", 1 << 20},
+		{"nothing", "", -1},
+		{"another unit is not guessed at", "Rss: 1024 MB\n", -1},
+		{"no number", "Rss: much kB\n", -1},
+		{"less than nothing", "Rss: -4 kB\n", -1},
+		{"more than there is", "Rss: 9223372036854775807 kB\n", -1},
+		{"a line that only looks like it", "Rss_Extra: 5 kB\n", -1},
+	} {
+		got, err := parseRollup(test.text)
+		if err != nil {
+			got = -1
+		}
+		if got != test.want {
+			t.Errorf("%s: got %d, %v, want %d", test.what, got, err, test.want)
+		}
+	}
+}
+
+func TestParseHeap(t *testing.T) {
+	for _, test := range []struct {
+		what, text string
+		want       int64 // -1 for an error
+	}{
+		{"heap and stacks in use are added", "heap profile: 1: 2\n# runtime.MemStats\n# HeapAlloc = 1000\n# HeapSys = 9\n# Stack = 24 / 64\n", 1024},
+		{"without stacks", "# HeapAlloc = 1000\n", -1},
+		{"without a heap", "# Stack = 24 / 64\n", -1},
+		{"no number", "# HeapAlloc = x\n# Stack = 24 / 64\n", -1},
+		{"nothing", "", -1},
+	} {
+		got, err := parseHeap(test.text)
+		if err != nil {
+			got = -1
+		}
+		if got != test.want {
+			t.Errorf("%s: got %d, %v, want %d", test.what, got, err, test.want)
+		}
+	}
+}
+
+func FuzzParseProc(f *testing.F) {
+	f.Add("Rss: 1024 kB\n# HeapAlloc = 1\n# Stack = 1 / 2\n")
+	f.Add("Rss:\n# Stack = / \n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := parseRollup(text); err == nil && n < 0 {
+			t.Errorf("%d bytes are resident", n)
+		}
+		if n, err := parseHeap(text); err == nil && n < 0 {
+			t.Errorf("%d bytes are in use", n)
+		}
+	})
+}
