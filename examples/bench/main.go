@@ -8,10 +8,12 @@
 //
 // main.go and options.go are the command, scenario.go says what is compared,
 // measure.go and schedule.go when, stats.go what follows from the numbers, report.go
-// and markdown.go how it looks. gateway.go, redis.go, neighbour.go and upstream.go are
-// the processes that are run, process.go starts them, machine_linux.go pins and
-// measures them. load.go drives them through client.go (HTTP/1.1) and client_http2.go.
-// footprint.go measures memory, and how long a start takes.
+// and markdown.go how it looks. lab.go is what all scenarios share, rig.go what one
+// runs: gateway.go (with admin.go), redis.go, neighbour.go and upstream.go are the
+// processes, process.go starts them, machine_linux.go (with rollup.go) pins and
+// measures them. load.go drives them through client.go (HTTP/1.1, with wire.go) and
+// client_http2.go. footprint.go measures memory, and how long a start takes,
+// profile.go where the CPU time goes.
 //
 // It needs Linux, Go, and for the scenarios with Redis a redis-server.
 package main
