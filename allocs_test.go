@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"runtime/debug"
@@ -123,12 +124,14 @@ var scratch [4096]byte
 // served reads the request's body and answers.
 func served(w http.ResponseWriter, r *http.Request) error {
 	for {
-		if _, err := r.Body.Read(scratch[:]); err != nil {
-			break
+		switch _, err := r.Body.Read(scratch[:]); {
+		case errors.Is(err, io.EOF):
+			w.WriteHeader(http.StatusOK)
+			return nil
+		case err != nil:
+			return err
 		}
 	}
-	w.WriteHeader(http.StatusOK)
-	return nil
 }
 
 // rejectedOnce rejects every second attempt, and serves the others.
