@@ -223,7 +223,7 @@ func (s *soak) judge() {
 	if n := len(clients.wrong); n > 0 {
 		s.t.Errorf("%d unexpected answers, the first of them:\n%s\n%s", n, strings.Join(clients.wrong[:min(n, 10)], "\n"), tail(s.node.log()))
 	}
-	if clients.again*100 > total {
+	if clients.again*30 > total {
 		s.t.Errorf("%d of %d requests were cut off by a reload", clients.again, total)
 	}
 	if early > 0 {
