@@ -129,7 +129,7 @@ func hasAnySuffix(name []byte, suffixes ...string) bool {
 
 // ids calls yield for each id in text, which is one, a resource's name of several
 // parts, a path or a URL, until yield returns false. Nothing is allocated.
-func (a *resourceAPI) ids(text []byte, yield func(id []byte) bool) bool {
+func (a *resourceAPI) ids(text []byte, yield func(id []byte) bool) {
 	text, query, _ := bytes.Cut(text, []byte("?"))
 	for start, before := 0, -1; start <= len(text); {
 		end := len(text)
@@ -137,11 +137,11 @@ func (a *resourceAPI) ids(text []byte, yield func(id []byte) bool) bool {
 			end = start + i
 		}
 		if id := a.id(text, before, start, end); id != nil && !yield(id) {
-			return false
+			return
 		}
 		before, start = start, end+1
 	}
-	return a.idsInQuery(query, yield)
+	a.idsInQuery(query, yield)
 }
 
 // id returns the id that ends with the segment from start to end, or nil. The one
@@ -172,7 +172,7 @@ func (a *resourceAPI) isID(text []byte) bool {
 
 // idsInQuery is ids for the values of a query. A parameter that is a collection gives
 // its values a name: upload_id=abc.
-func (a *resourceAPI) idsInQuery(query []byte, yield func(id []byte) bool) bool {
+func (a *resourceAPI) idsInQuery(query []byte, yield func(id []byte) bool) {
 	for len(query) > 0 {
 		var part []byte
 		part, query, _ = bytes.Cut(query, []byte("&"))
@@ -184,10 +184,9 @@ func (a *resourceAPI) idsInQuery(query []byte, yield func(id []byte) bool) bool 
 			continue
 		}
 		if !yield(id) {
-			return false
+			return
 		}
 	}
-	return true
 }
 
 // maxResourceID is the longest id, in bytes. Names of fine-tuned models and the ids of

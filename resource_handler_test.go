@@ -153,11 +153,11 @@ func TestResourcesAreLearned(t *testing.T) {
 			}
 			key := usedKey(t, h, row.next(id), r)
 			use := func() *http.Request {
-				if text := fmt.Sprintf(row.use, id); text[0] == '/' {
+				text := fmt.Sprintf(row.use, id)
+				if text[0] == '/' {
 					return resourceRequest("GET", text, "")
-				} else {
-					return resourceRequest("POST", "/v1/anything", text)
 				}
+				return resourceRequest("POST", "/v1/anything", text)
 			}
 			if got := sticks(t, h, key, use); got != row.wanted {
 				t.Errorf("it sticks to the key that made it: %t", got)

@@ -170,24 +170,25 @@ func checkOwners(t *testing.T, o *owners, model []Resource) {
 // Everything that another node knows is read in the order of its use, mixed with what
 // is known here: that must not take long.
 func TestOwnersHearMuch(t *testing.T) {
+	const most = 30_000
 	for _, order := range []string{"latest first", "oldest first", "any order"} {
-		o, r := newOwners(maxOwners), rand.New(rand.NewPCG(1, 2))
-		for i := range maxOwners {
+		o, r := newOwners(most), rand.New(rand.NewPCG(1, 2))
+		for i := range most {
 			o.set(int64(2*i), resource(i), ID{1}, nil)
 		}
 		begin := time.Now()
-		for i := range maxOwners {
+		for i := range most {
 			used := 2*i + 1
 			switch order {
 			case "latest first":
-				used = 2*(maxOwners-i) + 1
+				used = 2*(most-i) + 1
 			case "any order":
-				used = r.IntN(2 * maxOwners)
+				used = r.IntN(2 * most)
 			}
-			o.hear(int64(used), resource(maxOwners+i), ID{2})
+			o.hear(int64(used), resource(most+i), ID{2})
 		}
 		t.Logf("%s: %s", order, time.Since(begin).Round(time.Millisecond))
-		if len(o.index) != maxOwners || len(o.ring) != maxOwners+1 || time.Since(begin) > 10*time.Second {
+		if len(o.index) != most || len(o.ring) != most+1 || time.Since(begin) > 10*time.Second {
 			t.Errorf("%s: %d known, %d entries, %s", order, len(o.index), len(o.ring), time.Since(begin))
 		}
 	}
