@@ -17,6 +17,7 @@ type draw struct {
 	cooling  deadlines
 	reasons  []Reason // slot → why it cools; meaningful while it does
 	counts   [MaxReasons]int
+	busy     int     // cooling slots whose deadline is forever
 	off      int     // disabled slots: neither ready nor in cooling
 	orders   *orders // nil: requests have no affinity
 	readyIn  []int32 // cluster of orders → how many of its slots are ready
@@ -94,8 +95,8 @@ func (d *draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
 func (d *draw) ready() int { return len(d.order) - len(d.cooling.items) - d.off }
 
 func (d *draw) census(at int64) Census {
-	c := Census{Keys: len(d.order), Ready: d.ready(), Disabled: d.off, Cooling: d.counts}
-	if len(d.cooling.items) > 0 {
+	c := Census{Keys: len(d.order), Ready: d.ready(), Disabled: d.off, Cooling: d.counts, Busy: d.busy}
+	if len(d.cooling.items) > d.busy {
 		c.Soonest = time.Duration(d.cooling.items[0].until - at)
 	}
 	return c
@@ -116,13 +117,31 @@ func (d *draw) cool(s Slot, until int64, r Reason) {
 	case d.disabled(s):
 		return
 	case d.cooling.has(s):
-		d.counts[d.reasons[s]]--
+		d.uncount(s)
 	default:
 		d.makeUnready(s)
 	}
 	d.cooling.set(s, until)
 	d.reasons[s] = r
 	d.counts[r]++
+	if until == forever {
+		d.busy++
+	}
+}
+
+// extend is cool, unless the slot cools for longer.
+func (d *draw) extend(s Slot, until int64, r Reason) {
+	if until >= d.until(s) {
+		d.cool(s, until, r)
+	}
+}
+
+// uncount takes a slot that cools out of the counts.
+func (d *draw) uncount(s Slot) {
+	d.counts[d.reasons[s]]--
+	if d.until(s) == forever {
+		d.busy--
+	}
 }
 
 // disable takes the slot out for good.
@@ -138,8 +157,8 @@ func (d *draw) free(s Slot) {
 	case d.disabled(s):
 		d.off--
 	case d.cooling.has(s):
+		d.uncount(s)
 		d.cooling.remove(s)
-		d.counts[d.reasons[s]]--
 	default:
 		return
 	}

@@ -48,22 +48,20 @@ func (ls *lanes) in(at int64, scope string, all *draw) *draw {
 	return &l.draw
 }
 
-// cool makes the slot cool until then for all requests. The state calls it, holding
-// its own lock, and for no earlier deadline than before.
+// cool makes the slot cool until then for all requests, unless it is at its limit for
+// longer. The state calls it, holding its own lock.
 func (p *Pool) cool(s Slot, until int64, r Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all.cool(s, until, r)
-	if len(p.lanes.byScope) > 0 {
-		p.lanes.cool(s, until, r)
-	}
+	p.extend(s, until, r)
 }
 
-func (ls *lanes) cool(s Slot, until int64, r Reason) {
-	for _, l := range ls.byScope {
-		if until >= l.until(s) {
-			l.cool(s, until, r)
-		}
+// extend makes the slot cool until then in all draws, where it does not for longer.
+// p.mu is held.
+func (p *Pool) extend(s Slot, until int64, r Reason) {
+	p.all.extend(s, until, r)
+	for _, l := range p.lanes.byScope {
+		l.extend(s, until, r)
 	}
 }
 
@@ -94,7 +92,8 @@ func (p *Pool) disable(s Slot) {
 }
 
 // renew makes of the slot what is known now, which may be less than before:
-// disabled, or cooling until what in says for requests of a scope (0: it does not).
+// disabled, or cooling until what in says for requests of a scope (0: it does not), or
+// for as long as it is at the pool's limit.
 // The state calls it, holding its own lock.
 func (p *Pool) renew(s Slot, off bool, in func(scope string) (until int64, r Reason)) {
 	p.mu.Lock()
@@ -102,6 +101,9 @@ func (p *Pool) renew(s Slot, off bool, in func(scope string) (until int64, r Rea
 	p.all.renew(s, "", off, in)
 	for scope, l := range p.lanes.byScope {
 		l.renew(s, scope, off, in)
+	}
+	if full := p.full(s); full != never {
+		p.extend(s, full, p.limit.Reason)
 	}
 	p.wake()
 }

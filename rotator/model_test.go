@@ -77,6 +77,10 @@ type history struct {
 	model  model
 	scopes []string // the names that requests may have; the first is none
 	tokens []held
+
+	limited bool // all pools have limits: see limit_test.go
+	begun   map[ID][]time.Time
+	open    []running
 }
 
 // held is a cooldown that may be taken back.
@@ -90,6 +94,7 @@ func newHistory(t *testing.T, seed uint64, scopes []string) *history {
 	h := &history{
 		T: t, r: rand.New(rand.NewPCG(seed, 5)), now: start, keys: makeKeys(t, 30),
 		state: NewState(start), pools: make([]*Pool, 3), model: model{}, scopes: scopes,
+		begun: make(map[ID][]time.Time), limited: seed%3 == 1 && len(scopes) <= MaxScopes,
 	}
 	for i := range h.pools {
 		h.pools[i] = h.newPool()
@@ -115,6 +120,8 @@ func (h *history) step() {
 	switch n := h.r.IntN(100); {
 	case n < 30:
 		h.now = h.now.Add(time.Duration(h.r.IntN(20)))
+	case n < 60 && h.limited:
+		h.takeOrEnd(p)
 	case n < 60:
 		h.pick(p)
 	case n < 83:
@@ -126,10 +133,7 @@ func (h *history) step() {
 	case n < 90:
 		h.turn(p)
 	case n < 98:
-		scope := h.scope()
-		if got, want := p.CensusIn(h.now, scope), h.model.census(p, scope, h.now); got != want {
-			h.Errorf("census in %q %+v, want %+v", scope, got, want)
-		}
+		h.census(p, h.scope())
 		checkPool(h, p)
 		h.check(p)
 	default:
@@ -137,14 +141,20 @@ func (h *history) step() {
 	}
 }
 
+func (h *history) census(p *Pool, scope string) {
+	got, want := p.CensusIn(h.now, scope), h.model.census(p, scope, h.now)
+	if !h.limited && got != want {
+		h.Errorf("census in %q %+v, want %+v", scope, got, want)
+	}
+	if got.Ready > want.Ready || got.Ready < want.Ready-h.full(p) || got.Disabled != want.Disabled {
+		h.Errorf("census in %q %+v, without limits %+v, but %d keys are at theirs", scope, got, want, h.full(p))
+	}
+}
+
 func (h *history) scope() string { return h.scopes[h.r.IntN(len(h.scopes))] }
 
 func (h *history) pick(p *Pool) {
-	var tried []Slot
-	for range h.r.IntN(16) * h.r.IntN(2) {
-		tried = append(tried, Slot(h.r.IntN(p.Len())))
-	}
-	scope := h.scope()
+	tried, scope := h.tried(p), h.scope()
 	out := func(s Slot) bool {
 		f := h.model.in(scope, p.Key(s).ID())
 		return slices.Contains(tried, s) || f.off || f.until.After(h.now)
@@ -158,6 +168,13 @@ func (h *history) pick(p *Pool) {
 	case ok && p.tier(s) != p.lowest(out) && len(h.scopes) <= MaxScopes:
 		h.Errorf("picked slot %d of tier %d in %q, though one of tier %d is ready", s, p.tier(s), scope, p.lowest(out))
 	}
+}
+
+func (h *history) tried(p *Pool) (tried []Slot) {
+	for range h.r.IntN(16) * h.r.IntN(2) {
+		tried = append(tried, Slot(h.r.IntN(p.Len())))
+	}
+	return tried
 }
 
 // deadline is what the state itself says.
@@ -240,11 +257,11 @@ func (h *history) check(p *Pool) {
 	switch {
 	case f.off:
 		want = Disabled
-	case f.until.After(h.now):
+	case f.until.After(h.now), h.atLimit(p, s):
 		want = Cooling
 	}
 	got := p.Status(h.now, s)
-	if got.Condition != want || got.Left != max(f.until.Sub(h.now), 0) && f.until.After(h.now) || got.Left > 0 && got.Reason != f.reason {
+	if got.Condition != want || !h.limited && got.Left != max(f.until.Sub(h.now), 0) && f.until.After(h.now) || !h.limited && got.Left > 0 && got.Reason != f.reason {
 		h.Errorf("status %+v, want %s, %+v", got, want, f)
 	}
 	var scopes []ScopeStatus
@@ -317,7 +334,7 @@ func (h *history) newPool() *Pool {
 	for _, i := range h.r.Perm(len(h.keys))[:1+h.r.IntN(len(h.keys))] {
 		keys = append(keys, h.keys[i])
 	}
-	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)), WithRanks(randomRanks(h.r, len(keys))))
+	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)), WithRanks(randomRanks(h.r, len(keys))), h.limit())
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -327,6 +344,9 @@ func (h *history) newPool() *Pool {
 // end closes all pools after all cooldowns: nothing may be left behind.
 func (h *history) end() {
 	h.now = h.now.Add(time.Hour)
+	for len(h.open) > 0 {
+		h.endOne()
+	}
 	for _, p := range h.pools {
 		p.Close(h.now)
 	}

@@ -30,6 +30,7 @@ type Pool struct {
 	keys    []Key
 	ranks   []Rank      // slot → its rank; nil: all are alike
 	affine  bool        // requests may have an affinity
+	limit   *Limit      // nil: none
 	ids     func() []ID // of the keys, in order: made when they are asked for
 	entries []*entry    // slot → what is known about the key; set once, under the state's lock
 	close   sync.Once
@@ -184,7 +185,8 @@ type Census struct {
 	Ready    int             // neither cooling nor disabled
 	Disabled int             // by an operator, whether or not they would be cooling
 	Cooling  [MaxReasons]int // the others, by the reason why they cool
-	Soonest  time.Duration   // until the first of those is ready; 0 when there are none
+	Busy     int             // of those, the ones that are ready when a request ends, at any time
+	Soonest  time.Duration   // until the first of the rest is ready; 0 when there are none
 }
 
 // Census is CensusIn for a request that has no scope.

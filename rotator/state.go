@@ -14,7 +14,7 @@ import (
 type Reason uint8
 
 // MaxReasons bounds Reason. Each key counts by it.
-const MaxReasons = 8
+const MaxReasons = 9
 
 // Cooldown is what a caller learned about a key.
 type Cooldown struct {
@@ -79,7 +79,7 @@ func (s *State) instant(t time.Time) int64 {
 	if t.IsZero() {
 		return never
 	}
-	return s.at(t)
+	return min(s.at(t), forever-1)
 }
 
 // cool extends the key's cooldown to now+c.For in every pool that holds it, for all
@@ -95,7 +95,7 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) (Token, bool) 
 		panic(fmt.Sprintf("rotator: reason %d is out of range", c.Reason))
 	}
 	at := s.at(now)
-	until := addSaturating(at, int64(c.For))
+	until := min(addSaturating(at, int64(c.For)), forever-1)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,6 +214,9 @@ func (s *State) attach(p *Pool, now time.Time) {
 		told := p.journal == nil || e.tells(p.journal)
 		e.members = append(e.members, member{p, Slot(i)})
 		p.entries[i] = e
+		if p.limit != nil {
+			e.measure(p.limit)
+		}
 		s.brief(p, Slot(i), e, at, !told)
 	}
 	s.pools = append(s.pools, p)
@@ -229,6 +232,9 @@ func (s *State) brief(p *Pool, slot Slot, e *entry, at int64, tell bool) {
 		p.disable(slot)
 	case e.until > at:
 		p.cool(slot, e.until, e.reason)
+	}
+	if full := p.full(slot); full > at {
+		p.cool(slot, full, p.limit.Reason)
 	}
 	if tell && (e.off.Disabled() || e.until > at) {
 		s.record(p.journal, id, e, nil)
@@ -258,15 +264,15 @@ func (s *State) detach(p *Pool, now time.Time) {
 	s.sweep(s.at(now))
 }
 
-// sweep forgets the keys that no pool holds and that neither cool nor are disabled,
-// and the scopes in which nothing cools.
+// sweep forgets the keys that no pool holds and that neither cool nor are disabled nor
+// have anything that counts for a limit, and the scopes in which nothing cools.
 func (s *State) sweep(at int64) {
 	s.sweepScopes(at)
 	if s.orphans == 0 {
 		return
 	}
 	for id, e := range s.entries {
-		if len(e.members) == 0 && e.until <= at && !e.off.Disabled() {
+		if len(e.members) == 0 && e.until <= at && !e.off.Disabled() && e.usage.idle(at) {
 			delete(s.entries, id)
 			s.orphans--
 		}

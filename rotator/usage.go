@@ -14,18 +14,77 @@ type usage struct {
 	lastUsed   atomic.Int64 // nanoseconds since the state's epoch, plus one; 0: never
 	inFlight   atomic.Int32
 	rejections [MaxReasons]atomic.Uint32
+	meter      atomic.Pointer[meter] // nil: no pool has had a limit for the key
 }
 
-// Begin notes that a request goes out with the key. Each call wants one of End.
-func (p *Pool) Begin(now time.Time, s Slot) {
-	u := &p.entries[s].usage
+// Take is PickFor and Begin in one: of all requests that come at once, none gets a key
+// that others have just brought to its limit. Where Take reports true, the request
+// wants an End.
+func (p *Pool) Take(now time.Time, w Want) (s Slot, ok bool) {
+	if p.limit == nil {
+		if s, ok = p.PickFor(now, w); ok {
+			p.entries[s].usage.begin(p.state.at(now))
+		}
+		return s, ok
+	}
+	at := p.state.at(now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all.expire(at)
+	d := p.in(at, w.Scope)
+	for {
+		// A key that another pool has brought to its limit is found out here, once.
+		if s, ok = d.choose(w, p.rand); !ok || p.reserve(at, s) {
+			return s, ok
+		}
+	}
+}
+
+// Begin notes that a request goes out with the key, cooling or not, unless the key is
+// at the pool's limit: then it reports false. Where it reports true, the request wants
+// an End.
+func (p *Pool) Begin(now time.Time, s Slot) bool {
+	at := p.state.at(now)
+	if p.limit == nil {
+		p.entries[s].usage.begin(at)
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all.expire(at)
+	return p.reserve(at, s)
+}
+
+// begin counts a request that no limit is asked for.
+func (u *usage) begin(at int64) {
+	m := u.meter.Load()
+	if m != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+	}
+	u.count(at, m)
+}
+
+// count counts a request. m may be nil; m.mu is held.
+func (u *usage) count(at int64, m *meter) {
+	if m != nil {
+		for _, w := range m.windows {
+			w.add(at, 1)
+		}
+	}
 	u.attempts.Add(1)
 	u.inFlight.Add(1)
-	u.lastUsed.Store(p.state.at(now) + 1)
+	u.lastUsed.Store(at + 1)
 }
 
 // End notes that a request has come back.
-func (p *Pool) End(s Slot) { p.entries[s].usage.inFlight.Add(-1) }
+func (p *Pool) End(s Slot) {
+	e := p.entries[s]
+	e.usage.inFlight.Add(-1)
+	if m := e.usage.meter.Load(); m != nil && m.released() {
+		p.state.release(p.keys[s].ID(), e)
+	}
+}
 
 // Reject notes that the upstream rejected a request for the reason, whether or not
 // the key cools for it.
@@ -60,8 +119,9 @@ func ParseCondition(name string) (Condition, bool) {
 // process's.
 type Status struct {
 	Condition  Condition     // for all requests: a key that cools in scopes only is ready
-	Left       time.Duration // until it has cooled, above 0 while it cools or would if it were not disabled
-	Reason     Reason        // why, if Left is above 0
+	Left       time.Duration // until it has cooled, above 0 while it cools or would if it were not disabled; 0 if that is Busy
+	Busy       bool          // it cools until a request ends that is under way with it, at any time
+	Reason     Reason        // why, if Left is above 0 or the key Busy
 	Source     string        // where that was stated, likewise
 	Attempts   uint64
 	InFlight   int
@@ -95,6 +155,12 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 	defer p.state.mu.Unlock()
 	if e.until > at {
 		st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(e.until-at), e.reason, e.source
+	}
+	switch full := p.full(s); {
+	case full == forever && st.Left == 0:
+		st.Condition, st.Busy, st.Reason, st.Source = Cooling, true, p.limit.Reason, p.limit.Source
+	case full != forever && full > max(e.until, at):
+		st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(full-at), p.limit.Reason, p.limit.Source
 	}
 	if e.off.Disabled() {
 		st.Condition = Disabled

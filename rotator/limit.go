@@ -1,0 +1,152 @@
+package rotator
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Limit is how much a pool lets go out with each of its keys from this process, so that
+// a key is not driven into the upstream's own limit. What is counted belongs to the
+// key: it outlives the pool, and all pools that hold the key count, each against its
+// own limit.
+type Limit struct {
+	Concurrency int           // requests under way at a time; 0: any number
+	Requests    int           // in any window of the length Per; 0: any number
+	Per         time.Duration // above 0 if Requests is
+
+	// Why a key cools that is at its limit, and where that is stated.
+	Reason Reason
+	Source string
+}
+
+// WithLimit gives the pool's keys a limit: Take and Begin heed it.
+func WithLimit(l Limit) Option {
+	return func(p *Pool) { p.limit = &l }
+}
+
+// forever is the deadline of a key whose limit is that of requests under way: it is
+// ready when one of them ends. No cooldown lasts so long.
+const forever = math.MaxInt64
+
+// meter counts what goes out with a key that some pool has a limit for. Its lock is
+// taken after all others.
+type meter struct {
+	mu      sync.Mutex
+	awaited bool      // a pool keeps the key out of its draws until a request ends
+	windows []*window // one for each length that a pool has a limit for
+}
+
+// window returns the one of that length, nil if there is none.
+func (m *meter) window(per time.Duration) *window {
+	for _, w := range m.windows {
+		if w.per == int64(per) {
+			return w
+		}
+	}
+	return nil
+}
+
+// measure makes the key's usage be metered for the limit. What is new begins with what
+// is known: the requests under way, and those that another window has counted. s.mu is
+// held.
+func (e *entry) measure(l *Limit) {
+	m := e.usage.meter.Load()
+	if m == nil {
+		m = new(meter)
+		defer e.usage.meter.Store(m)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.Requests == 0 || m.window(l.Per) != nil {
+		return
+	}
+	w := newWindow(l.Per)
+	if len(m.windows) > 0 {
+		w.learn(m.windows[0])
+	}
+	m.windows = append(slices.DeleteFunc(m.windows, func(w *window) bool { return !e.wants(w) }), w)
+}
+
+// wants tells whether a pool that holds the key has a limit for such a window. s.mu is
+// held.
+func (e *entry) wants(w *window) bool {
+	return slices.ContainsFunc(e.members, func(m member) bool {
+		return m.pool.limit != nil && int64(m.pool.limit.Per) == w.per
+	})
+}
+
+// idle tells whether nothing is under way with the key, or was lately, that matters for
+// a limit.
+func (u *usage) idle(at int64) bool {
+	m := u.meter.Load()
+	if m == nil {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lately := func(w *window) bool { return w.roomFrom(1) > at }
+	return u.inFlight.Load() <= 0 && !slices.ContainsFunc(m.windows, lately)
+}
+
+// until returns until when the key is at its limit: not after now, if it is not. m.mu
+// is held.
+func (l *Limit) until(u *usage, m *meter) int64 {
+	if l.Concurrency > 0 && int(u.inFlight.Load()) >= l.Concurrency {
+		// Whoever ends a request takes this lock after it: either it is counted already,
+		// or the pools are told of the end.
+		m.awaited = true
+		return forever
+	}
+	if l.Requests > 0 {
+		return m.window(l.Per).roomFrom(l.Requests)
+	}
+	return never
+}
+
+// reserve counts a request that begins with the key, unless the key is at its limit. If
+// it is so now, the pool keeps it out of its draws. p.mu is held.
+func (p *Pool) reserve(at int64, s Slot) (ok bool) {
+	u := &p.entries[s].usage
+	m := u.meter.Load()
+	m.mu.Lock()
+	until := p.limit.until(u, m)
+	if ok = until <= at; ok {
+		u.count(at, m)
+		until = p.limit.until(u, m)
+	}
+	m.mu.Unlock()
+	if until > at {
+		p.extend(s, until, p.limit.Reason)
+	}
+	return ok
+}
+
+// full returns until when the key is at its limit: not after now, if it is not.
+func (p *Pool) full(s Slot) int64 {
+	if p.limit == nil {
+		return never
+	}
+	u := &p.entries[s].usage
+	m := u.meter.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return p.limit.until(u, m)
+}
+
+// released reports whether pools are to be told that a request has ended.
+func (m *meter) released() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	awaited := m.awaited
+	m.awaited = false
+	return awaited
+}
+
+// release tells all pools that a request has ended with a key that was at its limit.
+func (s *State) release(id ID, e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renew(id, e)
+}
