@@ -67,6 +67,18 @@ func (a *announcer) exhaustedModel(model string, keys int, f refusal) {
 	}
 }
 
+// exhaustedLimit tells that no key of a pool is ready, of which some are at the limit of
+// the config: that may come and go many times a second.
+func (a *announcer) exhaustedLimit(keys int, f refusal) {
+	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready: some are at their limit"); e != nil {
+		e.Write(
+			zap.Int("keys", keys),
+			zap.String("class", f.reason()),
+			zap.Float64("seconds", f.wait.Seconds()),
+		)
+	}
+}
+
 // listened tells whether somebody wants to hear of the event.
 func (a *announcer) listened(event string) bool { return a.events != nil && a.events.ShouldEmit(event) }
 

@@ -31,7 +31,7 @@ type keyStatus struct {
 	Class     string            `json:"class,omitempty"`   // why it cools: of rate_limited, quota_exhausted, …, operator
 	Source    string            `json:"source,omitempty"`  // where that was stated: a header's name in lower case, body:…, default, config, operator
 	Scope     string            `json:"scope,omitempty"`   // what cools: key
-	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools
+	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools, and where it cools until a request ends
 	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
 	Scopes    []scopeStatus     `json:"scopes,omitempty"`  // in which it cools, ready or not, by name
 	Attempts  uint64            `json:"attempts"`          // calls to the upstream

@@ -33,6 +33,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    keys_file    <path> [{ ... }]
 //	    provider     openai|anthropic|gemini|azure|cohere|github|generic
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
+//	    limit {
+//	        concurrency <n>
+//	        requests <n> <duration>
+//	    }
 //	    max_attempts <n>
 //	    try_duration <duration>
 //	    max_wait     <duration>
@@ -81,6 +85,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"keys_file":    {parse: h.parseKeysFile, many: true},
 		"provider":     {parse: h.parseProvider},
 		"auth":         {parse: h.parseAuth},
+		"limit":        {parse: h.parseLimit},
 		"max_attempts": {parse: h.parseMaxAttempts},
 		"try_duration": {parse: h.parseTryDuration},
 		"max_wait":     {parse: h.parseMaxWait},

@@ -234,7 +234,7 @@ func TestTheFixtureUsesEveryDocumentedOption(t *testing.T) {
 // The parser lists its options where it meets one that it does not know.
 func TestEveryOptionOfTheParserIsDocumented(t *testing.T) {
 	documented := syntaxOptions(documentedSyntax(t))
-	for _, block := range []string{"", "cooldown", "replay"} {
+	for _, block := range []string{"", "cooldown", "limit", "replay"} {
 		text := "nonsense"
 		if block != "" {
 			text = block + " {\nnonsense\n}"

@@ -180,6 +180,9 @@ func printKeys(w io.Writer, now time.Time, keys []poolKey) {
 // keyLines returns names and values of what is known about a key.
 func keyLines(now time.Time, k *keyStatus) [][2]string {
 	lines := [][2]string{{"state", clean(k.State)}}
+	if k.Class != "" && k.Remaining <= 0 {
+		lines = append(lines, [2]string{"class", clean(k.Class)}, [2]string{"source", clean(k.Source)}, [2]string{"time left", "until a request ends"})
+	}
 	if k.Remaining > 0 {
 		lines = append(lines,
 			[2]string{"class", clean(k.Class)},

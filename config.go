@@ -72,7 +72,7 @@ func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkMaxWait, h.checkMaxWaiting,
-		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.checkKeepHeaders,
+		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
 		h.checkClientTokens, h.checkClientTokensFiles,
 	} {
 		if err := check(); err != nil {

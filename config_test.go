@@ -47,6 +47,12 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"hash without a value", func(h *Handler) { h.Select = &Select{Policy: "hash"} }, "select hash: one placeholder is needed"},
 		{"an escaped placeholder", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: `\\{a}`} }, "select hash: one placeholder is needed"},
 		{"a response's header", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.response.header.X}"} }, "select hash: {http.response.} is not known"},
+		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency or requests is needed"},
+		{"the largest limits", func(h *Handler) { h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day)} }, ""},
+		{"a negative concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: -1} }, "limit concurrency: -1 is out of range: 1 to 100000"},
+		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
+		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
+		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
 		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
@@ -242,6 +248,7 @@ func every() *Handler {
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool),
 		KeepHeaders: []string{"OpenAI-Project"},
+		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
 	}
 }
 

@@ -26,9 +26,9 @@ const (
 	// scopes.
 	maxDoubts = 200_000
 
-	// anotherScope is when a doubt is due again that came with a request of another
-	// scope.
-	anotherScope = time.Second
+	// anotherTime is when a doubt is due again that came with a request of another
+	// scope, or while the key was at its limit.
+	anotherTime = time.Second
 )
 
 // doubts are those of one pool. They outlive configs. It is safe for concurrent use.
@@ -108,12 +108,23 @@ func (d *doubts) take(now time.Time, scope string) (of cooldownOf, ok bool) {
 	}
 	p := d.queue[0]
 	if p.scope != "" && p.scope != scope {
-		p.at = now.Add(anotherScope)
+		p.at = now.Add(anotherTime)
 		heap.Fix(&d.queue, 0)
 		return of, false
 	}
 	heap.Pop(&d.queue)
 	return p.cooldownOf, true
+}
+
+// postpone makes a doubt due again that was taken and could not go out.
+func (d *doubts) postpone(now time.Time, of cooldownOf) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.of[of]; p != nil && p.index < 0 {
+		p.at = now.Add(anotherTime)
+		heap.Push(&d.queue, p)
+		d.setNext()
+	}
 }
 
 // forget ends the doubts about a cooldown.
@@ -178,6 +189,10 @@ func (x *exchange) doubt(now time.Time) bool {
 		x.h.doubts.forget(of) // it was cleared, disabled or removed, or is over
 		return false
 	}
+	if !x.roster.pool.Begin(now, p.slot) {
+		x.h.doubts.postpone(now, of) // it is at its limit
+		return false
+	}
 	x.slot, x.doubting, x.doubts = p.slot, true, of
 	return true
 }
@@ -185,11 +200,11 @@ func (x *exchange) doubt(now time.Time) bool {
 // cools tells whether a key cools in that scope and could be used but for that.
 func cools(st rotator.Status, scope string) bool {
 	if scope == "" {
-		return st.Condition == rotator.Cooling
+		return st.Condition == rotator.Cooling && st.Reason != reasonLimit
 	}
 	for _, sc := range st.Scopes {
 		if sc.Scope == scope {
-			return st.Condition == rotator.Ready
+			return st.Condition == rotator.Ready || st.Condition == rotator.Cooling && st.Reason == reasonLimit
 		}
 	}
 	return false

@@ -21,6 +21,8 @@ const maxSDKWait = 60 * time.Second
 type refusal struct {
 	wait     time.Duration // until the first key is ready, in whole seconds, at least one
 	class    ttl.Class     // why the keys cool: InvalidKey or QuotaExhausted where that is all there is
+	limited  bool          // all keys are at the limit of the config …
+	some     bool          // … or some of them are
 	disabled bool          // no key will be ready by itself: an operator has disabled all
 	bound    bool          // only the key that has made what the request names, or its group, could serve it
 	path     string        // of the request: some providers imitate OpenAI's API at some paths
@@ -33,6 +35,9 @@ func (f refusal) reason() string {
 	if f.disabled {
 		return rotator.Disabled.String()
 	}
+	if f.limited {
+		return reasonName(reasonLimit)
+	}
 	return f.class.String()
 }
 
@@ -41,12 +46,15 @@ func (f refusal) reason() string {
 func newRefusal(c rotator.Census) refusal {
 	cooling := func(class ttl.Class) int { return c.Cooling[class] }
 	f := refusal{class: ttl.RateLimited, wait: wholeSeconds(c.Soonest)}
-	if c.Ready > 0 {
-		f.wait = wholeSeconds(0) // the request has had its attempts, or its time
+	if c.Ready > 0 || c.Busy > 0 {
+		f.wait = wholeSeconds(0) // the request has had its attempts, or its time; or a key may be ready at any moment
 	}
+	f.some = c.Cooling[reasonLimit] > 0
 	switch enabled := c.Keys - c.Disabled; enabled {
 	case 0:
 		f.disabled, f.wait = true, 0
+	case c.Cooling[reasonLimit]:
+		f.limited = true
 	case cooling(ttl.InvalidKey):
 		f.class = ttl.InvalidKey
 	case cooling(ttl.InvalidKey) + cooling(ttl.QuotaExhausted):
@@ -125,6 +133,8 @@ func (f refusal) message() string {
 		return "Incorrect API key provided: this gateway wants a token of its own as API key."
 	case f.disabled:
 		return "Every API key of this gateway is disabled."
+	case f.limited:
+		return "Every API key of this gateway is at the limit that is configured for it. " + again
 	case f.class == ttl.InvalidKey:
 		return "The upstream refused every API key of this gateway as invalid. " + again
 	case f.class == ttl.QuotaExhausted:

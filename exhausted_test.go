@@ -62,6 +62,8 @@ func TestNewRefusal(t *testing.T) {
 		{"one of them comes back by itself", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.QuotaExhausted: 2, ttl.RateLimited: 1}), refusal{wait: second, class: ttl.RateLimited}},
 		{"cooled by a rule for an overloaded upstream", cooling(second, 0, map[ttl.Class]int{ttl.InvalidKey: 1, ttl.Overloaded: 1}), refusal{wait: second, class: ttl.RateLimited}},
 		{"one is ready: the request has had its attempts", cooling(0, 1, map[ttl.Class]int{ttl.InvalidKey: 15}), refusal{wait: second, class: ttl.RateLimited}},
+		{"all are at the limit, for a while", cooling(3*second, 0, map[ttl.Class]int{ttl.Class(reasonLimit): 3}), refusal{wait: 3 * second, class: ttl.RateLimited, limited: true, some: true}},
+		{"one is, and the others were refused", cooling(3*second, 0, map[ttl.Class]int{ttl.Class(reasonLimit): 1, ttl.InvalidKey: 2}), refusal{wait: 3 * second, class: ttl.RateLimited, some: true}},
 		{"all are ready: the request has had its time", cooling(0, 4, nil), refusal{wait: second, class: ttl.RateLimited}},
 	} {
 		if got := newRefusal(test.census); got != test.want {

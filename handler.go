@@ -131,20 +131,18 @@ func (x *exchange) end() {
 	exchanges.Put(x)
 }
 
-// pick draws a key for the next attempt. Keys that were removed meanwhile are not
+// pick draws a key for the next attempt, which must follow: it counts from here. Keys that were removed meanwhile are not
 // among them.
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.h.roster.Load(); r != x.roster {
 		x.roster, x.tried = r, x.tried[:0]
 	}
 	x.doubting = false
-	if among := x.among(); among != nil {
-		return x.pickAmong(now, among)
-	}
-	if x.doubt(now) {
+	among := x.among()
+	if among == nil && x.doubt(now) {
 		return true
 	}
-	x.slot, ok = x.roster.pool.PickFor(now, rotator.Want{Scope: x.scope, Tried: x.tried, Affinity: x.affinity})
+	x.slot, ok = x.roster.pool.Take(now, rotator.Want{Scope: x.scope, Tried: x.tried, Affinity: x.affinity, Among: among})
 	return ok
 }
 
@@ -172,7 +170,6 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pool, slot := x.roster.pool, x.slot
-	pool.Begin(x.latest, slot)
 	defer pool.End(slot)
 	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
 	request := x.roster.injector.request(ctx, x.r, slot)
@@ -269,6 +266,8 @@ func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f refusal
 		x.h.announcer.exhaustedOwner(census.Keys, f)
 	case x.roster.pool.Census(now).Ready > 0:
 		x.h.announcer.exhaustedModel(x.scope, census.Keys, f)
+	case f.some:
+		x.h.announcer.exhaustedLimit(census.Keys, f)
 	case !x.h.dry.Swap(true):
 		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
 	}

@@ -16,7 +16,7 @@
 // answers by resource_learn.go and looked for in requests by resource_follow.go; what
 // they look like stands in resource.go. What else differs between providers stands in
 // provider.go; which keys belong together, and which are preferred, in group.go
-// and select.go.
+// and select.go, and how much goes out with one in limit.go.
 //
 // Operators look through admin.go and api.go (the admin API), command.go and its
 // siblings (caddy keycycler), page.go (what package status shows), metrics.go,
@@ -124,6 +124,9 @@ type Handler struct {
 
 	// How much of a request's body is kept so that it can be sent again.
 	Replay *Replay `json:"replay,omitempty"`
+
+	// How much goes out with each key from this node. Default: no limit.
+	Limit *Limit `json:"limit,omitempty"`
 
 	// How a request's key is chosen among those that are ready. Default: at random.
 	Select *Select `json:"select,omitempty"`

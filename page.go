@@ -66,7 +66,10 @@ func pageKey(id rotator.ID, st rotator.Status) status.Key {
 	if st.Left > 0 {
 		k.Class, k.Source, k.Scope, k.Remaining = reasonName(st.Reason), st.Source, scopeKey, st.Left
 	}
-	if len(st.Scopes) > 0 && st.Left == 0 {
+	if st.Busy {
+		k.Class, k.Source, k.Scope = reasonName(st.Reason), st.Source, scopeKey
+	}
+	if len(st.Scopes) > 0 && !st.Busy && st.Left == 0 {
 		sc := st.Scopes[0]
 		k.Class, k.Source, k.Scope, k.Remaining = reasonName(sc.Reason), sc.Source, sc.Scope, sc.Left
 		if more := len(st.Scopes) - 1; more > 0 {

@@ -128,15 +128,6 @@ func (x *exchange) among() []rotator.Slot {
 	return among
 }
 
-// pickAmong picks the first of the slots, or else any of them.
-func (x *exchange) pickAmong(now time.Time, among []rotator.Slot) (ok bool) {
-	pool := x.roster.pool
-	if x.slot, ok = pool.PickAmong(now, x.scope, among[:1], x.tried); !ok {
-		x.slot, ok = pool.PickAmong(now, x.scope, among[1:], x.tried)
-	}
-	return ok
-}
-
 // census counts the keys that can serve the request.
 func (x *exchange) census(now time.Time) (c rotator.Census, bound bool) {
 	if among := x.among(); among != nil {

@@ -55,6 +55,9 @@ func (h *Handler) newRoster(set *keySet) (*roster, error) {
 	if h.Select.hashes() {
 		options = append(options, rotator.WithAffinity())
 	}
+	if h.Limit != nil {
+		options = append(options, h.Limit.option())
+	}
 	pool, err := rotator.NewPool(keys, h.backend.State(), time.Now(), options...)
 	if err != nil {
 		return nil, err

@@ -144,7 +144,9 @@ func (v *view) census(now time.Time) rotator.Census {
 			c.Disabled++
 		case rotator.Cooling:
 			c.Cooling[st.Reason]++
-			if c.Soonest == 0 || st.Left < c.Soonest {
+			if st.Busy {
+				c.Busy++
+			} else if c.Soonest == 0 || st.Left < c.Soonest {
 				c.Soonest = st.Left
 			}
 		}
@@ -196,7 +198,7 @@ type keyFilter struct {
 
 func (f keyFilter) takes(st rotator.Status) bool {
 	return (f.condition == nil || st.Condition == *f.condition) &&
-		(f.reason == nil || st.Left > 0 && st.Reason == *f.reason)
+		(f.reason == nil || (st.Left > 0 || st.Busy) && st.Reason == *f.reason)
 }
 
 // keys returns the keys that the filter takes, ordered by id, from the first after
@@ -230,6 +232,9 @@ func keyStatusOf(now time.Time, id rotator.ID, st rotator.Status) keyStatus {
 		s.Class, s.Source, s.Scope = reasonName(st.Reason), st.Source, scopeKey
 		s.Remaining, s.Until = st.Left.Seconds(), &until
 	}
+	if st.Busy {
+		s.Class, s.Source, s.Scope = reasonName(st.Reason), st.Source, scopeKey
+	}
 	for _, sc := range st.Scopes {
 		s.Scopes = append(s.Scopes, scopeStatus{
 			sc.Scope, reasonName(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(),
@@ -258,15 +263,17 @@ const (
 	reasonOther    = rotator.Reason(ttl.OK) // a rule of the config cools for an answer of no class
 	reasonOperator = rotator.Reason(len(defaultActions))
 	reasonSpent    = reasonOperator + 1 // a success left nothing of the key's allowance
+	reasonLimit    = reasonSpent + 1    // the key is at the limit of the config; it does not cool otherwise
 )
 
 // reasonNames are the reasons' names, by number.
 var reasonNames = func() []string {
-	names := make([]string, reasonSpent+1)
+	names := make([]string, reasonLimit+1)
 	for class := range defaultActions {
 		names[class] = ttl.Class(class).String()
 	}
 	names[reasonOther], names[reasonOperator], names[reasonSpent] = outcomeOther, "operator", "spent"
+	names[reasonLimit] = "limit"
 	return names
 }()
 

@@ -149,7 +149,7 @@ func (x *exchange) next(now time.Time) bool {
 // wait waits for a key for as long as that may be of use, and picks it.
 func (x *exchange) wait(now time.Time) bool {
 	left := x.patience(now)
-	if soonest, ok := x.soonest(now); !ok || soonest > left {
+	if after, busy, ok := x.soonest(now); !ok || after > left && !busy {
 		return false
 	}
 	w := x.h.room.join(x.line())
@@ -201,7 +201,7 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 		if x.pick(now) {
 			return waitReady
 		}
-		if after, ok := x.soonest(now); ok && after > 0 {
+		if after, _, ok := x.soonest(now); ok && after > 0 {
 			soonest.Reset(after)
 		}
 	}
@@ -216,11 +216,11 @@ func (x *exchange) patience(now time.Time) time.Duration {
 	return left
 }
 
-// soonest returns when the first key will be ready, 0 where nobody knows. It reports
-// false where waiting is of no use: no key would become ready, or one is and has
-// been tried.
-func (x *exchange) soonest(now time.Time) (time.Duration, bool) {
+// soonest returns when the first key will be ready, 0 where nobody knows, and whether
+// one may be at any time before, as when a request ends. It reports false where waiting
+// is of no use: no key would become ready, or one is and has been tried.
+func (x *exchange) soonest(now time.Time) (after time.Duration, busy, ok bool) {
 	c, _ := x.census(now)
 	others := x.calls == 0 && x.h.room.occupied(x.line())
-	return c.Soonest, c.Keys > c.Disabled && (c.Ready == 0 || others)
+	return c.Soonest, c.Busy > 0, c.Keys > c.Disabled && (c.Ready == 0 || others)
 }

@@ -6,16 +6,6 @@ import (
 	"time"
 )
 
-// PickAmong is PickIn for a request that only some of the pool's keys can serve: it
-// draws one of the slots in among, which has each once. It takes O(len(among)).
-func (p *Pool) PickAmong(now time.Time, scope string, among, tried []Slot) (Slot, bool) {
-	at := p.state.at(now)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all.expire(at)
-	return p.in(at, scope).pickAmong(among, tried, p.rand)
-}
-
 // CensusAmong is CensusIn of some of the pool's keys.
 func (p *Pool) CensusAmong(now time.Time, scope string, among []Slot) Census {
 	at := p.state.at(now)
@@ -25,17 +15,21 @@ func (p *Pool) CensusAmong(now time.Time, scope string, among []Slot) Census {
 	return p.in(at, scope).censusAmong(at, among)
 }
 
-// pickAmong draws without knowing how many there are to draw from: the n-th of them
-// takes the place of the one before with a probability of 1/n.
+// pickAmong returns the first of the slots or, where that is not ready, draws one of
+// them. It draws without knowing how many there are to draw from: the n-th of them takes
+// the place of the one before with a probability of 1/n.
 func (d *draw) pickAmong(among, tried []Slot, r *rand.Rand) (picked Slot, ok bool) {
 	intN := rand.IntN
 	if r != nil {
 		intN = r.IntN
 	}
 	n := 0
-	for _, s := range among {
+	for i, s := range among {
 		if !d.isReady(s) || slices.Contains(tried, s) {
 			continue
+		}
+		if i == 0 {
+			return s, true
 		}
 		if n++; intN(n) == 0 {
 			picked = s
@@ -52,7 +46,10 @@ func (d *draw) censusAmong(at int64, among []Slot) Census {
 			c.Disabled++
 		case d.cooling.has(s):
 			c.Cooling[d.reasons[s]]++
-			if left := time.Duration(d.until(s) - at); c.Soonest == 0 || left < c.Soonest {
+			left := time.Duration(d.until(s) - at)
+			if d.until(s) == forever {
+				c.Busy++
+			} else if c.Soonest == 0 || left < c.Soonest {
 				c.Soonest = left
 			}
 		default:

@@ -60,6 +60,9 @@ func (d *draw) clone() draw {
 
 // choose returns the slot that the request gets; r may be nil: the runtime's generator.
 func (d *draw) choose(w Want, r *rand.Rand) (Slot, bool) {
+	if w.Among != nil {
+		return d.pickAmong(w.Among, w.Tried, r)
+	}
 	if w.Affinity != 0 && d.orders != nil {
 		if s, ok := d.prefer(w.Affinity, w.Tried); ok {
 			return s, true

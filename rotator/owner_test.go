@@ -194,7 +194,7 @@ func TestOwnersHearMuch(t *testing.T) {
 	}
 }
 
-func TestPickAmongSome(t *testing.T) {
+func TestPickAmongSomeSlots(t *testing.T) {
 	p := makePool(t, makeKeys(t, 6), NewState(start), start)
 	p.Cool(start, 1, Cooldown{For: minute, Reason: limited})
 	p.Cool(start, 2, Cooldown{For: minute / 2, Reason: quota, Scope: "m"})
@@ -206,17 +206,18 @@ func TestPickAmongSome(t *testing.T) {
 		want         []Slot
 		census       Census
 	}{
-		{"of some, those that are ready", "", []Slot{0, 1, 2, 3}, nil, []Slot{0, 2}, Census{Keys: 4, Ready: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
-		{"in a scope, one less", "m", []Slot{0, 1, 2}, nil, []Slot{0}, Census{Keys: 3, Ready: 1, Soonest: minute / 2, Cooling: [MaxReasons]int{limited: 1, quota: 1}}},
-		{"not those that were tried", "", []Slot{0, 4, 5}, []Slot{4}, []Slot{0, 5}, Census{Keys: 3, Ready: 3}},
+		{"the first, where it is ready", "", []Slot{0, 1, 2, 3}, nil, []Slot{0}, Census{Keys: 4, Ready: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
+		{"otherwise one of those that are", "", []Slot{1, 0, 2, 3}, nil, []Slot{0, 2}, Census{Keys: 4, Ready: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
+		{"in a scope, one less", "m", []Slot{2, 0, 1}, nil, []Slot{0}, Census{Keys: 3, Ready: 1, Soonest: minute / 2, Cooling: [MaxReasons]int{limited: 1, quota: 1}}},
+		{"not those that were tried", "", []Slot{4, 0, 5}, []Slot{4}, []Slot{0, 5}, Census{Keys: 3, Ready: 3}},
 		{"none", "", []Slot{1, 3}, nil, nil, Census{Keys: 2, Disabled: 1, Soonest: minute, Cooling: [MaxReasons]int{limited: 1}}},
-		{"of nothing", "", nil, nil, nil, Census{}},
+		{"of nothing", "", []Slot{}, nil, nil, Census{}},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
 			counts := make(map[Slot]int)
 			const draws = 3000
 			for range draws {
-				if s, ok := p.PickAmong(start, row.scope, row.among, row.tried); ok {
+				if s, ok := p.PickFor(start, Want{Scope: row.scope, Tried: row.tried, Among: row.among}); ok {
 					counts[s]++
 				}
 			}
@@ -246,5 +247,27 @@ func BenchmarkOwner(b *testing.B) {
 		if _, ok := p.Owner(start, ResourceOf(name)); !ok {
 			b.Fatal("not known")
 		}
+	}
+}
+
+// A key that is at its limit is not picked for what it has made, and comes back when a
+// request ends.
+func TestTakeAmongHeedsLimits(t *testing.T) {
+	p := makePool(t, makeKeys(t, 3), NewState(start), start, WithLimit(Limit{Concurrency: 1, Reason: quota}))
+	want := Want{Among: []Slot{1, 2}}
+	for _, next := range []Slot{1, 2} {
+		if s, ok := p.Take(start, want); !ok || s != next {
+			t.Errorf("took %d, %t, want %d", s, ok, next)
+		}
+	}
+	if s, ok := p.Take(start, want); ok {
+		t.Errorf("took %d beyond its limit", s)
+	}
+	if c := p.CensusAmong(start, "", want.Among); c.Busy != 2 || c.Soonest != 0 || c.Ready != 0 {
+		t.Errorf("census %+v", c)
+	}
+	p.End(2)
+	if s, ok := p.Take(start, want); !ok || s != 2 {
+		t.Errorf("took %d, %t", s, ok)
 	}
 }

@@ -124,13 +124,17 @@ type Want struct {
 	Scope    string // keys that cool in it are not ready for the request; "": none
 	Tried    []Slot // by the request: it does not get them again
 	Affinity Affinity
+
+	// The slots that can serve it, each once, and the first of them preferably; nil: all.
+	Among []Slot
 }
 
 // PickFor returns one of the keys that are ready at now for the request: by its
 // affinity, or drawn, each with the same probability or, where keys have ranks, in
 // proportion to its weight among those of the lowest tier. It reports false when there
 // is none. It takes O(len(w.Tried)) and the amortised O(log n) of the cooldowns that
-// ended since the last call, with an affinity O(√n) besides, and does not allocate.
+// ended since the last call, with an affinity O(√n) besides, or else O(len(w.Among)), and
+// does not allocate.
 func (p *Pool) PickFor(now time.Time, w Want) (Slot, bool) {
 	at := p.state.at(now)
 	p.mu.Lock()

@@ -1,0 +1,178 @@
+package keycycler
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// serveAll sends n requests at once and returns how many had each status.
+func serveAll(h *Handler, up *fakeUpstream, n int) map[int]int {
+	var mu sync.Mutex
+	statuses := make(map[int]int)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			w, _ := serve(h, up, post("x"))
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[w.Code]++
+		})
+	}
+	wg.Wait()
+	return statuses
+}
+
+// In no minute are there more requests with a key than are allowed; all that are
+// allowed are served, and who gets none is told when there will be some again.
+func TestLimitOfRequests(t *testing.T) {
+	const keys, most, per = 3, 5, time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, keys, func(h *Handler) { h.Limit = &Limit{Requests: most, Per: caddy.Duration(per)} })
+		begun := make(map[string][]time.Time)
+		up := script(fine)
+		for range 400 {
+			before := len(up.keys())
+			w, err := serve(h, up, post("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w.Code == http.StatusOK {
+				key := up.keys()[before]
+				begun[key] = append(begun[key], time.Now())
+			} else if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "at the limit that is configured") || len(up.keys()) != before {
+				t.Fatalf("status %d, %s", w.Code, w.Body)
+			}
+			time.Sleep(time.Second)
+		}
+		for key, times := range begun {
+			for i := most; i < len(times); i++ {
+				if d := times[i].Sub(times[i-most]); d < per {
+					t.Errorf("%s: %d requests within %s", key, most+1, d)
+				}
+			}
+			// 400 seconds are six and more windows, each of them two seconds late.
+			if len(times) < 6*most {
+				t.Errorf("%s served no more than %d requests", key, len(times))
+			}
+		}
+		if len(begun) != keys {
+			t.Errorf("%d keys were used, want %d", len(begun), keys)
+		}
+	})
+}
+
+// A key that was rejected gives its place back; one that streams keeps it.
+func TestLimitOfConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, 2, func(h *Handler) { h.Limit = &Limit{Concurrency: 2} })
+		release := make(chan struct{})
+		up := &fakeUpstream{answer: func(n int, w http.ResponseWriter, _ *http.Request) error {
+			if n == 0 {
+				return limited.write(w)
+			}
+			w.WriteHeader(http.StatusOK)
+			<-release
+			return nil
+		}}
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { serve(h, up, post("x")) })
+			synctest.Wait()
+		}
+		// One key cools, the other has two streams.
+		w, _ := serve(h, up, post("x"))
+		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
+			t.Errorf("status %d, Retry-After %q: a stream may end at any time", w.Code, w.Header().Get("Retry-After"))
+		}
+		pool := h.roster.Load().pool
+		if c := pool.Census(time.Now()); c.Busy != 1 || c.Cooling[reasonLimit] != 1 || c.Ready != 0 {
+			t.Errorf("census %+v", c)
+		}
+		busy := pool.Status(time.Now(), 0)
+		if !busy.Busy {
+			busy = pool.Status(time.Now(), 1)
+		}
+		if s := keyStatusOf(time.Now(), rotator.ID{}, busy); s.State != "cooling" || s.Class != "limit" || s.Source != "config" || s.Until != nil || s.Remaining != 0 {
+			t.Errorf("operators are told %+v", s)
+		}
+		close(release)
+		wg.Wait()
+		if w, _ := serve(h, script(fine), post("x")); w.Code != http.StatusOK {
+			t.Errorf("status %d after the streams have ended", w.Code)
+		}
+	})
+}
+
+// A handler that panics gives the key back.
+func TestAPanicEndsTheRequest(t *testing.T) {
+	h := provision(t, 1, func(h *Handler) { h.Limit = &Limit{Concurrency: 1} })
+	for range 3 {
+		func() {
+			defer func() {
+				if recover() != http.ErrAbortHandler {
+					t.Fatal("the handler did not panic: the key was not given back")
+				}
+			}()
+			serve(h, script(reply{status: 200, panics: http.ErrAbortHandler}), post("x"))
+		}()
+	}
+}
+
+// A doubt is one request more: it waits while the key is at its limit.
+func TestADoubtHeedsTheLimit(t *testing.T) {
+	daily := reply{status: 429, header: map[string]string{"Retry-After": "80000"}, body: limited.body}
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, 2, func(h *Handler) { h.Pool, h.Limit = "doubted-limit", &Limit{Concurrency: 1} })
+		serve(h, script(daily, fine), post("x"))
+		pool, now := h.roster.Load().pool, time.Now()
+		cooling := rotator.Slot(0)
+		if pool.Status(now, 1).Condition == rotator.Cooling {
+			cooling = 1
+		}
+		if !pool.Begin(now, cooling) { // as a stream that has begun before
+			t.Fatal("the key is at its limit")
+		}
+		time.Sleep(17 * time.Minute)
+		for range 3 {
+			up := script(fine)
+			serve(h, up, post("x"))
+			if n := pool.Status(time.Now(), cooling).InFlight; n != 1 || up.keys()[0] == h.Keys[cooling] {
+				t.Fatalf("%d requests with the key, keys %v", n, up.keys())
+			}
+			time.Sleep(2 * time.Second)
+		}
+		pool.End(cooling)
+		time.Sleep(2 * time.Second)
+		up := script(fine)
+		serve(h, up, post("x"))
+		if up.keys()[0] != h.Keys[cooling] {
+			t.Errorf("keys %v: the doubt did not come again", up.keys())
+		}
+		if c := pool.Census(time.Now()); c.Ready != 2 {
+			t.Errorf("census %+v, want both keys ready", c)
+		}
+	})
+}
+
+// Refusals by the limit may come many times a second: no pair of lines for each.
+func TestRefusalsByTheLimitAreNotTheEndOfThePool(t *testing.T) {
+	h := provision(t, 1, func(h *Handler) { h.Limit = &Limit{Requests: 1, Per: caddy.Duration(time.Hour)} })
+	serveAll(h, script(fine), 5)
+	if h.dry.Load() {
+		t.Error("the pool counts as dry")
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, post("x"), script(fine))
+	if after := w.Header().Get("Retry-After"); len(after) != 4 || w.Header().Get("X-Should-Retry") != "false" {
+		t.Errorf("Retry-After %s, want about an hour", after)
+	}
+}
