@@ -37,7 +37,7 @@ func AffinityOf(value string) Affinity {
 	return Affinity(max(mix(h), 1))
 }
 
-// WithAffinity makes the pool heed the affinity of requests. It costs 20 bytes a key.
+// WithAffinity makes the pool heed the affinity of requests. It costs about 40 bytes a key.
 func WithAffinity() Option {
 	return func(p *Pool) { p.affine = true }
 }
