@@ -253,7 +253,10 @@ func BenchmarkOwner(b *testing.B) {
 // A key that is at its limit is not picked for what it has made, and comes back when a
 // request ends.
 func TestTakeAmongHeedsLimits(t *testing.T) {
-	p := makePool(t, makeKeys(t, 3), NewState(start), start, WithLimit(Limit{Concurrency: 1, Reason: quota}))
+	p, err := NewPool(makeKeys(t, 3), NewState(start), start, WithLimit(Limit{Concurrency: 1, Reason: quota}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := Want{Among: []Slot{1, 2}}
 	for _, next := range []Slot{1, 2} {
 		if s, ok := p.Take(start, want); !ok || s != next {

@@ -88,12 +88,12 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 		now := s.now()
 		facts := map[string]fact{
 			"a": {until: now + 60_000, learned: now, reason: 1, source: "retry-after"},
-			"b": {until: maxMillis, learned: now, cleared: now - 1, source: `body:"try again" in  1.2s%d é`},
+			"b": {until: maxMillis, learned: now, cleared: now - 1, source: `body:"try again" in  1.2s%d ~`},
 			"c": {cleared: now},
 			"d": {until: now + 60_000, learned: 1, reason: rotator.MaxReasons - 1},
 			"f": {off: rotator.Switch(now)},
 			"g": {until: now + 60_000, learned: now, off: -maxMillis, source: "x"},
-			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", 1000)},
+			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", maxSource)},
 		}
 		if n := s.save(now, facts); n != int64(len(facts)) {
 			t.Errorf("%d were news", n)
