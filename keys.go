@@ -97,7 +97,7 @@ func readFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, p
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(path) //nolint:gosec // operators name the files
+	f, err := os.Open(path)
 	if err != nil {
 		var failed *fs.PathError
 		if errors.As(err, &failed) {
