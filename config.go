@@ -35,7 +35,7 @@ const (
 	maxCooldownMax     = 365 * 24 * time.Hour
 	defaultJitter      = 10
 
-	defaultReplayMemory = 1 << 20
+	defaultReplayMemory = 16 << 20
 	maxReplayMemory     = 1 << 30
 	defaultReplayTotal  = 256 << 20
 	maxReplayTotal      = 1 << 40

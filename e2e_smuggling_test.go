@@ -259,7 +259,9 @@ func TestSmuggledBytes(t *testing.T) {
 			statuses := g.say(t, test.raw)
 			var got []string
 			for _, raw := range tap.take() {
-				got = append(got, checkWire(t, raw, "authorization"))
+				if line := checkWire(t, raw, "authorization"); !unfinished(raw) {
+					got = append(got, line)
+				}
 				if strings.Contains(strings.ToLower(raw), "\r\nx-b:") || strings.Contains(raw, "\rX-") {
 					t.Errorf("a header was injected: %q", raw)
 				}
@@ -270,4 +272,11 @@ func TestSmuggledBytes(t *testing.T) {
 		})
 	}
 	checkLog(t, g.log())
+}
+
+// unfinished tells whether a request ends before its last chunk: its client's body
+// broke off, and the connection was closed. It is none that an upstream would take.
+func unfinished(raw string) bool {
+	head, body, _ := strings.Cut(raw, "\r\n\r\n")
+	return strings.Contains(head, "Transfer-Encoding: chunked") && !strings.HasSuffix(body, "0\r\n\r\n")
 }

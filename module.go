@@ -272,7 +272,7 @@ type Cooldown struct {
 
 // Replay bounds the copy of a request's body that allows to send it again.
 type Replay struct {
-	// Bytes kept in memory per request, 0 to 1 GiB. Default: 1 MiB.
+	// Bytes kept in memory per request, 0 to 1 GiB. Default: 16 MiB.
 	Memory *int64 `json:"memory,omitempty"`
 
 	// Bytes kept in memory of all requests of the process together, 0 to 1 TiB.

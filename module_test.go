@@ -211,7 +211,7 @@ func TestReloadsLeaveNoGoroutines(t *testing.T) {
 func TestDefaultsAreFilledIn(t *testing.T) {
 	h := provision(t, 1, nil)
 	got := fmt.Sprint(h.Pool, h.Provider, h.MaxAttempts, time.Duration(h.TryDuration), h.replay)
-	if want := fmt.Sprint("default", "openai", 15, time.Duration(0), replayLimits{memory: 1 << 20, total: 256 << 20, disk: 64 << 20}); got != want {
+	if want := fmt.Sprint("default", "openai", 15, time.Duration(0), replayLimits{memory: 16 << 20, total: 256 << 20, disk: 64 << 20}); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if mod := new(Handler).CaddyModule(); mod.ID != "http.handlers.keycycler" || mod.New() == nil {

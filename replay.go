@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"sync"
 )
@@ -46,7 +47,8 @@ type replayBody struct {
 
 	mu      sync.Mutex
 	turn    sync.Cond // a pull has ended, or a reader was closed
-	pulling bool      // somebody reads from source, without holding mu
+	pulling bool      // somebody reads from source, without holding mu …
+	lent    bool      // … into the copy's own memory
 	active  *attemptBody
 	end     error // how the source ended: io.EOF or what the client's body said
 	keep    bool  // the copy is for later attempts too
@@ -197,14 +199,16 @@ func (b *replayBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done, b.keep, b.active = true, false, nil
-	b.copy.release()
+	if !b.lent { // who reads into it gives it back
+		b.copy.release()
+	}
 	b.turn.Broadcast()
 }
 
 // trim gives the copy back when nobody needs it. b.mu is held.
 func (b *replayBody) trim() {
 	whole := b.start + b.copy.size
-	if !b.keep && b.active != nil && b.active.offset == whole {
+	if !b.keep && !b.lent && b.active != nil && b.active.offset == whole {
 		b.copy.release()
 		b.start = whole
 	}
@@ -244,21 +248,70 @@ func (a *attemptBody) readCopy(p []byte) (int, error) {
 	return n, err
 }
 
-// pull reads from the client, releasing b.mu meanwhile: an attempt that is over
-// may sit in here for as long as the client's upload pauses.
+// pull reads from the client: into the copy, if it goes on in memory, and from there
+// into p. So a large body takes fewer reads than p is long.
 func (a *attemptBody) pull(p []byte) (int, error) {
 	b := a.body
+	room := b.room()
+	if room == nil {
+		return a.pullInto(p)
+	}
+	b.lent = true
+	n, err := b.pullFrom(room)
+	b.lent = false
+	if b.done {
+		b.copy.release()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.copy.grown(n)
+	switch {
+	case a != b.active:
+		return 0, http.ErrBodyReadAfterClose
+	case n > 0:
+		return a.readCopy(p)
+	case err != nil:
+		a.setTrailer()
+	}
+	return 0, err
+}
+
+// room returns memory of the copy to read into, or nil where the copy has come to an
+// end, or goes on elsewhere. b.mu is held.
+func (b *replayBody) room() []byte {
+	want, left := int64(math.MaxInt32), b.copy.limits.memory-b.copy.inRAM
+	if length := b.request.ContentLength; length >= 0 {
+		want = length - b.start - b.copy.size
+	}
+	if !b.keep || b.lost || left <= 0 || want <= 0 {
+		return nil
+	}
+	room := b.copy.room(int(min(want, math.MaxInt32)))
+	return room[:min(int64(len(room)), left)]
+}
+
+// pullFrom reads from the client, releasing b.mu meanwhile: an attempt that is over may
+// sit in here for as long as the client's upload pauses.
+func (b *replayBody) pullFrom(p []byte) (int, error) {
 	b.pulling = true
 	b.mu.Unlock()
 	n, err := b.source.Read(p)
 	b.mu.Lock()
 	b.pulling = false
 	b.turn.Broadcast()
+	if !b.done {
+		b.end = err
+		b.seekModel(p[:n])
+	}
+	return n, err
+}
+
+// pullInto reads from the client into p, and copies that.
+func (a *attemptBody) pullInto(p []byte) (int, error) {
+	b := a.body
+	n, err := b.pullFrom(p)
 	if b.done {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.end = err
-	b.seekModel(p[:n])
 	if a != b.active {
 		b.storeForOther(p[:n])
 		return 0, http.ErrBodyReadAfterClose

@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -232,33 +233,36 @@ func TestAWaitingAttemptIsWokenByItsEnd(t *testing.T) {
 }
 
 func TestTheCopyIsGivenBackAtCommit(t *testing.T) {
-	files := tempDir(t)
-	_ = files
-	r := upload(bytes.NewReader(content(300_000)))
-	b := newReplayBody(r, replayLimits{total: ample, memory: 50_000, disk: 1 << 20})
-	a := b.attempt(r)
-	io.ReadFull(a, make([]byte, 200_000))
-	if b.copy.file == nil || b.copy.size != 200_000 {
-		t.Fatalf("%d bytes are kept, file: %v", b.copy.size, b.copy.file)
-	}
-	file := b.copy.file
-	b.commit()
-	if b.copy.size != 0 || len(b.copy.chunks) != 0 || b.copy.file != nil {
-		t.Errorf("%d bytes are still kept", b.copy.size)
-	}
-	if err := file.Close(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("the file is still open: %v", err)
-	}
-	rest, err := io.ReadAll(a)
-	if err != nil || !bytes.Equal(rest, content(300_000)[200_000:]) {
-		t.Errorf("the upload went on with %d bytes, %v", len(rest), err)
-	}
-	if b.copy.size != 0 {
-		t.Error("the copying went on")
-	}
-	if b.replayable() {
-		t.Error("replayable after commit")
-	}
+	synctest.Test(t, func(t *testing.T) { // a file is closed by a goroutine
+		files := tempDir(t)
+		_ = files
+		r := upload(bytes.NewReader(content(300_000)))
+		b := newReplayBody(r, replayLimits{total: ample, memory: 50_000, disk: 1 << 20})
+		a := b.attempt(r)
+		io.ReadFull(a, make([]byte, 200_000))
+		if b.copy.file == nil || b.copy.size != 200_000 {
+			t.Fatalf("%d bytes are kept, file: %v", b.copy.size, b.copy.file)
+		}
+		file := b.copy.file
+		b.commit()
+		if b.copy.size != 0 || len(b.copy.chunks) != 0 || b.copy.file != nil {
+			t.Errorf("%d bytes are still kept", b.copy.size)
+		}
+		synctest.Wait()
+		if err := file.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("the file is still open: %v", err)
+		}
+		rest, err := io.ReadAll(a)
+		if err != nil || !bytes.Equal(rest, content(300_000)[200_000:]) {
+			t.Errorf("the upload went on with %d bytes, %v", len(rest), err)
+		}
+		if b.copy.size != 0 {
+			t.Error("the copying went on")
+		}
+		if b.replayable() {
+			t.Error("replayable after commit")
+		}
+	})
 }
 
 func TestCommitWhileTheCopyIsBeingRead(t *testing.T) {
@@ -401,4 +405,67 @@ func (c *chunkReader) Read(p []byte) (int, error) {
 	n := copy(p[:1+c.rng.IntN(len(p))], c.data)
 	c.data = c.data[n:]
 	return n, nil
+}
+
+// What a late read still reads into is nobody else's before it has come back.
+func TestMemoryIsNotGivenBackWhileItIsReadInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := keptMemory.Load()
+		pr, pw := io.Pipe()
+		r := upload(pr)
+		b := newReplayBody(r, replayLimits{total: ample, memory: 1 << 20})
+		a := b.attempt(r.Clone(t.Context()))
+		got := make(chan error)
+		go func() {
+			_, err := a.Read(make([]byte, 10))
+			got <- err
+		}()
+		synctest.Wait()
+		b.finish()
+		if kept := keptMemory.Load() - before; kept != largeChunk {
+			t.Errorf("%d bytes are kept while somebody reads into them", kept)
+		}
+		io.WriteString(pw, "late")
+		if err := <-got; !errors.Is(err, http.ErrBodyReadAfterClose) {
+			t.Errorf("error %v", err)
+		}
+		if kept := keptMemory.Load() - before; kept != 0 {
+			t.Errorf("%d bytes are kept for nobody", kept)
+		}
+	})
+}
+
+// A large body is read from the client in large pieces, however small those are that
+// the upstream's connection asks for.
+func TestALargeBodyIsReadInLargePieces(t *testing.T) {
+	const size = 10 << 20
+	source := &countingReader{Reader: bytes.NewReader(content(size))}
+	r := upload(source)
+	r.ContentLength = size
+	b := newReplayBody(r, replayLimits{total: ample, memory: 16 << 20})
+	defer b.finish()
+	sum, reads := sha256.New(), 0
+	for p, a := make([]byte, largeChunk), b.attempt(r.Clone(t.Context())); ; reads++ {
+		n, err := a.Read(p)
+		sum.Write(p[:n])
+		if err != nil {
+			break
+		}
+	}
+	if want := sha256.Sum256(content(size)); !bytes.Equal(sum.Sum(nil), want[:]) {
+		t.Error("the body differs")
+	}
+	if source.reads > size/hugeChunk+10 || reads < size/largeChunk {
+		t.Errorf("%d reads of the client for %d of the attempt", source.reads, reads)
+	}
+}
+
+type countingReader struct {
+	io.Reader
+	reads int
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	r.reads++
+	return r.Reader.Read(p)
 }

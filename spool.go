@@ -4,8 +4,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"sync"
-	"sync/atomic"
 )
 
 // spool is a growing copy of bytes: pooled chunks of memory up to a limit, its own
@@ -22,17 +20,6 @@ type spool struct {
 
 // errSpool is what an attempt gets whose body cannot be had any more.
 var errSpool = errors.New("keycycler: the copy of the request's body was lost")
-
-// Chunks come in two sizes: most bodies are small, most bytes are in large ones.
-const (
-	smallChunk = 4 << 10
-	largeChunk = 32 << 10
-)
-
-var (
-	smallChunks = sync.Pool{New: func() any { return new([smallChunk]byte) }}
-	largeChunks = sync.Pool{New: func() any { return new([largeChunk]byte) }}
-)
 
 // write appends p within the limits. It reports false when p does not fit, or the
 // file cannot be written: the copy is of no use then.
@@ -117,7 +104,7 @@ func (s *spool) roomWithin(want int, total int64) []byte {
 	if s.chunks == nil {
 		s.chunks = s.first[:0]
 	}
-	c := newChunk(len(s.chunks) == 0 && want <= smallChunk, total)
+	c := newChunk(chunkSize(s.inRAM, want), total)
 	if c == nil {
 		return nil
 	}
@@ -137,12 +124,11 @@ func (s *spool) readAt(p []byte, offset int64) (int, error) {
 	if offset >= s.inRAM {
 		return s.file.ReadAt(p[:min(int64(len(p)), s.size-offset)], offset-s.inRAM)
 	}
-	head := int64(cap(s.chunks[0]))
-	if offset < head {
-		return copy(p, s.chunks[0][offset:]), nil
+	i := 0
+	for ; offset >= int64(len(s.chunks[i])); i++ { // all but the last are full
+		offset -= int64(len(s.chunks[i]))
 	}
-	offset -= head
-	return copy(p, s.chunks[1+offset/largeChunk][offset%largeChunk:]), nil
+	return copy(p, s.chunks[i][offset:]), nil
 }
 
 // release gives memory and file back and leaves an empty spool.
@@ -159,38 +145,14 @@ func (s *spool) release() {
 	if s.file == nil {
 		return
 	}
-	s.file.Close()
-	if s.path != "" {
-		os.Remove(s.path) //nolint:gosec // our own temporary file
-	}
+	// The system takes its time to give back what a large file has.
+	go closeFile(s.file, s.path)
 	s.file, s.path = nil, ""
 }
 
-// keptMemory is what the process's requests keep in chunks, in bytes.
-var keptMemory atomic.Int64
-
-// newChunk returns an empty chunk, or nil where the process would keep more than
-// total with it.
-func newChunk(small bool, total int64) []byte {
-	size := int64(largeChunk)
-	if small {
-		size = smallChunk
+func closeFile(f *os.File, path string) {
+	f.Close()
+	if path != "" {
+		os.Remove(path) //nolint:gosec // our own temporary file
 	}
-	if keptMemory.Add(size) > total {
-		keptMemory.Add(-size)
-		return nil
-	}
-	if small {
-		return smallChunks.Get().(*[smallChunk]byte)[:0]
-	}
-	return largeChunks.Get().(*[largeChunk]byte)[:0]
-}
-
-func freeChunk(c []byte) {
-	keptMemory.Add(-int64(cap(c)))
-	if cap(c) == smallChunk {
-		smallChunks.Put((*[smallChunk]byte)(c[:smallChunk]))
-		return
-	}
-	largeChunks.Put((*[largeChunk]byte)(c[:largeChunk]))
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // pattern returns n bytes that differ from their neighbours, from offset on.
@@ -146,37 +147,41 @@ func TestSpoolGoesOnInAFileAfterForce(t *testing.T) {
 }
 
 func TestReleaseGivesEverythingBack(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	s := &spool{limits: replayLimits{total: ample, memory: 100_000, disk: 1 << 20}}
-	for round := range 3 {
-		want := pattern(round, 300_000)
-		if !s.write(want) {
-			t.Fatalf("round %d: a released spool takes nothing", round)
-		}
-		if !bytes.Equal(s.content(t, 10_000), want) {
-			t.Errorf("round %d: the content differs", round)
-		}
-		if n := openFiles(dir); n != 1 && runtime.GOOS == "linux" {
-			t.Errorf("round %d: %d files are open: this test looks at nothing", round, n)
-		}
-		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 && runtime.GOOS != "windows" {
-			t.Errorf("round %d: the temporary file has a name: %v, %v", round, left, err)
-		}
-		s.release()
-		s.release() // twice is once
-		if s.size != 0 || s.inRAM != 0 || len(s.chunks) != 0 || s.file != nil {
-			t.Errorf("round %d: %d bytes, %d chunks are left", round, s.size, len(s.chunks))
-		}
-		for _, c := range s.chunks[:cap(s.chunks)] {
-			if c != nil {
-				t.Errorf("round %d: a chunk that was given back is still held", round)
+	synctest.Test(t, func(t *testing.T) { // a file is closed by a goroutine
+		dir := t.TempDir()
+		t.Setenv("TMPDIR", dir)
+		s := &spool{limits: replayLimits{total: ample, memory: 100_000, disk: 1 << 20}}
+		for round := range 3 {
+			want := pattern(round, 300_000)
+			if !s.write(want) {
+				t.Fatalf("round %d: a released spool takes nothing", round)
+			}
+			if !bytes.Equal(s.content(t, 10_000), want) {
+				t.Errorf("round %d: the content differs", round)
+			}
+			synctest.Wait()
+			if n := openFiles(dir); n != 1 && runtime.GOOS == "linux" {
+				t.Errorf("round %d: %d files are open: this test looks at nothing", round, n)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 && runtime.GOOS != "windows" {
+				t.Errorf("round %d: the temporary file has a name: %v, %v", round, left, err)
+			}
+			s.release()
+			s.release() // twice is once
+			if s.size != 0 || s.inRAM != 0 || len(s.chunks) != 0 || s.file != nil {
+				t.Errorf("round %d: %d bytes, %d chunks are left", round, s.size, len(s.chunks))
+			}
+			for _, c := range s.chunks[:cap(s.chunks)] {
+				if c != nil {
+					t.Errorf("round %d: a chunk that was given back is still held", round)
+				}
 			}
 		}
-	}
-	if n := openFiles(dir); n != 0 {
-		t.Errorf("%d files are still open", n)
-	}
+		synctest.Wait()
+		if n := openFiles(dir); n != 0 {
+			t.Errorf("%d files are still open", n)
+		}
+	})
 }
 
 // openFiles counts this process's open files in dir, where the system tells.

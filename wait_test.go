@@ -306,7 +306,7 @@ func TestWhoLeavesDuringTheUploadLeavesTheLine(t *testing.T) {
 }
 
 func TestAnUploadGoesOnWhileItsRequestWaits(t *testing.T) {
-	for _, size := range []int{100, 100_000, 1 << 20, 3 << 20} { // the last one does not fit into memory
+	for _, size := range []int{100, 100_000, 1 << 20, 17 << 20} { // the last one does not fit into memory
 		synctest.Test(t, func(t *testing.T) {
 			h := patient(t, 1, time.Hour, nil)
 			coolAll(h, time.Minute, 0)
@@ -314,7 +314,7 @@ func TestAnUploadGoesOnWhileItsRequestWaits(t *testing.T) {
 			pr, pw := io.Pipe()
 			go func() {
 				for rest := want; rest != ""; {
-					n := min(len(rest), 10_000)
+					n := min(len(rest), 30_000)
 					if _, err := io.WriteString(pw, rest[:n]); err != nil {
 						return
 					}
