@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,8 +27,8 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // keySet collects keys, each once, in order.
 type keySet struct {
 	keys   []rotator.Key
-	groups []string              // of the keys, in the same order; "": none
-	ranks  []rotator.Rank        // likewise
+	groups []string              // of the keys, in the same order; "": none. At the end nil, where there is no group
+	ranks  []rotator.Rank        // likewise; at the end nil, where all are alike
 	group  Group                 // of the keys that are added next
 	from   map[rotator.ID]string // where the key stood first
 	log    *zap.Logger
@@ -56,8 +57,23 @@ func (h *Handler) loadKeys() (*keySet, error) {
 	if len(set.keys) == 0 {
 		return nil, noKeys(files)
 	}
+	set.trim()
 	return set, nil
 }
+
+// trim drops what says nothing, and room that is not needed: there may be very many
+// keys.
+func (s *keySet) trim() {
+	s.keys, s.groups, s.ranks = trimmed(s.keys), trimmed(s.groups), trimmed(s.ranks)
+	if !slices.ContainsFunc(s.groups, func(group string) bool { return group != "" }) {
+		s.groups = nil
+	}
+	if !slices.ContainsFunc(s.ranks, func(r rotator.Rank) bool { return r != s.ranks[0] }) {
+		s.ranks = nil
+	}
+}
+
+func trimmed[T any](all []T) []T { return append(make([]T, 0, len(all)), all...) }
 
 func noKeys(files []string) error {
 	if len(files) == 0 {

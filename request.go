@@ -32,15 +32,34 @@ type carrier struct {
 	header string // the canonical name of the header that carries the key, or
 	query  string // the query parameter that does
 
-	credentials []credential // by slot
+	credentials credentials
 }
 
-// credential is what an attempt sends: what the header holds, ready made, or the
-// escaped parameter. It prints as the key's id; why it stands behind a pointer,
-// rotator.Key says.
-type credential struct {
-	rotator.Key
+// credentials are what attempts send, by slot: what the header holds, ready made, or
+// the escaped parameter. They stand in one text, since there may be very many. Why that
+// is behind a pointer, rotator.Key says.
+type credentials struct {
 	text *string
+	ends []int
+}
+
+func makeCredentials(keys []rotator.Key, of func(secret string) string) credentials {
+	var text strings.Builder
+	ends := make([]int, len(keys))
+	for i, k := range keys {
+		text.WriteString(of(k.Secret()))
+		ends[i] = text.Len()
+	}
+	all := strings.Clone(text.String()) // without what the builder has left
+	return credentials{&all, ends}
+}
+
+func (c credentials) at(s rotator.Slot) string {
+	start := 0
+	if s > 0 {
+		start = c.ends[s-1]
+	}
+	return (*c.text)[start:c.ends[s]]
 }
 
 func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *injector {
@@ -99,15 +118,12 @@ func newCarrier(auth *Auth, keys []rotator.Key) carrier {
 		c.header = "Authorization"
 		prefix = "Bearer "
 	}
-	c.credentials = make([]credential, len(keys))
-	for i, k := range keys {
-		secret := k.Secret()
+	c.credentials = makeCredentials(keys, func(secret string) string {
 		if c.query != "" {
 			secret = url.QueryEscape(secret)
 		}
-		text := prefix + secret
-		c.credentials[i] = credential{k, &text}
-	}
+		return prefix + secret
+	})
 	return c
 }
 
@@ -134,7 +150,7 @@ func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot
 	attempt, u := &o.request, &o.url
 	attempt.URL = u
 	c := in.carrierAt(u.Path)
-	value := *c.credentials[s].text
+	value := c.credentials.at(s)
 	attempt.Header = in.copyHeader(r.Header, c.header, value, o.values[:0])
 	if c.query != "" || hasParameter(u.RawQuery, in.parameters) {
 		u.RawQuery = withoutParameters(u.RawQuery, in.parameters)

@@ -281,7 +281,7 @@ func TestResourceWhoseKeyIsNotReady(t *testing.T) {
 	t.Run("another key of its group serves", func(t *testing.T) {
 		h := provision(t, 0, ownKeys(6, "", "acme", "", "acme"))
 		roster := h.roster.Load()
-		slot := rotator.Slot(len(roster.groups) - 1)
+		slot := rotator.Slot(roster.pool.Len() - 1)
 		sibling := roster.pool.Key(roster.family(slot)[0]).Secret()
 		owned(t, h, slot, "file-busy")
 		if w, _ := serve(h, script(badKey, fine), file()); w.Code != 200 {

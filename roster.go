@@ -18,8 +18,8 @@ type roster struct {
 	byID     func() []place // all keys, ordered by id: made when it is asked for
 	digest   rotator.ID     // of all ids, in any order
 
-	groups   []string         // slot → its group's name, "" for none
-	ranks    []rotator.Rank   // slot → how it is preferred
+	groups   []string         // slot → its group's name, "" for none; nil: there are no groups
+	ranks    []rotator.Rank   // slot → how it is preferred; nil: all are alike
 	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
 }
 
@@ -35,10 +35,10 @@ func (r *roster) find(id rotator.ID) (place, bool) {
 
 // family returns the slots that share the slot's limits, itself among them.
 func (r *roster) family(s rotator.Slot) []rotator.Slot {
-	if group := r.siblings[s]; group != nil {
-		return group
+	if r.siblings == nil || r.siblings[s] == nil {
+		return []rotator.Slot{s}
 	}
-	return []rotator.Slot{s}
+	return r.siblings[s]
 }
 
 // sameKeys tells whether both have the same keys, in any order. Ids are a hash's:
@@ -75,8 +75,11 @@ func (h *Handler) newRoster(set *keySet) (*roster, error) {
 	return r, nil
 }
 
-// siblings returns for each slot all slots of its group.
+// siblings returns for each slot all slots of its group, or nil where there is no group.
 func siblings(groups []string) [][]rotator.Slot {
+	if groups == nil {
+		return nil
+	}
 	members := make(map[string][]rotator.Slot)
 	for i, group := range groups {
 		if group != "" {
