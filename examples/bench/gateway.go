@@ -18,6 +18,7 @@ type gatewayConfig struct {
 	http2     bool
 	keysFile  string // of the pool; with bare, of a pool that nobody asks, or ""
 	options   string // of keycycler's block
+	proxied   string // options of keycycler's reverse_proxy
 	redis     string // address, or "" for state in memory
 	upstream  string // address
 }
@@ -119,10 +120,10 @@ func (c *gatewayConfig) caddyfile(site, adminAddress, spare string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\n\tadmin %s\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n}\n", adminAddress)
 	if c.keycycler {
-		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(), c.proxy(""))
+		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(), c.proxy(c.proxied))
 		return text.String()
 	}
-	fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("\t\theader_up Authorization \"Bearer sk-demo-1\"\n"))
+	fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("header_up Authorization \"Bearer sk-demo-1\""))
 	if c.keysFile != "" {
 		fmt.Fprintf(&text, "http://%s {\n%s}\n", spare, c.pool())
 	}
@@ -143,6 +144,9 @@ func (c *gatewayConfig) pool() string {
 }
 
 func (c *gatewayConfig) proxy(options string) string {
+	if options != "" {
+		options = "\t\t" + options + "\n"
+	}
 	return "\treverse_proxy " + c.upstream + " {\n" + options +
 		"\t\ttransport http {\n\t\t\tkeepalive_idle_conns 4096\n\t\t\tkeepalive_idle_conns_per_host 4096\n\t\t}\n\t}\n"
 }

@@ -18,6 +18,7 @@ type scenario struct {
 	limited  int // … the upstream answers these with 429, and
 	cooling  int // so many percent cool from the start
 	options  string
+	proxy    string // options of keycycler's reverse_proxy
 	redis    redisUse
 	rejected bool // keycycler is measured with one rejected attempt in each request, too
 
@@ -65,6 +66,8 @@ const comesBack = "cooldown {\n\t\t\tmin 0s\n\t\t\tdefault 1s\n\t\t\tjitter 0%\n
 var scenarios = []scenario{
 	{name: "json-1k", about: "POST of 1 KB of JSON, 64 connections",
 		connections: 64, body: smallBody, path: jsonPath, keys: pool20},
+	{name: "json-1k-buffered", about: "the same, and request_buffers in keycycler's reverse_proxy",
+		connections: 64, body: smallBody, path: jsonPath, keys: pool20, proxy: "request_buffers 64KiB"},
 	{name: "json-1k-1", about: "the same, 1 connection",
 		connections: 1, body: smallBody, path: jsonPath, keys: pool20},
 	{name: "json-1k-1000", about: "the same, 1,000 connections",
