@@ -239,7 +239,7 @@ func (j *Journal) read(ctx context.Context) ([]redis.XStream, error) {
 
 // applyBatch applies one entry of the stream, which must be the next.
 func (j *Journal) applyBatch(m redis.XMessage) error {
-	if m.Values["p"] != j.place.entry {
+	if m.Values["p"] != j.place.entry || j.ahead(m.ID) {
 		return errGap
 	}
 	if m.Values["n"] != j.node {
@@ -253,6 +253,14 @@ func (j *Journal) applyBatch(m redis.XMessage) error {
 	}
 	j.place.entry = m.ID
 	return nil
+}
+
+// ahead tells whether an entry comes from the future, as this process sees Redis' time:
+// then Redis' clock was set forward, and what the entry says would be taken for too late.
+func (j *Journal) ahead(entry string) bool {
+	ms, _ := splitEntry(entry)
+	_, wrong, _ := j.clock.state()
+	return ms-j.clock.remote(j.now()) > (maxStep + wrong).Milliseconds()
 }
 
 // apply tells this process's memory what a field of the hash or of an entry says.

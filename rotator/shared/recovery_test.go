@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -281,4 +282,20 @@ func TestNodeClocks(t *testing.T) {
 	nodes[2].Clear(1)
 	nodes[0].Clear(2)
 	agreeOn(t, nodes, 0)
+}
+
+// An entry that was written just after Redis' clock was set forward reached a node
+// which had not yet seen that: it took the cooldown for longer by as much, for good.
+func TestEntriesFromTheFutureWaitForTheClock(t *testing.T) {
+	n := time.Now()
+	j := &Journal{now: func() time.Time { return n }}
+	j.clock.sample(n, n, time.Duration(n.UnixMilli())*time.Millisecond)
+	for _, row := range []struct {
+		off   time.Duration
+		ahead bool
+	}{{0, false}, {-time.Hour, false}, {900 * time.Millisecond, false}, {3 * time.Second, true}, {time.Hour, true}} {
+		if entry := fmt.Sprintf("%d-0", n.Add(row.off).UnixMilli()); j.ahead(entry) != row.ahead {
+			t.Errorf("%s: ahead is %t", row.off, !row.ahead)
+		}
+	}
 }
