@@ -75,7 +75,7 @@ const (
 	unlikely = 1e-2
 
 	// unheard is the same for all requests together.
-	unheard = 1e-12
+	unheard = 1e-18
 
 	// openPer is how many refusals there must be for each attempt that is still open
 	// before the pool is closed.
@@ -191,6 +191,19 @@ func (g *guard) giveUp(r run, sentences []sentence) {
 	if !g.off && g.alert.Load() && r.chance() <= unlikely {
 		g.try(sentences)
 	}
+}
+
+// excuse takes back that a request's refusals were counted: they say nothing of others.
+func (g *guard) excuse(r run) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.off || g.closed || r.length == 0 {
+		return
+	}
+	g.refused = max(g.refused-r.length, 0)
+	g.requests = max(g.requests-1, 0)
+	kept := math.Pow(1-1.0/memory, float64(r.length)) // of what was no share before
+	g.share = max(1-(1-g.share)/kept, 0)
 }
 
 // admits tells whether a request may go out: while the pool is closed, one now and

@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"math"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -73,7 +74,7 @@ func TestThePoolIsClosedAndOpened(t *testing.T) {
 				closed = n
 			}
 		}
-		if closed < witnesses || closed > 14 {
+		if closed < witnesses || closed > 20 {
 			t.Errorf("closed after %d refusals", closed)
 		}
 		if wait, ok := g.admits(time.Now()); ok || wait != time.Minute {
@@ -153,6 +154,23 @@ func TestAGroupChangesWithItsFile(t *testing.T) {
 		r := h.roster.Load()
 		if r.pool.Len() != 4 || len(r.family(1)) != 3 || len(r.family(0)) != 1 {
 			t.Errorf("%d keys, families %v and %v", r.pool.Len(), r.family(0), r.family(1))
+		}
+	})
+}
+
+// What is excused leaves the guard as it was.
+func TestExcusedRefusalsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := after(10_000)
+		g.refuse(time.Now(), new(run), false, nil, nil, time.Time{})
+		share, refused, requests := g.share, g.refused, g.requests
+		var r run
+		for range 5 {
+			g.refuse(time.Now(), &r, false, nil, nil, time.Time{})
+		}
+		g.excuse(r)
+		if math.Abs(g.share-share) > 1e-9 || g.refused != refused || g.requests != requests {
+			t.Errorf("share %v, want %v; %d refused, want %d; of %d requests, want %d", g.share, share, g.refused, refused, g.requests, requests)
 		}
 	})
 }

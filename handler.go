@@ -38,6 +38,7 @@ type exchange struct {
 
 	run       run        // the keys in a row that have refused the request …
 	sentences []sentence // … and cool for it
+	suspects  []suspect  // those of them that have served others lately
 	open      bool       // the attempt has no answer yet
 
 	doubting bool       // the attempt's key cools, and is doubted to
@@ -127,6 +128,8 @@ func (x *exchange) end() {
 	x.scope, x.doubts = "", cooldownOf{}
 	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
 	clear(x.sentences)
+	clear(x.suspects)
+	x.suspects = x.suspects[:0]
 	x.run, x.sentences = run{}, x.sentences[:0]
 	exchanges.Put(x)
 }

@@ -10,7 +10,7 @@
 // all), replay.go and trailer.go (the body that can be sent again, and what follows it),
 // prefetch.go (the body while its request waits), model.go (the model that it
 // names), response.go and opening.go (what is held back until it is judged), judge.go
-// (what an answer means), settle.go (what follows from it), guard.go (what is nobody's
+// (what an answer means), settle.go (what follows from it), guard.go and acquit.go (what is nobody's
 // fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
 // client gets when no key is ready). Ids of what was made with a key are read from
 // answers by resource_learn.go and looked for in requests by resource_follow.go; what

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -61,32 +62,79 @@ func TestClientsCannotProvokeCooldowns(t *testing.T) {
 }
 
 // Where the upstream does blame the key for what a client asks for, a client that asks
-// again and again, in every twentieth request, does not exhaust the pool for others.
-func TestProvokedRefusalsComeBack(t *testing.T) {
-	h := provision(t, 20, func(h *Handler) { h.Provider = "anthropic" })
-	upstream := &fakeUpstream{answer: func(_ int, w http.ResponseWriter, r *http.Request) error {
-		if strings.HasPrefix(r.URL.Path, "/v1/organizations") {
-			return reply{status: 403, body: `{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission to use the specified resource"}}`}.write(w)
-		}
-		return fine.write(w)
-	}}
-	others := func(n int) {
-		t.Helper()
-		for range n {
-			if w, err := serve(h, upstream, post("x")); err != nil || w.Code != http.StatusOK {
-				t.Fatalf("another client got %d, %v", w.Code, err)
+// again and again does not exhaust the pool for others, where the pool has six keys and more.
+func TestProvokedRefusalsCoolNothing(t *testing.T) {
+	for _, test := range []struct {
+		keys, provoked, others int // … for each other
+	}{{20, 1, 19}, {20, 1, 1}, {20, 3, 1}, {20, 10, 10}, {7, 1, 1}, {100, 10, 1}} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			h := provision(t, test.keys, func(h *Handler) { h.Provider = "anthropic" })
+			upstream := &fakeUpstream{answer: func(_ int, w http.ResponseWriter, r *http.Request) error {
+				if strings.HasPrefix(r.URL.Path, "/v1/organizations") {
+					return reply{status: 403, body: `{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission to use the specified resource"}}`}.write(w)
+				}
+				return fine.write(w)
+			}}
+			others := func(n int) {
+				t.Helper()
+				for range n {
+					if w, err := serve(h, upstream, post("x")); err != nil || w.Code != http.StatusOK {
+						t.Fatalf("another client got %d, %v", w.Code, err)
+					}
+				}
 			}
-		}
+			others(20 * test.keys) // a pool that has served for a while
+			for range 50 {
+				for range test.provoked {
+					before := len(upstream.calls)
+					w, err := serve(h, upstream, httptest.NewRequest(http.MethodGet, "/v1/organizations/users", nil))
+					if err != nil || w.Code == http.StatusOK {
+						t.Fatalf("the client got %d, %v", w.Code, err)
+					}
+					if calls := len(upstream.calls) - before; calls > maxSuspects+3 {
+						t.Errorf("%d keys were asked", calls)
+					}
+				}
+				others(test.others)
+			}
+			if ready := readyKeys(h); ready != test.keys {
+				t.Errorf("%d of %d keys are ready", ready, test.keys)
+			}
+		})
 	}
-	others(300) // a pool that has served for a while
-	for range 50 {
-		if _, err := serve(h, upstream, httptest.NewRequest(http.MethodGet, "/v1/organizations/users", nil)); err != nil {
-			t.Fatal(err)
-		}
-		others(19)
-	}
-	if ready := readyKeys(h); ready != 20 {
-		t.Errorf("%d of 20 keys are ready", ready)
+}
+
+// Keys that become invalid, many at once, cool although they have served until then.
+func TestKeysThatBecomeInvalidCool(t *testing.T) {
+	for _, keys := range []int{1, 4, 40} {
+		synctest.Test(t, func(t *testing.T) {
+			h, revoked := provision(t, keys, nil), make(map[string]bool)
+			upstream := &fakeUpstream{}
+			upstream.answer = func(n int, w http.ResponseWriter, _ *http.Request) error {
+				if revoked[upstream.keys()[n]] {
+					return badKey.write(w)
+				}
+				return fine.write(w)
+			}
+			for range 20 * keys {
+				serve(h, upstream, post("x"))
+			}
+			for _, key := range demoKeys(keys)[:(keys+1)/2] {
+				revoked[key] = true
+			}
+			failed := 0
+			for range 500 {
+				if w, _ := serve(h, upstream, post("x")); w.Code == http.StatusUnauthorized {
+					failed++
+				}
+			}
+			if n := readyKeys(h); n != keys-len(revoked) {
+				t.Errorf("%d of %d keys are ready, %d were revoked", n, keys, len(revoked))
+			}
+			if failed > 10 {
+				t.Errorf("%d keys were revoked, and %d requests failed for that", len(revoked), failed)
+			}
+		})
 	}
 }
 

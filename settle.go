@@ -54,7 +54,7 @@ func (x *exchange) settle(w *attemptWriter) bool {
 	if v.action == actionCooldown {
 		before := len(x.sentences)
 		x.cool(now, w.status, v)
-		if !x.doubting && x.blameless(now, v, x.sentences[before:]) {
+		if fresh := x.sentences[before:]; !x.doubting && (x.acquits(now, v, fresh) || x.blameless(now, v, fresh)) {
 			v.action = actionPass
 		}
 	}
@@ -151,6 +151,7 @@ func (x *exchange) answered() {
 
 // served notes that the upstream has taken the request.
 func (x *exchange) served() {
+	x.roster.pool.Serve(x.latest, x.slot)
 	if x.doubting {
 		x.dispel(time.Now())
 	}

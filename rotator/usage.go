@@ -12,10 +12,17 @@ import (
 type usage struct {
 	attempts   atomic.Uint64
 	lastUsed   atomic.Int64 // nanoseconds since the state's epoch, plus one; 0: never
+	served     atomic.Int64 // likewise, times 16: when the last request began that the upstream took; and how often that was testified to
 	inFlight   atomic.Int32
 	rejections [MaxReasons]atomic.Uint32
 	meter      atomic.Pointer[meter] // nil: no pool has had a limit for the key
 }
+
+// A success testifies to its key so many times.
+const (
+	testimonyBits  = 4
+	maxTestimonies = 1<<testimonyBits - 1
+)
 
 // Take is PickFor and Begin in one: of all requests that come at once, none gets a key
 // that others have just brought to its limit. Where Take reports true, the request
@@ -83,6 +90,26 @@ func (p *Pool) End(s Slot) {
 	e.usage.inFlight.Add(-1)
 	if m := e.usage.meter.Load(); m != nil && m.released() {
 		p.state.release(p.keys[s].ID(), e)
+	}
+}
+
+// Serve notes that the upstream has taken a request with the key, which began then.
+func (p *Pool) Serve(began time.Time, s Slot) {
+	p.entries[s].usage.served.Store((p.state.at(began) + 1) << testimonyBits)
+}
+
+// Testify reports whether the upstream has taken a request with the key that began after
+// then, for as many times as that is believed.
+func (p *Pool) Testify(then time.Time, s Slot) bool {
+	served, at := &p.entries[s].usage.served, p.state.at(then)
+	for {
+		v := served.Load()
+		if v>>testimonyBits <= at+1 || v&maxTestimonies == maxTestimonies {
+			return false
+		}
+		if served.CompareAndSwap(v, v+1) {
+			return true
+		}
 	}
 }
 
