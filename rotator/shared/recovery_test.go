@@ -68,9 +68,7 @@ func TestTrimmedStream(t *testing.T) {
 	proxy.Blackhole(false)
 	proxy.Cut()
 	agreeOn(t, nodes, 6)
-	if h := nodes[2].journal.Health(); h.Resyncs != 2 {
-		t.Errorf("the node has read everything %d times, want twice", h.Resyncs)
-	}
+	until(t, "the node to have read everything twice", func() bool { return nodes[2].journal.Health().Resyncs == 2 })
 }
 
 // The server comes back without the last writes, and others write as many, before
