@@ -153,6 +153,6 @@ func (s *spool) release() {
 func closeFile(f *os.File, path string) {
 	f.Close()
 	if path != "" {
-		os.Remove(path) //nolint:gosec // our own temporary file
+		os.Remove(path)
 	}
 }

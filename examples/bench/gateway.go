@@ -57,7 +57,7 @@ func startGateway(ctx context.Context, binary, dir string, cores []int, c gatewa
 	}
 	path := filepath.Join(home, "Caddyfile")
 	config := c.caddyfile(g.address, g.admin.address, "localhost:"+ports[2])
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil { //nolint:gosec // in a directory of our own
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	env := []string{"XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home}
@@ -163,5 +163,5 @@ func writeKeys(dir string, keys, limited int) (string, error) {
 		fmt.Fprintf(&text, "sk-demo-%d\n", i+1)
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%d-%d.keys", keys, limited))
-	return path, os.WriteFile(path, []byte(text.String()), 0o600) //nolint:gosec // in a directory of our own
+	return path, os.WriteFile(path, []byte(text.String()), 0o600)
 }

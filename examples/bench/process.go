@@ -28,7 +28,7 @@ func start(ctx context.Context, cores []int, log string, env []string, program s
 	if err != nil {
 		return nil, nil, err
 	}
-	file, err := os.Create(log) //nolint:gosec // in a directory of our own
+	file, err := os.Create(log)
 	if err != nil {
 		return nil, nil, err
 	}
