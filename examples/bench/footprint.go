@@ -48,7 +48,7 @@ func (l *lab) startOne(keycycler bool, keys int) (*gateway, error) {
 // discard ends a gateway and removes its files.
 func (g *gateway) discard() {
 	g.stop()
-	os.RemoveAll(filepath.Dir(g.log)) //nolint:errcheck,gosec // the lab's directory goes, too
+	os.RemoveAll(filepath.Dir(g.log)) //nolint:errcheck // the lab's directory goes, too
 }
 
 // usage is what a gateway holds.

@@ -56,7 +56,7 @@ func (l *lab) close() {
 	if l.upstream != nil {
 		l.upstream.stop()
 	}
-	os.RemoveAll(l.dir) //nolint:errcheck,gosec // a temporary directory
+	os.RemoveAll(l.dir) //nolint:errcheck // a temporary directory
 }
 
 // printf tells how it goes.
