@@ -235,7 +235,7 @@ func (w soakWorker) abort(ctx context.Context) error {
 func (w soakWorker) socket(context.Context) error {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.plain, "http://"))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
