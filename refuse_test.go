@@ -107,7 +107,7 @@ func FuzzAmbiguousPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		u, err := url.Parse(raw)
 		if err != nil {
-			t.Skip()
+			return // a server refuses it
 		}
 		if !p.ambiguous(u) && p.imitates(u.Path) != strings.HasPrefix(u.EscapedPath(), p.openAI) && !strings.Contains(u.Path, "..") {
 			t.Errorf("%q is read in two ways", raw)
