@@ -92,6 +92,27 @@ func (a admin) heap(ctx context.Context) (int64, error) {
 	return parseHeap(string(text))
 }
 
+// memory is what a gateway has allocated since its start.
+type memory struct {
+	Mallocs    uint64 // objects
+	TotalAlloc uint64 // bytes
+}
+
+// memory returns what the gateway has allocated.
+func (a admin) memory(ctx context.Context) (memory, error) {
+	var vars struct {
+		Memstats memory `json:"memstats"`
+	}
+	text, err := a.ask(ctx, http.MethodGet, "/debug/vars", "")
+	if err != nil {
+		return memory{}, err
+	}
+	if err := json.Unmarshal(text, &vars); err != nil {
+		return memory{}, fmt.Errorf("reading what is allocated: %w", err)
+	}
+	return vars.Memstats, nil
+}
+
 // profile takes a CPU profile of so many seconds.
 func (a admin) profile(ctx context.Context, seconds int) ([]byte, error) {
 	return a.ask(ctx, http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds), "")

@@ -42,6 +42,9 @@ func (l *load) close() {
 	}
 }
 
+// share returns a load of one n-th of the workers, rounded up.
+func (l *load) share(n int) *load { return &load{l.workers[:(len(l.workers)+n-1)/n]} }
+
 // drive sends requests for so long: so many a second, or with 0 as many as there are
 // answers. Requests that have begun are waited for.
 func (l *load) drive(length time.Duration, perSecond float64) (burst, error) {

@@ -91,6 +91,14 @@ func TestDriveFailsWithAnyWorker(t *testing.T) {
 	})
 }
 
+func TestShareRoundsUp(t *testing.T) {
+	for _, test := range []struct{ workers, n, want int }{{64, 3, 22}, {4, 3, 2}, {1, 3, 1}, {6, 3, 2}} {
+		if got := len(loadOf(test.workers, 0, nil).share(test.n).workers); got != test.want {
+			t.Errorf("one %dth of %d workers are %d, want %d", test.n, test.workers, got, test.want)
+		}
+	}
+}
+
 func TestCloseClosesEveryClient(t *testing.T) {
 	l := loadOf(2, 0, nil)
 	l.close()

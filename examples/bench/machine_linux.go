@@ -27,6 +27,15 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(spent.Nano()), nil
 }
 
+// writeCalls returns how many write calls the process has made so far.
+func writeCalls(pid int) (int64, error) {
+	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseWriteCalls(string(io))
+}
+
 // residentMemory returns the bytes of memory that the process holds.
 func residentMemory(pid int) (int64, error) {
 	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))

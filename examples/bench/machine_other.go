@@ -18,6 +18,7 @@ var instructions event
 type counter struct{}
 
 func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
+func writeCalls(int) (int64, error)      { return 0, errNotLinux }
 func residentMemory(int) (int64, error)  { return 0, errNotLinux }
 func usableCores() ([]int, error)        { return nil, errNotLinux }
 func pinSelf([]int) error                { return errNotLinux }

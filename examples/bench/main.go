@@ -1,16 +1,17 @@
 // Command bench compares keycycler with what it could be replaced by: bare Caddy,
 // whose reverse_proxy sends one static key. It builds one Caddy, runs it with
-// different configs before a scripted upstream, drives one of them at a time in short
-// slices, and prints what a request costs in each: CPU time of the gateway's
-// process, throughput and latency, as ratios with their spread.
+// different configs before a scripted upstream, drives them in short slices, and prints
+// what a request costs in each: CPU time of the gateway's process, where all are driven
+// at the same time; throughput, latency, write calls and what is allocated, where one is
+// driven at a time. Ratios are printed with their spread.
 //
 //	cd examples/bench && go run .
 //
 // main.go and options.go are the command, scenario.go says what is compared,
-// measure.go and schedule.go when, stats.go what follows from the numbers, report.go
+// measure.go, together.go and schedule.go when, stats.go what follows from the numbers, report.go
 // and markdown.go how it looks. lab.go is what all scenarios share, rig.go what one
 // runs: gateway.go (with admin.go), redis.go, neighbour.go and upstream.go are the
-// processes, process.go starts them, machine_linux.go (with rollup.go) pins and
+// processes, process.go starts them, machine_linux.go (with proc.go) pins and
 // measures them. load.go drives them through client.go (HTTP/1.1, with wire.go) and
 // client_http2.go. footprint.go measures memory, and how long a start takes,
 // profile.go where the CPU time goes.

@@ -9,10 +9,17 @@ import (
 	"time"
 )
 
-// sample is what one slice of one subject came to.
+// sample is what one round of one subject came to.
 type sample struct {
-	CPU          float64 `json:"cpu_ns"`                 // of the gateway, for each request
+	// Of a slice in which bare Caddy, the same again and this subject were driven at the
+	// same time.
+	CPU  float64 `json:"cpu_ns"` // of the gateway, for each request
+	Cost float64 `json:"cost"`   // CPU, to the mean of both bare Caddys'
+
+	// Of a slice in which it was driven alone.
+	Alone        float64 `json:"alone_cpu_ns"`           // of the gateway, for each request
 	Instructions float64 `json:"instructions,omitempty"` // likewise, outside of the kernel
+	Writes       float64 `json:"writes"`                 // write calls of the gateway, for each request
 	Rate         float64 `json:"requests_per_second"`
 	P50          float64 `json:"p50_ns"`
 	P99          float64 `json:"p99_ns"`
@@ -24,8 +31,10 @@ type sample struct {
 type result struct {
 	scenario scenario
 	subjects []subject
-	samples  [][]sample // by subject, then by round
-	skipped  string     // why it was not measured, or ""
+	starts   int
+	samples  [][]sample     // by subject, then by round
+	memory   [][]allocation // by subject, then by start
+	skipped  string         // why it was not measured, or ""
 }
 
 // openShare is how much of what bare Caddy can do an open load asks for.
@@ -65,8 +74,9 @@ func (l *lab) random(s scenario) *rand.Rand {
 
 // measure drives the scenario's subjects in turn, at each of the starts.
 func (l *lab) measure(s scenario) (result, error) {
-	r := result{scenario: s, subjects: s.subjects()}
+	r := result{scenario: s, subjects: s.subjects(), starts: l.options.starts}
 	r.samples = make([][]sample, len(r.subjects))
+	r.memory = make([][]allocation, len(r.subjects))
 	random := l.random(s)
 	for i := range l.options.starts {
 		if err := l.measureStart(&r, random, i == 0); err != nil {
@@ -89,12 +99,19 @@ func (l *lab) measureStart(r *result, random *rand.Rand, first bool) (err error)
 	if err != nil {
 		return err
 	}
+	for i, s := range r.subjects {
+		a, err := rig.allocated(i, l.options.slice)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		r.memory[i] = append(r.memory[i], a)
+	}
 	for _, order := range schedule(len(r.subjects), l.options.rounds, random) {
-		for _, i := range order {
-			s, err := rig.slice(i, l.options.slice, rate)
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.subjects[i].name, err)
-			}
+		round, err := rig.round(order, l.options.slice, rate)
+		if err != nil {
+			return err
+		}
+		for i, s := range round {
 			r.samples[i] = append(r.samples[i], s)
 		}
 	}
@@ -124,6 +141,25 @@ func (r *rig) warmUp(length time.Duration) (rate float64, err error) {
 	return rate, nil
 }
 
+// round drives each subject alone, in this order, and each kind of keycycler together
+// with bare Caddy.
+func (r *rig) round(order []int, length time.Duration, rate float64) ([]sample, error) {
+	samples := make([]sample, len(r.subjects))
+	for _, i := range order {
+		s, err := r.slice(i, length, rate)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.subjects[i].name, err)
+		}
+		samples[i] = s
+	}
+	for _, group := range r.scenario.groups() {
+		if err := r.together(group, samples, length, rate); err != nil {
+			return nil, err
+		}
+	}
+	return samples, nil
+}
+
 // slice drives one subject and measures its gateway meanwhile.
 func (r *rig) slice(i int, length time.Duration, rate float64) (s sample, err error) {
 	time.Sleep(settling)
@@ -131,7 +167,11 @@ func (r *rig) slice(i int, length time.Duration, rate float64) (s sample, err er
 		r.neighbour.active.Store(r.subjects[i].keycycler)
 		defer r.neighbour.active.Store(false)
 	}
-	pid := r.gateways[r.subjects[i].gateway].pid()
+	pid := r.pid(i)
+	wrote, err := writeCalls(pid)
+	if err != nil {
+		return s, err
+	}
 	counted, countErr := count(pid, instructions)
 	before, err := cpuTime(pid)
 	if err != nil {
@@ -146,6 +186,11 @@ func (r *rig) slice(i int, length time.Duration, rate float64) (s sample, err er
 		return s, err
 	}
 	s = b.sample(after - before)
+	now, err := writeCalls(pid)
+	if err != nil {
+		return s, err
+	}
+	s.Writes = float64(now-wrote) / float64(s.Requests)
 	if countErr == nil {
 		total, err := counted.stop()
 		s.Instructions = float64(total) / float64(s.Requests)
@@ -158,12 +203,28 @@ func (r *rig) slice(i int, length time.Duration, rate float64) (s sample, err er
 func (b *burst) sample(cpu time.Duration) sample {
 	n := len(b.latencies)
 	return sample{
-		CPU:      float64(cpu) / float64(n),
+		Alone:    float64(cpu) / float64(n),
 		Rate:     float64(n) / b.took.Seconds(),
 		P50:      float64(percentile(b.latencies, 50)),
 		P99:      float64(percentile(b.latencies, 99)),
 		Requests: n,
 		Chunks:   float64(b.chunks) / float64(n),
+	}
+}
+
+// memoryOf returns what the subject allocates for a request.
+func (r *result) memoryOf(name string) (a allocation) {
+	of := func(what func(allocation) float64) float64 {
+		i := slices.IndexFunc(r.subjects, func(s subject) bool { return s.name == name })
+		values := make([]float64, len(r.memory[i]))
+		for j, m := range r.memory[i] {
+			values[j] = what(m)
+		}
+		return median(values)
+	}
+	return allocation{
+		Objects: of(func(a allocation) float64 { return a.Objects }),
+		Bytes:   of(func(a allocation) float64 { return a.Bytes }),
 	}
 }
 
@@ -179,6 +240,8 @@ func (r *result) values(name string, of func(sample) float64) []float64 {
 
 // What a sample is asked for.
 func cpuOf(s sample) float64          { return s.CPU }
+func costOf(s sample) float64         { return s.Cost }
+func writesOf(s sample) float64       { return s.Writes }
 func rateOf(s sample) float64         { return s.Rate }
 func p50Of(s sample) float64          { return s.P50 }
 func p99Of(s sample) float64          { return s.P99 }

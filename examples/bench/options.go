@@ -16,9 +16,9 @@ var errUsage = errors.New("usage")
 type options struct {
 	run     *regexp.Regexp // names of scenarios
 	list    bool
-	rounds  int           // per start; each drives every gateway once
+	rounds  int           // per start; each drives every gateway once alone, and once together with the others
 	starts  int           // of the gateways, anew: what a process is lucky with shows
-	slice   time.Duration // how long one gateway is driven in one round
+	slice   time.Duration // how long that takes each time
 	warmup  time.Duration // likewise, once a start, before it counts
 	format  string        // text or markdown
 	json    string        // a file, or ""
@@ -32,10 +32,10 @@ func parseOptions(args []string, log io.Writer) (o options, err error) {
 	flags.SetOutput(log)
 	pattern := flags.String("run", "", "measure the scenarios whose name this `regexp` matches")
 	flags.BoolVar(&o.list, "list", false, "list the scenarios and measure nothing")
-	flags.IntVar(&o.rounds, "rounds", 20, "rounds for each start of the gateways, 2 to 10000")
-	flags.IntVar(&o.starts, "starts", 2, "how many times the gateways are started for each scenario, 1 to 100")
-	flags.DurationVar(&o.slice, "slice", 500*time.Millisecond, "how long one gateway is driven in a round, 10ms to 1m")
-	flags.DurationVar(&o.warmup, "warmup", time.Second, "how long each gateway is driven before it counts, 10ms to 1m")
+	flags.IntVar(&o.rounds, "rounds", 10, "rounds for each start of the gateways, 2 to 10000")
+	flags.IntVar(&o.starts, "starts", 4, "how many times the gateways are started for each scenario, 1 to 100")
+	flags.DurationVar(&o.slice, "slice", 300*time.Millisecond, "how long one gateway, or all of them together, are driven in a round, 10ms to 1m")
+	flags.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "how long each gateway is driven before it counts, 10ms to 1m")
 	flags.StringVar(&o.format, "format", "text", "text or markdown")
 	flags.StringVar(&o.json, "json", "", "write everything that was measured to this `file`, too")
 	flags.StringVar(&o.profile, "profile", "", "take a CPU profile of 5s of each gateway in each scenario, into this `directory`")

@@ -42,8 +42,15 @@ type row struct {
 	Rate         interval  `json:"rate,omitzero"`
 	P50          interval  `json:"p50,omitzero"`
 	P99          interval  `json:"p99,omitzero"`
+	P99Noise     interval  `json:"p99_noise,omitzero"` // likewise
 	Instructions *interval `json:"instructions,omitempty"`
 	Chunks       float64   `json:"chunks,omitempty"`
+
+	// For each request, of the subject and of what it is compared with.
+	Writes     float64    `json:"writes,omitempty"`
+	BaseWrites float64    `json:"base_writes,omitempty"`
+	Memory     allocation `json:"memory,omitzero"`
+	BaseMemory allocation `json:"base_memory,omitzero"`
 
 	Samples map[string][]sample `json:"samples,omitempty"` // by subject
 }
@@ -91,18 +98,20 @@ func (r *result) compare(name string, random *rand.Rand, to ...string) row {
 		for i, other := range to {
 			others[i] = r.values(other, of)
 		}
-		return ratio(r.values(name, of), others, random)
+		return ratio(r.values(name, of), others, r.starts, random)
 	}
+	noise := func(of func(sample) float64) interval {
+		return ratio(r.values(againName, of), [][]float64{r.values(bareName, of)}, r.starts, random)
+	}
+	base := to[len(to)-1]
 	row := row{
-		Scenario: r.scenario.name, About: r.scenario.about, Subject: name, To: to[len(to)-1],
-		CPU: ratios(cpuOf), Rate: ratios(rateOf), P50: ratios(p50Of), P99: ratios(p99Of),
-		Noise: ratio(r.values(againName, cpuOf), [][]float64{r.values(bareName, cpuOf)}, random),
+		Scenario: r.scenario.name, About: r.scenario.about, Subject: name, To: base,
+		CPU: ratios(costOf), Rate: ratios(rateOf), P50: ratios(p50Of), P99: ratios(p99Of),
+		Noise: noise(cpuOf), P99Noise: noise(p99Of),
+		Base:   median(r.values(base, cpuOf)),
+		Writes: median(r.values(name, writesOf)), BaseWrites: median(r.values(base, writesOf)),
+		Memory: r.memoryOf(name), BaseMemory: r.memoryOf(base),
 	}
-	base := make([]float64, 0, len(to)*len(r.samples[0]))
-	for _, other := range to {
-		base = append(base, r.values(other, cpuOf)...)
-	}
-	row.Base = median(base)
 	if r.scenario.chunks > 0 {
 		row.Chunks = median(r.values(name, chunksOf))
 	}
@@ -151,13 +160,14 @@ func (r *report) text(out io.Writer) error {
 // how tells how it was measured.
 func (r *report) how() string {
 	return fmt.Sprintf("%s, %s; %s; %d starts of %d rounds, slices of %s, seed %d; %s.\n"+
-		"Ratios are of medians, in brackets where they lie with 95 %% confidence. \"A/A\" is bare Caddy to bare Caddy in another process:\n"+
-		"a difference means something only where it is larger than that.",
+		"Ratios are medians of the rounds', in brackets where they lie with 95 %% confidence. \"A/A\" is bare Caddy to bare Caddy in another process:\n"+
+		"a difference means something only where it is larger than that. CPU is from slices in which all are driven at the same time. What comes\n"+
+		"after a + is what keycycler adds, for a request.",
 		r.Machine, r.Go, r.Cores, r.Starts, r.Rounds, r.Slice, r.Seed, r.Counters)
 }
 
 var (
-	header          = []string{"scenario", "bare, CPU", "keycycler adds", "CPU, ratio", "A/A", "requests/s", "p50", "p99", "instructions"}
+	header          = []string{"scenario", "bare, CPU", "keycycler adds", "CPU, ratio", "A/A", "requests/s", "p50", "p99", "A/A", "write calls", "objects", "bytes allocated", "instructions"}
 	footprintHeader = []string{"", "bare", "keycycler", "adds", "unit"}
 )
 
@@ -171,7 +181,7 @@ func (r *report) lines() (lines [][]string) {
 
 func (r *row) line() []string {
 	if r.Skipped != "" {
-		return []string{r.About, "skipped: " + r.Skipped, "", "", "", "", "", "", ""}
+		return []string{r.About, "skipped: " + r.Skipped, "", "", "", "", "", "", "", "", "", "", ""}
 	}
 	instructions := "-"
 	if r.Instructions != nil {
@@ -179,7 +189,9 @@ func (r *row) line() []string {
 	}
 	return []string{
 		r.title(), micros(r.Base), micros(r.Base * (r.CPU.Value - 1)), r.CPU.String(), r.Noise.String(),
-		fixed(r.Rate.Value), fixed(r.P50.Value), fixed(r.P99.Value), instructions,
+		fixed(r.Rate.Value), fixed(r.P50.Value), fixed(r.P99.Value), fixed(r.P99Noise.Value),
+		added(r.BaseWrites, r.Writes, 1), added(r.BaseMemory.Objects, r.Memory.Objects, 0), added(r.BaseMemory.Bytes, r.Memory.Bytes, 0),
+		instructions,
 	}
 }
 
@@ -206,6 +218,11 @@ func (i interval) String() string {
 
 func micros(nanoseconds float64) string {
 	return strconv.FormatFloat(nanoseconds/1000, 'f', 1, 64) + " µs"
+}
+
+// added writes what there is without keycycler, and what that adds.
+func added(base, all float64, digits int) string {
+	return fmt.Sprintf("%.*f %+.*f", digits, base, digits, all-base)
 }
 
 func fixed(value float64) string { return strconv.FormatFloat(value, 'f', 2, 64) }

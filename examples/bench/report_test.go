@@ -13,10 +13,11 @@ import (
 // Caddy costs 100, and a rejected attempt as much again.
 func measured() result {
 	s := scenario{name: "demo", about: "a demo", rejected: true, chunks: 50}
-	r := result{scenario: s, subjects: s.subjects()}
+	r := result{scenario: s, subjects: s.subjects(), starts: 1}
 	for _, cpu := range []float64{100_000, 100_000, 110_000, 220_000} {
-		one := sample{CPU: cpu, Rate: 1e9 / cpu, P50: cpu, P99: 2 * cpu, Requests: 10, Chunks: 50}
+		one := sample{CPU: cpu, Cost: cpu / 100_000, Rate: 1e9 / cpu, P50: cpu, P99: 2 * cpu, Requests: 10, Chunks: 50, Writes: cpu / 50_000}
 		r.samples = append(r.samples, []sample{one, one, one})
+		r.memory = append(r.memory, []allocation{{Objects: cpu / 1000, Bytes: cpu / 10}})
 	}
 	return r
 }
@@ -67,7 +68,7 @@ func TestReportAsText(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
-			"a demo (bare: 2.0 µs each)", "100.0 µs", "10.0 µs", "1.100 [1.100, 1.100]", "keycycler, one rejection, to keycycler without",
+			"a demo (bare: 2.0 µs each)", "100.0 µs", "10.0 µs", "1.100 [1.100, 1.100]", "2.0 +0.2", "100 +10", "10000 +1000", "keycycler, one rejection, to keycycler without",
 			"skipped: redis-server is not installed", "205.00", "a machine",
 		} {
 			if !strings.Contains(text.String(), want) {

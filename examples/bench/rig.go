@@ -88,6 +88,9 @@ func (r *rig) start(c gatewayConfig, i int) error {
 	return nil
 }
 
+// pid returns the process of the subject's gateway.
+func (r *rig) pid(i int) int { return r.gateways[r.subjects[i].gateway].pid() }
+
 // connect makes the subject's load.
 func (r *rig) connect(s subject) error {
 	l := new(load)

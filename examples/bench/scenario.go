@@ -132,3 +132,14 @@ func (s *scenario) subjects() []subject {
 	}
 	return all
 }
+
+// groups returns which subjects are driven at the same time: both bare Caddys, and then
+// one that is keycycler.
+func (s *scenario) groups() (groups [][]int) {
+	for i, subject := range s.subjects() {
+		if subject.keycycler {
+			groups = append(groups, []int{0, 1, i})
+		}
+	}
+	return groups
+}

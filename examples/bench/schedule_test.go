@@ -44,3 +44,15 @@ func TestOrdersDifferFromRoundToRound(t *testing.T) {
 		t.Errorf("only %v ever come first", first)
 	}
 }
+
+// Each kind of keycycler is compared with both bare Caddys, and comes last.
+func TestGroups(t *testing.T) {
+	for _, test := range []struct {
+		scenario scenario
+		want     [][]int
+	}{{scenario{}, [][]int{{0, 1, 2}}}, {scenario{rejected: true}, [][]int{{0, 1, 2}, {0, 1, 3}}}} {
+		if got := test.scenario.groups(); !slices.EqualFunc(got, test.want, slices.Equal[[]int]) {
+			t.Errorf("%v, want %v", got, test.want)
+		}
+	}
+}

@@ -40,39 +40,45 @@ func percentile(sorted []time.Duration, percent float64) time.Duration {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// ratio compares the median of one subject's rounds with the median of the rounds of
-// one or more others. The i-th value of each is of the i-th round: the bootstrap draws
-// whole rounds, so that what disturbs a round disturbs both sides.
-func ratio(of []float64, to [][]float64, random *rand.Rand) interval {
-	all := make([]int, len(of))
-	for i := range all {
-		all[i] = i
+// mean returns the mean of values, and NaN of none.
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, value := range values {
+		sum += value
 	}
-	draws := make([]float64, resamples)
-	drawn := make([]int, len(of))
-	for i := range draws {
-		for j := range drawn {
-			drawn[j] = random.IntN(len(of))
+	return sum / float64(len(values))
+}
+
+// ratio compares one subject with the mean of one or more others: round by round, and
+// then as the median of the rounds' ratios. What disturbs a round disturbs both sides.
+// The rounds are of so many starts, as many of each. A start has a luck of its own, in
+// where its memory lies: the bootstrap draws starts, and then rounds of each.
+func ratio(of []float64, to [][]float64, starts int, random *rand.Rand) interval {
+	ratios := make([]float64, len(of))
+	for round := range of {
+		others := make([]float64, len(to))
+		for i, other := range to {
+			others[i] = other[round]
 		}
-		draws[i] = ratioIn(drawn, of, to)
+		ratios[round] = of[round] / mean(others)
+	}
+	each := len(ratios) / starts
+	draws := make([]float64, resamples)
+	drawn := make([]float64, 0, len(ratios))
+	for i := range draws {
+		drawn = drawn[:0]
+		for range starts {
+			start := ratios[random.IntN(starts)*each:][:each]
+			for range each {
+				drawn = append(drawn, start[random.IntN(each)])
+			}
+		}
+		draws[i] = median(drawn)
 	}
 	slices.Sort(draws)
 	return interval{
-		Value: ratioIn(all, of, to),
+		Value: median(ratios),
 		Low:   draws[resamples*25/1000],
 		High:  draws[resamples*975/1000-1],
 	}
-}
-
-// ratioIn returns the ratio of medians in these rounds.
-func ratioIn(rounds []int, of []float64, to [][]float64) float64 {
-	above := make([]float64, 0, len(rounds))
-	below := make([]float64, 0, len(rounds)*len(to))
-	for _, round := range rounds {
-		above = append(above, of[round])
-		for _, other := range to {
-			below = append(below, other[round])
-		}
-	}
-	return median(above) / median(below)
 }

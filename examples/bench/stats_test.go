@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -72,14 +73,14 @@ func rounds(n int, middle, spread float64, seed uint64) []float64 {
 func TestRatioIsWithinItsInterval(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	base, again, slower := rounds(40, 100, 0.2, 1), rounds(40, 100, 0.2, 2), rounds(40, 110, 0.2, 3)
-	got := ratio(slower, [][]float64{base, again}, random)
+	got := ratio(slower, [][]float64{base, again}, 4, random)
 	if got.Low > got.Value || got.Value > got.High {
 		t.Errorf("out of order: %s", got)
 	}
 	if got.Low <= 1 || got.High >= 1.2 {
 		t.Errorf("10 %% more is %s", got)
 	}
-	if same := ratio(again, [][]float64{base}, random); same.Low > 1 || same.High < 1 {
+	if same := ratio(again, [][]float64{base}, 4, random); same.Low > 1 || same.High < 1 {
 		t.Errorf("the same is %s, which has no room for 1", same)
 	}
 }
@@ -90,7 +91,7 @@ func TestIntervalHoldsTheTruth(t *testing.T) {
 	held := 0
 	const trials = 100
 	for i := range uint64(trials) {
-		got := ratio(rounds(30, 105, 0.3, 100+i), [][]float64{rounds(30, 100, 0.3, 300+i)}, random)
+		got := ratio(rounds(30, 105, 0.3, 100+i), [][]float64{rounds(30, 100, 0.3, 300+i)}, 1, random)
 		if got.Low <= 1.05 && 1.05 <= got.High {
 			held++
 		}
@@ -107,16 +108,28 @@ func TestRoundsAreDrawnWhole(t *testing.T) {
 	for i, value := range base {
 		double[i] = 2 * value
 	}
-	got := ratio(double, [][]float64{base}, rand.New(rand.NewPCG(3, 3)))
+	got := ratio(double, [][]float64{base}, 2, rand.New(rand.NewPCG(3, 3)))
 	if got.Low != 2 || got.High != 2 {
 		t.Errorf("twice as much in every round is %s", got)
 	}
 }
 
+// A start that is lucky is lucky in all of its rounds: many rounds of few starts tell
+// less than they seem to.
+func TestStartsAreDrawnWhole(t *testing.T) {
+	base := rounds(40, 100, 0, 1)
+	slower := slices.Concat(rounds(10, 95, 0.01, 2), rounds(10, 105, 0.01, 3), rounds(10, 97, 0.01, 4), rounds(10, 103, 0.01, 5))
+	wide := ratio(slower, [][]float64{base}, 4, rand.New(rand.NewPCG(4, 4)))
+	narrow := ratio(slower, [][]float64{base}, 1, rand.New(rand.NewPCG(4, 4)))
+	if wide.High-wide.Low <= narrow.High-narrow.Low || wide.Low > 0.96 || wide.High < 1.04 {
+		t.Errorf("four starts: %s, as one: %s", wide, narrow)
+	}
+}
+
 func TestRatioIsRepeatable(t *testing.T) {
 	a, b := rounds(10, 1, 0.5, 1), rounds(10, 1, 0.5, 2)
-	first := ratio(a, [][]float64{b}, rand.New(rand.NewPCG(9, 9)))
-	if second := ratio(a, [][]float64{b}, rand.New(rand.NewPCG(9, 9))); first != second {
+	first := ratio(a, [][]float64{b}, 2, rand.New(rand.NewPCG(9, 9)))
+	if second := ratio(a, [][]float64{b}, 2, rand.New(rand.NewPCG(9, 9))); first != second {
 		t.Errorf("%s and %s of the same seed", first, second)
 	}
 }

@@ -22,6 +22,21 @@ func parseRollup(text string) (int64, error) {
 	return 0, fmt.Errorf("smaps_rollup: no line begins with Rss")
 }
 
+// parseWriteCalls returns how many write calls a /proc/<pid>/io tells.
+func parseWriteCalls(text string) (int64, error) {
+	for line := range strings.Lines(text) {
+		value, ok := strings.CutPrefix(strings.TrimSpace(line), "syscw: ")
+		if !ok {
+			continue
+		}
+		if n := parseCount(value); n >= 0 {
+			return n, nil
+		}
+		return 0, fmt.Errorf("io: %q is no number of calls", value)
+	}
+	return 0, fmt.Errorf("io: no line begins with syscw")
+}
+
 // parseHeap returns the bytes that the process uses after a garbage collection, on its
 // heap and its stacks, from what /debug/pprof/heap?debug=1 prints.
 func parseHeap(text string) (int64, error) {

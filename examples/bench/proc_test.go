@@ -25,6 +25,26 @@ func TestParseRollup(t *testing.T) {
 	}
 }
 
+func TestParseWriteCalls(t *testing.T) {
+	for _, test := range []struct {
+		what, text string
+		want       int64 // -1 for an error
+	}{
+		{"as the kernel writes it", "rchar: 6976\nwchar: 9\nsyscr: 10\nsyscw: 42\nread_bytes: 0\n", 42},
+		{"nothing", "", -1},
+		{"no number", "syscw: many\n", -1},
+		{"less than nothing", "syscw: -1\n", -1},
+	} {
+		got, err := parseWriteCalls(test.text)
+		if err != nil {
+			got = -1
+		}
+		if got != test.want {
+			t.Errorf("%s: got %d, %v, want %d", test.what, got, err, test.want)
+		}
+	}
+}
+
 func TestParseHeap(t *testing.T) {
 	for _, test := range []struct {
 		what, text string
@@ -52,6 +72,9 @@ func FuzzParseProc(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if n, err := parseRollup(text); err == nil && n < 0 {
 			t.Errorf("%d bytes are resident", n)
+		}
+		if n, err := parseWriteCalls(text); err == nil && n < 0 {
+			t.Errorf("%d calls", n)
 		}
 		if n, err := parseHeap(text); err == nil && n < 0 {
 			t.Errorf("%d bytes are in use", n)
