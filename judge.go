@@ -161,6 +161,11 @@ func (j *judge) judgeEvent(status int, body []byte, now time.Time, random float6
 	return j.verdict(stated, j.rule(stated.Class, status), random)
 }
 
+// mayBeSpent tells whether ahead could say something: only then it needs the time.
+func (j *judge) mayBeSpent(status int, header map[string][]string) bool {
+	return j.looksAhead && j.dialect.MayBeSpent(status, header)
+}
+
 // ahead says how long the key shall rest after a success that leaves nothing of its
 // allowance. Neither the bounds nor the jitter count: the time is exact.
 func (j *judge) ahead(status int, header map[string][]string, now time.Time) (verdict, bool) {

@@ -26,24 +26,24 @@ type modelFinder struct {
 	form *formModel // instead, for a form
 }
 
-// newModelFinder returns a finder for bodies of this media type: JSON of any kind
-// or multipart/form-data. For others it is done at once.
-func newModelFinder(contentType string) modelFinder {
+// begin makes f, which has seen nothing, ready for a body of this media type: JSON of
+// any kind or multipart/form-data. For others it is done at once.
+func (f *modelFinder) begin(contentType string) {
 	const plain = "application/json"
 	if contentType == plain {
-		return modelFinder{}
+		return
 	}
 	media, parameters, _ := strings.Cut(contentType, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
 	switch {
 	case media == plain, strings.HasSuffix(media, "+json"):
-		return modelFinder{}
+		return
 	case media == "multipart/form-data":
-		if form := newFormModel(parameters); form != nil {
-			return modelFinder{form: form}
-		}
+		f.form = newFormModel(parameters)
 	}
-	return modelFinder{json: jsonModel{state: jsonDone}}
+	if f.form == nil {
+		f.json.state = jsonDone
+	}
 }
 
 // write takes the body's next piece. Nothing is kept of p.
@@ -114,6 +114,10 @@ func isModelName(name []byte) bool {
 		return false
 	}
 	for len(name) > 0 {
+		if c := name[0]; c >= ' ' && c <= '~' {
+			name = name[1:]
+			continue
+		}
 		r, size := utf8.DecodeRune(name)
 		if r == utf8.RuneError && size == 1 || !unicode.IsPrint(r) {
 			return false

@@ -99,7 +99,7 @@ func TestModelInJSON(t *testing.T) {
 
 // TestModelInJSONSoFar follows an answer that changes on its way to be final.
 func TestModelInJSONSoFar(t *testing.T) {
-	f := newModelFinder(jsonType)
+	f := newFinder(jsonType)
 	for _, step := range []struct {
 		piece string
 		want  string

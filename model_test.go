@@ -9,9 +9,15 @@ import (
 	"time"
 )
 
+// newFinder returns a finder for a body of this media type.
+func newFinder(contentType string) (f modelFinder) {
+	f.begin(contentType)
+	return f
+}
+
 // findModel feeds the body in pieces that end at these places.
 func findModel(contentType string, body []byte, ends ...int) modelFinder {
-	f := newModelFinder(contentType)
+	f := newFinder(contentType)
 	start := 0
 	for _, end := range append(ends, len(body)) {
 		f.write(body[start:end])
@@ -44,7 +50,7 @@ func checkSplits(t *testing.T, contentType string, body []byte) {
 			t.Fatalf("%q and %q: %s, in one piece %s", body[:i], body[i:], got, want)
 		}
 	}
-	single := newModelFinder(contentType)
+	single := newFinder(contentType)
 	for i := range body {
 		single.write(body[i : i+1])
 	}
@@ -60,7 +66,7 @@ func checkRandomSplits(t *testing.T, contentType string, body []byte, seed uint6
 	want := describeModel(&whole)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range 4 {
-		f := newModelFinder(contentType)
+		f := newFinder(contentType)
 		for rest := body; len(rest) > 0; {
 			n := min(1+random.IntN(1+random.IntN(16)), len(rest))
 			f.write(rest[:n])
@@ -99,7 +105,7 @@ func TestNewModelFinder(t *testing.T) {
 		{"no type", "", object, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := newModelFinder(test.contentType)
+			f := newFinder(test.contentType)
 			if f.done() != (!test.want) {
 				t.Errorf("done() is %v before the body", f.done())
 			}
@@ -192,7 +198,7 @@ func TestModelFinderAllocations(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := testing.AllocsPerRun(100, func() {
-				f := newModelFinder("application/json; charset=utf-8")
+				f := newFinder("application/json; charset=utf-8")
 				f.write(object)
 				if test.ask {
 					f.model()
@@ -256,12 +262,12 @@ func compareToCopy(b *testing.B, contentType string, body []byte) {
 	for b.Loop() {
 		copying = min(copying, timeOf(repeat, func() { eachPiece(body, func(at int, p []byte) { copy(dst[at:], p) }) }))
 		finding = min(finding, timeOf(repeat, func() {
-			f := newModelFinder(contentType)
+			f := newFinder(contentType)
 			eachPiece(body, func(_ int, p []byte) { f.write(p) })
 			requireDone(b, &f)
 		}))
 		both = min(both, timeOf(repeat, func() {
-			f := newModelFinder(contentType)
+			f := newFinder(contentType)
 			eachPiece(body, func(at int, p []byte) { copy(dst[at:], p); f.write(p) })
 			requireDone(b, &f)
 		}))

@@ -18,14 +18,23 @@ import (
 const maxOpening = 20 * time.Millisecond
 
 // mayOpenWithError tells whether a response's body could be an error, in spite of
-// its status.
-func mayOpenWithError(status int, header http.Header) bool {
+// its status, and whether it is a stream then.
+func mayOpenWithError(status int, header http.Header) (may, stream bool) {
 	if status != http.StatusOK {
-		return false
+		return false, false
 	}
-	media := header["Content-Type"]
-	return len(media) > 0 && (isEventStream(media[0]) || strings.HasPrefix(media[0], "application/json")) &&
-		len(header["Content-Encoding"]) == 0
+	media := first(header, "Content-Type")
+	stream = isEventStream(media)
+	return (stream || strings.HasPrefix(media, "application/json")) && len(header["Content-Encoding"]) == 0, stream
+}
+
+// first returns the first value of the header with this canonical name, "" if there
+// is none: as Get does for names that are not known to be canonical.
+func first(h http.Header, canonical string) string {
+	if values := h[canonical]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 func isEventStream(media string) bool { return strings.HasPrefix(media, "text/event-stream") }
@@ -34,7 +43,9 @@ func isEventStream(media string) bool { return strings.HasPrefix(media, "text/ev
 // or could be: bytes that say nothing yet are not held for it.
 func looksLikeError(stream bool, p []byte) bool {
 	if !stream {
-		p = bytes.TrimLeft(p, " \t\r\n") // OpenRouter sends some, to keep the connection alive
+		for len(p) > 0 && isSpace(p[0]) {
+			p = p[1:] // OpenRouter sends some, to keep the connection alive
+		}
 		return beginsAny(p, `{"error"`, `[{"error"`, `{"type":"error"`, "{\n  \"error\"", "[{\n  \"error\"")
 	}
 	first, rest, _ := bytes.Cut(p, []byte("\n"))
@@ -121,8 +132,7 @@ func (w *attemptWriter) flushOpening() {
 // writeFirst takes the body's first bytes: of a response whose head has waited for
 // them, or has gone ahead. w.mu is held.
 func (w *attemptWriter) writeFirst(p []byte) (int, error) {
-	stream := isEventStream(w.client.Header().Get("Content-Type"))
-	suspect := looksLikeError(stream, p)
+	suspect := looksLikeError(w.stream, p)
 	if w.phase.Load() == greeting {
 		w.phase.Store(committed)
 		if suspect {
@@ -137,7 +147,7 @@ func (w *attemptWriter) writeFirst(p []byte) (int, error) {
 	w.stopOpening()
 	w.hold(w.status)
 	n, err := w.collect(p)
-	if _, whole := firstEvent(w.held); stream && whole && w.phase.Load() == holding {
+	if _, whole := firstEvent(w.held); w.stream && whole && w.phase.Load() == holding {
 		w.settle(true)
 	}
 	return n, err

@@ -83,7 +83,7 @@ func hasBody(r *http.Request) bool {
 // begin takes the body of a request that has one.
 func (b *replayBody) begin(r *http.Request, limits replayLimits) {
 	b.source, b.request, b.trailer, b.keep = r.Body, r, endToEndTrailer(r.Trailer, limits.carrier), true
-	b.model = newModelFinder(r.Header.Get("Content-Type"))
+	b.model.begin(first(r.Header, "Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.byModel
 	if b.model.form != nil || b.model.done() {
@@ -123,7 +123,7 @@ func (b *replayBody) readAhead() {
 }
 
 func eager(r *http.Request, limits replayLimits) bool {
-	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) && r.Header.Get("Expect") == ""
+	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) && first(r.Header, "Expect") == ""
 }
 
 // readAll reads the whole body into the copy, before any attempt starts, if there is

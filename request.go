@@ -165,48 +165,48 @@ func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot
 }
 
 // copyHeader copies h in one pass, without what is taken off and with the value in
-// the header called carrier, unless that is "". The values go into all, or into a
-// larger slice where that is too small.
+// the header called carrier, unless that is "". The values go into all, and where
+// that is full into larger slices.
 func (in *injector) copyHeader(h http.Header, carrier, value string, all []string) http.Header {
-	count := 1
-	for _, values := range h {
-		count += len(values)
-	}
-	if count > cap(all) {
-		all = make([]string, 0, count)
-	}
 	header := make(http.Header, len(h)+1)
 	for name, values := range h {
-		if in.strips(name) {
+		switch {
+		case in.strips(name):
 			continue
-		}
-		if values == nil {
+		case values == nil:
 			header[name] = nil // set to nothing on purpose: reverse_proxy knows this
 			continue
+		case name == "Connection":
+			if values = endToEnd(values, carrier); values == nil {
+				continue
+			}
+		case name == protocolHeader:
+			if values = in.offered(values); values == nil {
+				continue
+			}
 		}
 		start := len(all)
-		all = append(all, values...)
+		if len(values) == 1 {
+			all = append(all, values[0])
+		} else {
+			all = append(all, values...)
+		}
 		header[name] = all[start:len(all):len(all)]
 	}
 	if carrier != "" {
 		start := len(all)
 		all = append(all, value)
 		header[carrier] = all[start:len(all):len(all)]
-		keepEndToEnd(header, carrier)
-	}
-	if offered, ok := header[protocolHeader]; ok {
-		in.stripProtocols(header, offered)
 	}
 	return header
 }
 
-// keepEndToEnd takes this header's name off the Connection header. Proxies drop
-// what is named there (RFC 9110 §7.6.1): a client could make them drop the key, and
-// the upstream's complaint would cool key after key.
-func keepEndToEnd(header http.Header, name string) {
-	lines, ok := header["Connection"]
-	if !ok || !httpguts.HeaderValuesContainsToken(lines, name) {
-		return
+// endToEnd returns the lines of a Connection header without the name of the header
+// that carries the key, or nil where they have no other. Proxies drop what is named there (RFC 9110 §7.6.1): a client could make them drop
+// the key, and the upstream's complaint would cool key after key.
+func endToEnd(lines []string, name string) []string {
+	if name == "" || !httpguts.HeaderValuesContainsToken(lines, name) {
+		return lines
 	}
 	var kept []string
 	for _, line := range lines {
@@ -216,11 +216,15 @@ func keepEndToEnd(header http.Header, name string) {
 			}
 		}
 	}
-	if len(kept) == 0 {
-		delete(header, "Connection")
-		return
+	return joined(kept)
+}
+
+// joined returns a header's values in one line, and no line for none.
+func joined(values []string) []string {
+	if len(values) == 0 {
+		return nil
 	}
-	header["Connection"] = []string{strings.Join(kept, ", ")}
+	return []string{strings.Join(values, ", ")}
 }
 
 // strips tells whether the header of this name is taken off. Most are known not to
@@ -246,10 +250,11 @@ const settingsHeader = "Http2-Settings"
 // protocolHeader is how net/http spells Sec-WebSocket-Protocol.
 const protocolHeader = "Sec-Websocket-Protocol"
 
-// stripProtocols takes credentials off the offered websocket sub-protocols.
-func (in *injector) stripProtocols(header http.Header, offered []string) {
+// offered returns the websocket sub-protocols that these lines offer, without
+// credentials, or nil where there are no others.
+func (in *injector) offered(lines []string) []string {
 	var kept []string
-	for _, line := range offered {
+	for _, line := range lines {
 		for protocol := range strings.SplitSeq(line, ",") {
 			protocol = strings.TrimSpace(protocol)
 			secret := slices.ContainsFunc(in.protocols, func(prefix string) bool {
@@ -260,11 +265,7 @@ func (in *injector) stripProtocols(header http.Header, offered []string) {
 			}
 		}
 	}
-	if len(kept) == 0 {
-		delete(header, protocolHeader)
-		return
-	}
-	header[protocolHeader] = []string{strings.Join(kept, ", ")}
+	return joined(kept)
 }
 
 // hasParameter tells whether the raw query has a parameter of one of these names.

@@ -84,6 +84,7 @@ type attemptWriter struct {
 	early     []http.Header
 	earlySize int // of early, in bytes
 	timer     *time.Timer
+	stream    bool        // the response is one, if it may open with an error
 	opening   *time.Timer // while a flush of the head waits for the body
 	timed     bool        // there was one
 	attempt   uint64      // counts up: a late timer's is an old one
@@ -150,11 +151,13 @@ func (w *attemptWriter) WriteHeader(status int) {
 		w.inform(status)
 	case w.owner.holds(status):
 		w.hold(status)
-	case mayOpenWithError(status, w.client.Header()):
-		w.status = status
-		w.phase.Store(opening)
 	default:
 		w.status = status
+		if may, stream := mayOpenWithError(status, w.client.Header()); may {
+			w.stream = stream
+			w.phase.Store(opening)
+			return
+		}
 		w.pass(status)
 		w.phase.Store(committed)
 	}

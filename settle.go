@@ -25,7 +25,7 @@ func (x *exchange) commit(status int, header http.Header) {
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}
-	if x.h.judge.looksAhead {
+	if x.h.judge.mayBeSpent(status, header) {
 		now := time.Now()
 		if v, ok := x.h.judge.ahead(status, header, now); ok {
 			x.cool(now, status, v)
@@ -156,7 +156,9 @@ func (x *exchange) served() {
 		x.dispel(time.Now())
 	}
 	back, reopened := x.h.guard.serve(x.latest)
-	takeBack(time.Now(), back)
+	if len(back) > 0 {
+		takeBack(time.Now(), back)
+	}
 	if reopened {
 		x.h.announcer.reopened(len(back))
 	}

@@ -14,7 +14,7 @@ import (
 //
 // It costs next to nothing on an answer that states no such thing.
 func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
-	if r.Status < 200 || r.Status > 299 || !d.mayBeSpent(r.Header) {
+	if !d.MayBeSpent(r.Status, r.Header) {
 		return 0, "", false
 	}
 	a := answer{header: r.Header, now: r.Now, body: &noBody}
@@ -27,9 +27,13 @@ func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
 	return latest.seconds, latest.source, ok
 }
 
-// mayBeSpent looks for a sign that something is used up: every success takes
-// this way, and hardly any goes further.
-func (d *Dialect) mayBeSpent(header map[string][]string) bool {
+// MayBeSpent tells whether Ahead could find something, of a response with this status
+// and header: every success takes this way, and hardly any goes further. header has
+// canonical keys, as in net/http.
+func (d *Dialect) MayBeSpent(status int, header map[string][]string) bool {
+	if status < 200 || status > 299 {
+		return false
+	}
 	for _, key := range d.signs {
 		for _, value := range header[key] {
 			if !plainlyLeft(value) {

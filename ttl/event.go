@@ -35,8 +35,8 @@ func mentionsError(data []byte) bool {
 		if !found {
 			return false
 		}
-		value, isMember := bytes.CutPrefix(bytes.TrimLeft(after, " \t\r\n"), []byte(":"))
-		if !isMember || !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("null")) {
+		value, isMember := bytes.CutPrefix(trimSpace(after), []byte(":"))
+		if !isMember || !bytes.HasPrefix(trimSpace(value), []byte("null")) {
 			return true
 		}
 		data = after

@@ -125,5 +125,14 @@ func (w *walker) skip(c byte) bool {
 }
 
 func (w *walker) space() {
-	w.rest = bytes.TrimLeft(w.rest, " \t\r\n")
+	w.rest = trimSpace(w.rest)
+}
+
+// trimSpace returns text without JSON's white space at its beginning. bytes.TrimLeft
+// would make a set of these characters each time.
+func trimSpace(text []byte) []byte {
+	for len(text) > 0 && (text[0] == ' ' || text[0] == '\t' || text[0] == '\r' || text[0] == '\n') {
+		text = text[1:]
+	}
+	return text
 }

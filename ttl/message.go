@@ -173,7 +173,7 @@ func (e *errorBody) rawMessage() []byte {
 }
 
 func looksLikeJSON(body []byte) bool {
-	body = bytes.TrimLeft(body, " \t\r\n")
+	body = trimSpace(body)
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
 }
 
