@@ -61,6 +61,11 @@ func requests(t *testing.T, size int, length int64, next handlerFunc) func() {
 		// Rejected keys are back at once: there is always one that is ready.
 		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour), Jitter: new(float64)}
 	})
+	return requestsTo(t, h, size, length, next)
+}
+
+// requestsTo is requests for a handler that there is already.
+func requestsTo(t *testing.T, h *Handler, size int, length int64, next handlerFunc) func() {
 	silence(h)
 	content := bytes.Repeat([]byte("x"), size)
 	r, body := benchRequest(content)
@@ -100,16 +105,22 @@ func picks(t *testing.T) func() {
 	}
 }
 
+// coolingPool returns a handler with so many keys, of which so many percent cool.
+func coolingPool(t *testing.T, keys, percent int) *Handler {
+	h := provision(t, keys, nil)
+	pool := h.roster.Load().pool
+	for slot := range rotator.Slot(keys * percent / 100) {
+		pool.Cool(time.Now(), slot, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})
+	}
+	return h
+}
+
 // exhaustedRequests returns a function that asks a pool which has no key.
 func exhaustedRequests(t *testing.T) func() {
-	h := provision(t, 10, nil)
+	h := coolingPool(t, 10, 100)
 	silence(h)
 	w := &discard{header: http.Header{}}
 	r, body := benchRequest([]byte("x"))
-	pool := h.roster.Load().pool
-	for slot := range rotator.Slot(pool.Len()) {
-		pool.Cool(time.Now(), slot, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})
-	}
 	return func() {
 		body.Reset([]byte("x"))
 		if err := h.ServeHTTP(w, r, nil); err != nil {

@@ -38,14 +38,14 @@ func (a admin) ask(ctx context.Context, method, path, body string) ([]byte, erro
 	return text, nil
 }
 
-// keysPath is where the keys of the pool are.
-const keysPath = "/keycycler/pools/" + poolName + "/keys"
+// keysPath is where the keys of a pool are.
+func keysPath(pool string) string { return "/keycycler/pools/" + pool + "/keys" }
 
 // ids returns the ids of up to so many keys, in order.
-func (a admin) ids(ctx context.Context, most int) (ids []string, err error) {
+func (a admin) ids(ctx context.Context, pool string, most int) (ids []string, err error) {
 	query := url.Values{"limit": {"1000"}}
 	for {
-		text, err := a.ask(ctx, http.MethodGet, keysPath+"?"+query.Encode(), "")
+		text, err := a.ask(ctx, http.MethodGet, keysPath(pool)+"?"+query.Encode(), "")
 		if err != nil {
 			return nil, err
 		}
@@ -67,16 +67,16 @@ func (a admin) ids(ctx context.Context, most int) (ids []string, err error) {
 }
 
 // leaveReady cools all keys of the pool but so many, for longer than anybody measures.
-func (a admin) leaveReady(ctx context.Context, ready int) error {
-	if _, err := a.ask(ctx, http.MethodPost, keysPath+"/cool", `{"seconds":86400}`); err != nil {
+func (a admin) leaveReady(ctx context.Context, pool string, ready int) error {
+	if _, err := a.ask(ctx, http.MethodPost, keysPath(pool)+"/cool", `{"seconds":86400}`); err != nil {
 		return err
 	}
-	ids, err := a.ids(ctx, ready)
+	ids, err := a.ids(ctx, pool, ready)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		if _, err := a.ask(ctx, http.MethodPost, keysPath+"/"+id+"/clear", ""); err != nil {
+		if _, err := a.ask(ctx, http.MethodPost, keysPath(pool)+"/"+id+"/clear", ""); err != nil {
 			return err
 		}
 	}

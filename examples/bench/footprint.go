@@ -38,7 +38,7 @@ func (l *lab) startOne(keycycler bool, keys int) (*gateway, error) {
 	c := gatewayConfig{name: "footprint", keycycler: keycycler, upstream: l.upstreamAddress}
 	if keycycler {
 		var err error
-		if c.keysFile, err = writeKeys(l.dir, keys, 0); err != nil {
+		if c.keysFile, err = writeKeys(l.dir, keyPrefix, keys, 0); err != nil {
 			return nil, err
 		}
 	}

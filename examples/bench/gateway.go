@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +17,8 @@ type gatewayConfig struct {
 	name      string // of its files
 	keycycler bool   // or bare: one static key
 	http2     bool
-	keysFile  string // of the pool; with bare, of a pool that nobody asks, or ""
+	keysFile  string // of the pool
+	spareFile string // of a pool that nobody asks, or ""
 	options   string // of keycycler's block
 	proxied   string // options of keycycler's reverse_proxy
 	redis     string // address, or "" for state in memory
@@ -33,8 +35,11 @@ type gateway struct {
 	started time.Duration
 }
 
-// poolName is keycycler's pool in every gateway.
-const poolName = "bench"
+// The pools: that which is asked, and one that a gateway only holds.
+const (
+	poolName  = "bench"
+	sparePool = "spare"
+)
 
 // startup bounds how long a gateway may take to listen.
 const startup = time.Minute
@@ -64,8 +69,12 @@ func startGateway(ctx context.Context, binary, dir string, cores []int, c gatewa
 	if len(cores) > 0 {
 		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", len(cores)))
 	}
+	own := filepath.Join(home, "gateway")
+	if err := copyFile(own, binary); err != nil {
+		return nil, err
+	}
 	before := time.Now()
-	if g.process, _, err = start(ctx, cores, filepath.Join(home, "log"), env, binary, "run", "--config", path); err != nil {
+	if g.process, _, err = start(ctx, cores, filepath.Join(home, "log"), env, own, "run", "--config", path); err != nil {
 		return nil, err
 	}
 	if err := g.wait(ctx); err != nil {
@@ -74,6 +83,25 @@ func startGateway(ctx context.Context, binary, dir string, cores []int, c gatewa
 	}
 	g.started = time.Since(before)
 	return g, nil
+}
+
+// copyFile copies a program. Processes of one file share its pages, and so the caches of
+// the core: what all of them run would be warm for each, and what one alone runs cold. So
+// each gateway has a file of its own.
+func copyFile(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700) //nolint:gosec // a program
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(target, source); err != nil {
+		return errors.Join(err, target.Close())
+	}
+	return target.Close()
 }
 
 // wait waits until the site takes connections.
@@ -120,19 +148,19 @@ func (c *gatewayConfig) caddyfile(site, adminAddress, spare string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\n\tadmin %s\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n}\n", adminAddress)
 	if c.keycycler {
-		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(), c.proxy(c.proxied))
-		return text.String()
+		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(poolName, c.keysFile), c.proxy(c.proxied))
+	} else {
+		fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("header_up Authorization \"Bearer sk-demo-1\""))
 	}
-	fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("header_up Authorization \"Bearer sk-demo-1\""))
-	if c.keysFile != "" {
-		fmt.Fprintf(&text, "http://%s {\n%s}\n", spare, c.pool())
+	if c.spareFile != "" {
+		fmt.Fprintf(&text, "http://%s {\n%s}\n", spare, c.pool(sparePool, c.spareFile))
 	}
 	return text.String()
 }
 
-func (c *gatewayConfig) pool() string {
+func (c *gatewayConfig) pool(name, keysFile string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "\tkeycycler %s {\n\t\tkeys_file %s\n", poolName, c.keysFile)
+	fmt.Fprintf(&text, "\tkeycycler %s {\n\t\tkeys_file %s\n", name, keysFile)
 	if c.options != "" {
 		fmt.Fprintf(&text, "\t\t%s\n", c.options)
 	}
@@ -151,17 +179,20 @@ func (c *gatewayConfig) proxy(options string) string {
 		"\t\ttransport http {\n\t\t\tkeepalive_idle_conns 4096\n\t\t\tkeepalive_idle_conns_per_host 4096\n\t\t}\n\t}\n"
 }
 
+// keyPrefix begins the keys of most pools.
+const keyPrefix = "sk-demo-"
+
 // writeKeys writes a keys file of so many keys, of which so many are limited, and
-// returns its path.
-func writeKeys(dir string, keys, limited int) (string, error) {
+// returns its path. All but the limited begin with the prefix.
+func writeKeys(dir, prefix string, keys, limited int) (string, error) {
 	var text strings.Builder
 	for i := range keys {
 		if i < limited {
 			fmt.Fprintf(&text, "%s%d\n", limitedPrefix, i+1)
 			continue
 		}
-		fmt.Fprintf(&text, "sk-demo-%d\n", i+1)
+		fmt.Fprintf(&text, "%s%d\n", prefix, i+1)
 	}
-	path := filepath.Join(dir, fmt.Sprintf("%d-%d.keys", keys, limited))
+	path := filepath.Join(dir, fmt.Sprintf("%s%d-%d.keys", prefix, keys, limited))
 	return path, os.WriteFile(path, []byte(text.String()), 0o600)
 }

@@ -21,7 +21,7 @@ func TestConfigsDifferInNothingButTheHandler(t *testing.T) {
 }
 
 func TestBallastIsASiteThatNobodyAsks(t *testing.T) {
-	c := gatewayConfig{upstream: "localhost:9", keysFile: "demo.keys"}
+	c := gatewayConfig{upstream: "localhost:9", spareFile: "demo.keys"}
 	text := c.caddyfile("localhost:1", "localhost:2", "localhost:3")
 	asked, spare, found := strings.Cut(text, "http://localhost:3 {")
 	if !found || strings.Contains(asked, "keycycler") || !strings.Contains(spare, "keys_file demo.keys") {
@@ -30,7 +30,7 @@ func TestBallastIsASiteThatNobodyAsks(t *testing.T) {
 }
 
 func TestWriteKeys(t *testing.T) {
-	path, err := writeKeys(t.TempDir(), 3, 1)
+	path, err := writeKeys(t.TempDir(), keyPrefix, 3, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (l *lab) startNeighbour(c gatewayConfig) (*neighbour, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := g.admin.ids(l.ctx, 1<<20)
+	ids, err := g.admin.ids(l.ctx, poolName, 1<<20)
 	if err != nil {
 		g.stop()
 		return nil, err
@@ -65,7 +65,7 @@ func (n *neighbour) cool(ctx context.Context) error {
 				continue
 			}
 			body := fmt.Sprintf(`{"seconds":%d}`, seconds)
-			if _, err := n.admin.ask(ctx, http.MethodPost, keysPath+"/"+id+"/cool", body); err != nil && ctx.Err() == nil {
+			if _, err := n.admin.ask(ctx, http.MethodPost, keysPath(poolName)+"/"+id+"/cool", body); err != nil && ctx.Err() == nil {
 				return fmt.Errorf("cooling a key at the neighbour: %w", err)
 			}
 			seconds++

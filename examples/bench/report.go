@@ -160,14 +160,14 @@ func (r *report) text(out io.Writer) error {
 // how tells how it was measured.
 func (r *report) how() string {
 	return fmt.Sprintf("%s, %s; %s; %d starts of %d rounds, slices of %s, seed %d; %s.\n"+
-		"Ratios are medians of the rounds', in brackets where they lie with 95 %% confidence. \"A/A\" is bare Caddy to bare Caddy in another process:\n"+
+		"Ratios are medians of the rounds', in brackets where they lie with 95 %% confidence. \"A/A\" is bare Caddy, or what else is the base, to the same in another process:\n"+
 		"a difference means something only where it is larger than that. CPU is from slices in which all are driven at the same time. What comes\n"+
 		"after a + is what keycycler adds, for a request.",
 		r.Machine, r.Go, r.Cores, r.Starts, r.Rounds, r.Slice, r.Seed, r.Counters)
 }
 
 var (
-	header          = []string{"scenario", "bare, CPU", "keycycler adds", "CPU, ratio", "A/A", "requests/s", "p50", "p99", "A/A", "write calls", "objects", "bytes allocated", "instructions"}
+	header          = []string{"scenario", "base, CPU", "keycycler adds", "CPU, ratio", "A/A", "requests/s", "p50", "p99", "A/A", "write calls", "objects", "bytes allocated", "instructions"}
 	footprintHeader = []string{"", "bare", "keycycler", "adds", "unit"}
 )
 

@@ -41,7 +41,7 @@ func (l *lab) setUp(s scenario) (r *rig, err error) {
 		}
 	}
 	if s.cooling > 0 {
-		if err := r.gateways[gateways-1].admin.leaveReady(l.ctx, s.keys*(100-s.cooling)/100); err != nil {
+		if err := r.cool(s.keys * (100 - s.cooling) / 100); err != nil {
 			return r, fmt.Errorf("cooling keys: %w", err)
 		}
 	}
@@ -56,7 +56,7 @@ func (l *lab) setUp(s scenario) (r *rig, err error) {
 // keycyclerConfig returns the config of the scenario's keycycler.
 func (l *lab) keycyclerConfig(s scenario) (gatewayConfig, error) {
 	c := gatewayConfig{name: "gateway", keycycler: true, http2: s.http2, options: s.options, proxied: s.proxy, upstream: l.upstreamAddress}
-	path, err := writeKeys(l.dir, s.keys, s.limited)
+	path, err := writeKeys(l.dir, keyPrefix, s.keys, s.limited)
 	if err != nil {
 		return c, err
 	}
@@ -72,12 +72,11 @@ func (l *lab) keycyclerConfig(s scenario) (gatewayConfig, error) {
 	return c, nil
 }
 
-// start starts the i-th gateway: all are bare but the last.
+// start starts the i-th gateway: all but the last are what the scenario compares with.
 func (r *rig) start(c gatewayConfig, i int) error {
 	if i < gateways-1 {
-		c.keycycler, c.redis = false, ""
-		if !r.scenario.ballast {
-			c.keysFile = ""
+		if err := r.rebase(&c); err != nil {
+			return err
 		}
 	}
 	g, err := startGateway(r.lab.ctx, r.lab.binary, r.lab.dir, r.lab.gatewayCores, c)
@@ -86,6 +85,38 @@ func (r *rig) start(c gatewayConfig, i int) error {
 	}
 	r.gateways = append(r.gateways, g)
 	return nil
+}
+
+// cool cools the scenario's keys but so many, in all gateways that have them: what
+// cooldowns take is memory, too.
+func (r *rig) cool(ready int) error {
+	last := gateways - 1
+	for _, g := range r.gateways[:last] {
+		if g.config.spareFile == "" {
+			continue
+		}
+		if err := g.admin.leaveReady(r.lab.ctx, sparePool, ready); err != nil {
+			return err
+		}
+	}
+	return r.gateways[last].admin.leaveReady(r.lab.ctx, poolName, ready)
+}
+
+// rebase makes the config of the scenario's keycycler that of what it is compared with.
+func (r *rig) rebase(c *gatewayConfig) (err error) {
+	many := c.keysFile
+	switch r.scenario.to {
+	case bareCaddy:
+		c.keycycler, c.keysFile = false, ""
+	case tenKeys:
+		c.keysFile, err = writeKeys(r.lab.dir, fewPrefix, fewKeys, 0)
+	case memoryState:
+	}
+	c.redis = ""
+	if r.scenario.ballast {
+		c.spareFile = many
+	}
+	return err
 }
 
 // pid returns the process of the subject's gateway.

@@ -21,11 +21,27 @@ type scenario struct {
 	proxy    string // options of keycycler's reverse_proxy
 	redis    redisUse
 	rejected bool // keycycler is measured with one rejected attempt in each request, too
+	to       base // what keycycler is compared with
 
-	// Bare Caddy holds the keys too, in a site that nobody asks. With a smaller heap it
+	// What keycycler is compared with holds the keys too, in a site that nobody asks. With a smaller heap it
 	// would collect garbage more often, for the same rubbish, and seem dearer.
 	ballast bool
 }
+
+// base is what a scenario compares with: two gateways are that.
+type base int
+
+const (
+	bareCaddy   base = iota
+	tenKeys          // keycycler with a pool of fewKeys, all of them ready
+	memoryState      // keycycler without state redis
+)
+
+// How many keys tenKeys means, and how they begin: they are none of the others.
+const (
+	fewKeys   = 10
+	fewPrefix = "sk-few-demo-"
+)
 
 // redisUse is what state keycycler keeps, and what happens there.
 type redisUse int
@@ -94,10 +110,14 @@ var scenarios = []scenario{
 		connections: 64, body: smallBody, path: jsonPath, keys: 100_000, ballast: true},
 	{name: "keys-100k-cooling", about: "100,000 keys, 99 % of them cooling",
 		connections: 64, body: smallBody, path: jsonPath, keys: 100_000, cooling: 99, ballast: true},
+	{name: "keys-to-10", about: "100,000 keys, 99 % of them cooling, to 10 that are ready",
+		connections: 64, body: smallBody, path: jsonPath, keys: 100_000, cooling: 99, ballast: true, to: tenKeys},
 	{name: "redis-idle", about: "state redis, and nobody writes",
 		connections: 64, body: smallBody, path: jsonPath, keys: 1000, redis: idleRedis, ballast: true},
 	{name: "redis-busy", about: "state redis: another node cools 300 other keys a second",
 		connections: 64, body: smallBody, path: jsonPath, keys: 1000, redis: busyRedis, ballast: true},
+	{name: "redis-to-memory", about: "state redis, and nobody writes, to state memory",
+		connections: 64, body: smallBody, path: jsonPath, keys: 1000, redis: idleRedis, to: memoryState},
 }
 
 // subject is one of what a scenario compares.
