@@ -27,9 +27,9 @@ import (
 // less writes it down here.
 const (
 	instructionsPick      = 400
-	instructionsPlain     = 14_000
-	instructionsSmall     = 16_000
-	instructionsRejection = 75_000 // with its verdict and the cooldown, and the attempt after it
+	instructionsPlain     = 13_000
+	instructionsSmall     = 15_000
+	instructionsRejection = 70_000 // with its verdict and the cooldown, and the attempt after it
 	instructionsChunk     = 600    // written and flushed, with its share of the request
 )
 
@@ -47,10 +47,10 @@ type countedCase struct {
 
 var countedCases = []countedCase{
 	{"drawing a key, another having been tried", picks, 1, instructionsPick, 3},
-	{"a request without a body", func(t *testing.T) func() { return requests(t, 0, 0, served) }, 1, instructionsPlain, 3},
-	{"a body of 1 KB, 1,000 keys", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, served) }, 1, instructionsSmall, 3},
-	{"a body of 1 KB, 10 keys", func(t *testing.T) func() { return requestsTo(t, coolingPool(t, 10, 0), 1<<10, 1<<10, served) }, 1, instructionsSmall, 3},
-	{"a body of 1 KB, 100,000 keys, 99 % of them cooling", func(t *testing.T) func() { return requestsTo(t, coolingPool(t, 100_000, 99), 1<<10, 1<<10, served) }, 1, instructionsSmall, 3},
+	{"a request without a body", func(t *testing.T) func() { return requests(t, 0, 0, served) }, 1, instructionsPlain, 5},
+	{"a body of 1 KB, 1,000 keys", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, served) }, 1, instructionsSmall, 5},
+	{"a body of 1 KB, 10 keys", func(t *testing.T) func() { return requestsTo(t, coolingPool(t, 10, 0), 1<<10, 1<<10, served) }, 1, instructionsSmall, 5},
+	{"a body of 1 KB, 100,000 keys, 99 % of them cooling", func(t *testing.T) func() { return requestsTo(t, coolingPool(t, 100_000, 99), 1<<10, 1<<10, served) }, 1, instructionsSmall, 5},
 	{"a body of 1 KB, and one rejected attempt", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, 1, instructionsRejection, 1},
 	{"a chunk of a stream", func(t *testing.T) func() { return requests(t, 0, 0, streamed(50)) }, 50, instructionsChunk, 1},
 }
@@ -117,7 +117,7 @@ func mark(tid int) {
 func (c *countedCase) count(ctx context.Context) (counts []uint64, err error) {
 	runtime.LockOSThread() // the tracer is a thread
 	defer runtime.UnlockOSThread()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a step takes a microsecond, or a hundred
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInstructions$") // this program
 	// No garbage collection and no preemption come between.
