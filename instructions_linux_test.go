@@ -63,12 +63,12 @@ func TestInstructions(t *testing.T) {
 		return
 	}
 	if testing.CoverMode() != "" {
-		t.Skip("instrumented for coverage")
+		skipCounting(t, "the program is instrumented for coverage")
 	}
 	for _, c := range countedCases {
 		counts, err := c.count(t.Context())
-		if errors.Is(err, syscall.EPERM) && os.Getenv("KEYCYCLER_REQUIRE_TOOLS") != "1" {
-			t.Skipf("stepping through a process is not allowed here: %v", err)
+		if errors.Is(err, syscall.EPERM) {
+			skipCounting(t, "stepping through a process is not allowed here: "+err.Error())
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
@@ -79,6 +79,15 @@ func TestInstructions(t *testing.T) {
 			t.Errorf("%s: %d instructions, at most %d", c.name, got, c.most)
 		}
 	}
+}
+
+// skipCounting skips the test, where that is not forbidden.
+func skipCounting(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("KEYCYCLER_REQUIRE_TOOLS") == "1" {
+		t.Fatalf("KEYCYCLER_REQUIRE_TOOLS=1: %s", why)
+	}
+	t.Skip(why)
 }
 
 // runCounted is the child: it runs the case between signals that it sends itself, and
