@@ -25,6 +25,7 @@ const (
 // expand replaces placeholders and fills in defaults.
 func (r *RedisState) expand() error {
 	repl := caddy.NewReplacer()
+	r.login = loginOf(r.Username, r.Password)
 	fields := []struct {
 		name string
 		text *string
@@ -55,6 +56,22 @@ func (r *RedisState) expand() error {
 	}
 	r.setDefaults()
 	return nil
+}
+
+// loginOf returns what gives user and password as their placeholders say at the time.
+func loginOf(username, password string) func() (string, string, error) {
+	return func() (string, string, error) {
+		repl := caddy.NewReplacer()
+		user, err := expand(repl, username)
+		if err != nil {
+			return "", "", fmt.Errorf("redis username: %w", err)
+		}
+		secret, err := expand(repl, password)
+		if err != nil {
+			return "", "", fmt.Errorf("redis password: %w", err)
+		}
+		return user, secret, nil
+	}
 }
 
 func (r *RedisState) setDefaults() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -202,6 +203,62 @@ func TestNodesShareWhatTheyKnewBefore(t *testing.T) {
 	})
 	c.name = "a"
 	a.reload(c)
+	eventually(t, "the other node knows", func() bool { return b.knows(0) })
+}
+
+// An operator disables a key in a pool whose state is in memory. Another pool of the
+// process has the key, too, and Redis: the other nodes hear.
+func TestNodesHearOfEveryPool(t *testing.T) {
+	server, upstream := startRedis(t), startLimiter(t)
+	c := nodeConfig{name: "b", keys: 3, only: upTo(1), state: "redis " + server.Addr(), upstream: upstream.URL}
+	b := startNode(t, c)
+	c.name, c.state = "a", "memory"
+	a := startNode(t, c)
+	a.post(strings.Replace(a.caddyfile(c), "state memory", "state redis "+server.Addr(), 1)) // of only-0
+	a.do("disable", 0, "")
+	eventually(t, "the other node hears that it is disabled", func() bool { return b.keyState(0) == "disabled" })
+	a.do("enable", 0, "")
+	eventually(t, "the other node hears that it is enabled", func() bool { return b.keyState(0) == "ready" })
+}
+
+// A request goes on while a reload gives the pool another journal, and meets its limit
+// after the old one was closed.
+func TestNodesHearOfRequestsThatOutliveAReload(t *testing.T) {
+	server := startRedis(t)
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(probeHeader) != "" {
+			return
+		}
+		asked <- struct{}{}
+		<-answer
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(upstream.Close)
+	c := nodeConfig{name: "b", keys: 2, only: upTo(1), state: "redis " + server.Addr(), upstream: upstream.URL}
+	b := startNode(t, c)
+	c.name = "a"
+	a := startNode(t, c)
+	status := make(chan int, 1)
+	go func() {
+		res, err := http.Get(a.url + onlyPath(0))
+		if err != nil {
+			status <- 0
+			return
+		}
+		res.Body.Close()
+		status <- res.StatusCode
+	}()
+	<-asked
+	c.state += " {\nread_timeout 4s\n}"
+	a.reload(c)
+	b.do("disable", 1, "")
+	eventually(t, "the new journal has read what there is", func() bool { return a.keyState(1) == "disabled" })
+	close(answer)
+	if got := <-status; got != http.StatusTooManyRequests {
+		t.Errorf("answered %d", got)
+	}
 	eventually(t, "the other node knows", func() bool { return b.knows(0) })
 }
 

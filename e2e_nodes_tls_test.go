@@ -87,6 +87,38 @@ func TestNodesOverTLS(t *testing.T) {
 	}
 }
 
+// User, password, certificates and even the authority change, and nobody reloads: what
+// the files hold counts for the next connection.
+func TestNodesTakeUpRenewedSecrets(t *testing.T) {
+	server, certs := redistest.StartTLS(t)
+	dir := t.TempDir()
+	admit := func(user, password string) {
+		t.Helper()
+		server.Do(append([]any{"ACL", "SETUSER", user, "on", ">" + password}, leastRights...)...)
+		for name, text := range map[string]string{"user": user, "password": password} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	admit("first", "Wk4Tc7Xs-not-for-logs")
+	upstream := startLimiter(t)
+	nodes := startNodes(t, 2, nodeConfig{
+		only: upTo(2), upstream: upstream.URL,
+		state: fmt.Sprintf("redis %s {\nusername {file.%s/user}\npassword {file.%s/password}\ntls {\nca_file %s\ncert_file %s\nkey_file %s\n}\n}",
+			server.Addr(), dir, dir, certs.CAFile, certs.ClientCert, certs.ClientKey),
+	})
+	shares(t, upstream, nodes)
+
+	server.Renew() // which forgets the user, too
+	admit("second", "Lp9Gd3Bn-not-for-logs")
+	upstream.limit(1)
+	if status := nodes[0].get(onlyPath(1)); status != 429 {
+		t.Fatalf("answered %d", status)
+	}
+	eventually(t, "the other node knows", func() bool { return nodes[1].knows(1) })
+}
+
 // without returns a Caddyfile's text without these options.
 func without(text string, options ...string) string {
 	var kept strings.Builder

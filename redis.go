@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,7 +41,9 @@ type RedisState struct {
 	// cluster, or the sentinels. The port's default is 6379.
 	Addresses []string `json:"addresses,omitempty"`
 
-	// The ACL user. Default: none, which means Redis' user `default`.
+	// The ACL user. Default: none, which means Redis' user `default`. A placeholder
+	// such as `{file./run/secrets/redis}`, here and in the password, is replaced anew
+	// for each new connection: no reload is needed when the file has changed.
 	Username string `json:"username,omitempty"`
 
 	// The user's password. Default: none.
@@ -57,7 +60,8 @@ type RedisState struct {
 	// The master's name, if the addresses are those of sentinels.
 	MasterName string `json:"master_name,omitempty"`
 
-	// User and password of the sentinels themselves. Default: none.
+	// User and password of the sentinels themselves. What their placeholders stand for
+	// is read when the config is loaded. Default: none.
 	SentinelUsername string `json:"sentinel_username,omitempty"`
 	SentinelPassword string `json:"sentinel_password,omitempty"`
 
@@ -77,13 +81,16 @@ type RedisState struct {
 	// How long sending a command may take. 10ms to 1m. Default: 3s.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 
+	login   func() (username, password string, err error) // as they are now
 	state   *rotator.State
 	journal *shared.Journal
 	key     string // of the journal in journals
+	joined  bool   // and not left yet
 }
 
 // RedisTLS says how connections to Redis are encrypted. An empty one trusts the
-// system's certificate authorities.
+// system's certificate authorities. The files are read again for each new connection:
+// no reload is needed when they are renewed.
 type RedisTLS struct {
 	// File with the PEM certificates of the authorities to trust. Default: the system's.
 	CAFile string `json:"ca_file,omitempty"`
@@ -148,7 +155,7 @@ func (r *RedisState) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return errors.Join(err, leaveState())
 	}
-	r.journal = journal.(*shared.Journal)
+	r.journal, r.joined = journal.(*shared.Journal), true
 	return nil
 }
 
@@ -159,16 +166,22 @@ func started(ctx caddy.Context) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getting the events app: %w", err)
 	}
-	begin := make(startSignal)
-	return begin, app.(*caddyevents.App).On("started", begin)
+	signal := &startSignal{begin: make(chan struct{})}
+	return signal.begin, app.(*caddyevents.App).On("started", signal)
 }
 
-// startSignal is closed by Caddy's event of that name.
-type startSignal chan struct{}
+// startSignal closes begin at Caddy's own event of that name. Other modules may have
+// events of the same name, also before Caddy has started.
+type startSignal struct {
+	begin chan struct{}
+	once  sync.Once
+}
 
-// Handle implements caddyevents.Handler. Caddy calls it once a config.
-func (s startSignal) Handle(context.Context, caddy.Event) error {
-	close(s)
+// Handle implements caddyevents.Handler.
+func (s *startSignal) Handle(_ context.Context, e caddy.Event) error {
+	if e.Origin() == nil {
+		s.once.Do(func() { close(s.begin) })
+	}
 	return nil
 }
 
@@ -182,18 +195,15 @@ func (r *RedisState) Journal() rotator.Journal { return r.journal }
 func (r *RedisState) Health() shared.Health { return r.journal.Health() }
 
 // Cleanup leaves the journal and the state, which go when no config uses them any
-// more.
+// more. Who still asks for them gets them: Caddy may clean this up before the handlers
+// that use it.
 func (r *RedisState) Cleanup() error {
-	var err error
-	if r.journal != nil {
-		r.journal = nil
-		_, err = journals.Delete(r.key)
+	if !r.joined {
+		return nil
 	}
-	if r.state != nil {
-		r.state = nil
-		err = errors.Join(err, leaveState())
-	}
-	return err
+	r.joined = false
+	_, err := journals.Delete(r.key)
+	return errors.Join(err, leaveState())
 }
 
 // Format writes which state this is, whatever the verb: its config may hold
@@ -248,14 +258,29 @@ func (r *RedisState) options() (*redis.UniversalOptions, error) {
 	for _, address := range r.Addresses {
 		o.Addrs = append(o.Addrs, withPort(address))
 	}
+	if login := r.login; login != nil {
+		o.CredentialsProviderContext = func(context.Context) (string, string, error) { return login() }
+	}
 	if r.TLS != nil {
 		config, err := r.TLS.config()
 		if err != nil {
 			return nil, fmt.Errorf("redis tls: %w", err)
 		}
-		o.TLSConfig = config
+		o.TLSConfig, o.Dialer = config, r.TLS.dialer(o.DialTimeout)
 	}
 	return o, nil
+}
+
+// dialer connects with the certificates that stand in the files then.
+func (t *RedisTLS) dialer(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	files := *t
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		config, err := files.config()
+		if err != nil {
+			return nil, fmt.Errorf("redis tls: %w", err)
+		}
+		return redis.NewDialer(&redis.Options{DialTimeout: timeout, TLSConfig: config})(ctx, network, address)
+	}
 }
 
 // withPort adds the default port where there is none. Sockets stay as they are.

@@ -31,7 +31,8 @@ var states = caddy.NewUsagePool()
 // MemoryState keeps the state of the keys in this process. All pools of the
 // process share it; it outlives config reloads, not the process.
 type MemoryState struct {
-	state *rotator.State
+	state  *rotator.State
+	joined bool // and not left yet
 }
 
 const memoryStateKey = "memory"
@@ -60,6 +61,7 @@ func (*MemoryState) CaddyModule() caddy.ModuleInfo {
 // Provision joins the process's state.
 func (m *MemoryState) Provision(caddy.Context) (err error) {
 	m.state, err = joinState()
+	m.joined = err == nil
 	return err
 }
 
@@ -88,10 +90,10 @@ func (m *MemoryState) Journal() rotator.Journal { return nil }
 
 // Cleanup leaves the state, which goes when no config uses it any more.
 func (m *MemoryState) Cleanup() error {
-	if m.state == nil {
+	if !m.joined {
 		return nil
 	}
-	m.state = nil
+	m.joined = false
 	return leaveState()
 }
 

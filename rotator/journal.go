@@ -1,13 +1,16 @@
 package rotator
 
 import (
+	"iter"
 	"slices"
 	"time"
 )
 
-// Journal carries what the pools of this process learn to other nodes.
+// Journal carries what the pools of this process learn to other nodes. It must be
+// comparable.
 type Journal interface {
-	// Record is told of each change that a pool with this journal made, and of what
+	// Record is told of each change of what is known about a key that a pool with this
+	// journal holds, whichever pool made it or other journal brought it, and of what
 	// is known already about a key that comes into one. It is called with the
 	// state's lock held: it must not block, nor call the state.
 	Record(Change)
@@ -34,12 +37,19 @@ type Change struct {
 // find them in the same order.
 const clockError = 200 * time.Millisecond
 
+// echo is by how much later a deadline or a clearing must be to be passed on from one
+// journal to another: more than it changes by on the way through several of them and
+// back. Or else two processes between the same two journals could tell each other the
+// same cooldown for ever, each time a bit longer.
+const echo = 5 * clockError
+
 // Learn joins what another node knows about a key with what is known here: the
 // later clearing, of the cooldowns that were learned after it the later deadline,
 // and the later switch. A clearing of the whole key is one in each scope. So nodes
-// that have heard the same agree, in whichever order they heard it. Learn tells no
-// journal. It reports whether anything changed for the pools.
-func (s *State) Learn(now time.Time, c Change) bool {
+// that have heard the same agree, in whichever order they heard it. Journals other than
+// from, which has brought it, are told of what is news. It reports whether anything
+// changed for the pools.
+func (s *State) Learn(now time.Time, c Change, from Journal) bool {
 	if c.Reason >= MaxReasons {
 		return false
 	}
@@ -47,32 +57,47 @@ func (s *State) Learn(now time.Time, c Change) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Scope != "" {
-		return s.learnIn(c, at, until, learned, cleared)
+		changed, news := s.learnIn(c, at, until, learned, cleared)
+		if news {
+			s.pass(c, from)
+		}
+		return changed
 	}
 	if s.entries[c.ID] == nil && until <= at && !c.Off.Disabled() {
 		s.voidScopes(c.ID, cleared, at)
 		return false // it is in no pool
 	}
-	e := s.entry(c.ID, at)
-	changed := false
-	if cleared > e.cleared {
-		changed = s.clearAll(c.ID, e, at, cleared)
-	}
-	if until > max(e.until, at) && learned > e.cleared {
-		serial := e.echo(until, learned)
-		e.cool(until, learned, c.Reason, c.Source)
-		e.serial = serial
-		changed = true
-	}
-	if c.Off.After(e.off) {
-		changed = s.switchTo(c.ID, e, c.Off) || changed
+	changed, news := s.join(s.entry(c.ID, at), c, at, until, learned, cleared)
+	if news {
+		s.pass(c, from)
 	}
 	return changed
 }
 
-// learnIn is Learn for what another node knows in a scope. s.mu is held.
-func (s *State) learnIn(c Change, at, until, learned, cleared int64) bool {
-	changed := s.endIn(c, at, cleared)
+// join is Learn for what another node knows for all requests. It reports whether that
+// changed anything for the pools, and whether it is news to other journals. s.mu is
+// held.
+func (s *State) join(e *entry, c Change, at, until, learned, cleared int64) (changed, news bool) {
+	if cleared > e.cleared {
+		news = cleared > addSaturating(e.cleared, int64(echo))
+		changed = s.clearAll(c.ID, e, at, cleared)
+		news = news || changed
+	}
+	if until > max(e.until, at) && learned > e.cleared {
+		cool := func() { e.cool(until, learned, c.Reason, c.Source) }
+		news = e.hear(until, learned, cool) || news
+		changed = true
+	}
+	if c.Off.After(e.off) {
+		changed = s.switchTo(c.ID, e, c.Off) || changed
+		news = true
+	}
+	return changed, news
+}
+
+// learnIn is join for what another node knows in a scope. s.mu is held.
+func (s *State) learnIn(c Change, at, until, learned, cleared int64) (changed, news bool) {
+	changed, news = s.endIn(c, at, cleared)
 	floor := cleared
 	if e := s.entries[c.ID]; e != nil {
 		floor = max(floor, e.cleared)
@@ -81,40 +106,84 @@ func (s *State) learnIn(c Change, at, until, learned, cleared int64) bool {
 		floor = max(floor, sc.terms[c.ID].cleared)
 	}
 	if until <= at || learned <= floor {
-		return changed
+		return changed, news
 	}
 	sc := s.scope(c.Scope, at, until)
 	t := sc.term(c.ID)
 	if until <= t.until {
-		return changed
+		return changed, news
 	}
 	if sc.name == c.Scope {
 		t.cleared = max(t.cleared, cleared)
 	}
-	serial := t.echo(until, learned)
-	s.coolIn(sc, c.ID, until, learned, c.Reason, c.Source)
-	t.serial = serial
-	return true
+	cool := func() { s.coolIn(sc, c.ID, until, learned, c.Reason, c.Source) }
+	return true, t.hear(until, learned, cool) || news
 }
 
 // endIn ends what was learned in the scope until another node's clearing. One of
 // what is not known here is kept for as long as what it ended could come. It reports
-// whether anything was cooling. s.mu is held.
-func (s *State) endIn(c Change, at, cleared int64) bool {
+// whether anything was cooling, and whether it is news to other journals. s.mu is held.
+func (s *State) endIn(c Change, at, cleared int64) (ended, news bool) {
 	sc, kept := s.scopes[c.Scope], s.instant(c.Kept)
 	if sc == nil && kept > at {
 		sc = s.scope(c.Scope, at, never)
 	}
 	if sc == nil || sc.name != c.Scope || sc.terms[c.ID] == nil && kept <= at {
-		return false
+		return false, false
 	}
 	t := sc.term(c.ID)
-	ended := sc.void(t, cleared, at)
+	news = cleared > addSaturating(t.cleared, int64(echo))
+	ended = sc.void(t, cleared, at)
 	t.cleared, t.kept, sc.end = max(t.cleared, cleared), max(t.kept, kept), max(sc.end, kept)
 	if e := s.entries[c.ID]; e != nil && ended {
 		s.renew(c.ID, e)
 	}
-	return ended
+	return ended, ended || news
+}
+
+// pass tells the other journals what one has brought, joined with what is known here.
+// What has no room of its own here is passed on as it came. s.mu is held.
+func (s *State) pass(c Change, from Journal) {
+	e := s.entries[c.ID]
+	if e == nil {
+		return
+	}
+	if c.Scope == "" {
+		c = s.change(c.ID, e)
+	} else if sc := s.scopes[c.Scope]; sc != nil && sc.terms[c.ID] != nil {
+		c = s.changeIn(sc, c.ID, e)
+	}
+	s.tell(e, nil, from, c)
+}
+
+// tell lets the journals hear of the change: those of all pools that hold the key, each
+// once, and also's, of the pool that made it, which may be closed. What has brought it
+// does not hear it. s.mu is held.
+func (s *State) tell(e *entry, also, from Journal, c Change) {
+	for j := range s.listeners(e, also, from) {
+		j.Record(c)
+	}
+}
+
+// listeners yields the journals that tell tells. That of a closed pool counts for as long
+// as another pool has it. s.mu is held.
+func (s *State) listeners(e *entry, also, from Journal) iter.Seq[Journal] {
+	return func(yield func(Journal) bool) {
+		for i, m := range e.members {
+			j := m.pool.journal
+			if j != nil && j != from && !tells(e.members[:i], j) && !yield(j) {
+				return
+			}
+		}
+		if also != from && !e.tells(also) && s.hears(also) {
+			yield(also)
+		}
+	}
+}
+
+// hears reports whether a pool has the journal. s.mu is held.
+func (s *State) hears(j Journal) bool {
+	return j != nil && slices.ContainsFunc(s.pools, func(p *Pool) bool { return p.journal == j })
 }
 
 // Known calls yield for every key that cools, was cleared or was switched and that
@@ -125,22 +194,49 @@ func (s *State) Known(now time.Time, j Journal, yield func(Change) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
-		if (e.until > at || e.cleared != never || e.off != 0) && e.tells(j) && !yield(s.change(id, e)) {
+		if e.matters(at) && e.tells(j) && !yield(s.change(id, e)) {
 			return
 		}
 	}
 	for _, sc := range s.scopes {
 		for id, t := range sc.terms {
-			if e := s.entries[id]; e != nil && max(t.until, t.kept) > at && e.tells(j) && !yield(s.changeIn(sc, id, e)) {
+			if e := s.entries[id]; e != nil && t.matters(at) && e.tells(j) && !yield(s.changeIn(sc, id, e)) {
 				return
 			}
 		}
 	}
 }
 
+// introduce tells a journal what Known would, about one key that it had not to do with.
+// s.mu is held.
+func (s *State) introduce(j Journal, id ID, e *entry, at int64) {
+	if e.matters(at) {
+		j.Record(s.change(id, e))
+	}
+	for _, sc := range s.scopes {
+		if t := sc.terms[id]; t != nil && t.matters(at) {
+			j.Record(s.changeIn(sc, id, e))
+		}
+	}
+}
+
+// matters reports whether others must know what is known of the key for all requests.
+func (e *entry) matters(at int64) bool { return e.until > at || e.cleared != never || e.off != 0 }
+
 // tells reports whether a pool that holds the key has the journal.
-func (e *entry) tells(j Journal) bool {
-	return slices.ContainsFunc(e.members, func(m member) bool { return m.pool.journal == j })
+func (e *entry) tells(j Journal) bool { return tells(e.members, j) }
+
+func tells(members []member, j Journal) bool {
+	return slices.ContainsFunc(members, func(m member) bool { return m.pool.journal == j })
+}
+
+// about describes what is known of the key in the scope, or, where sc is nil, for all
+// requests. s.mu is held.
+func (s *State) about(id ID, e *entry, sc *scope) Change {
+	if sc == nil {
+		return s.change(id, e)
+	}
+	return s.changeIn(sc, id, e)
 }
 
 // change describes what is known of the key for all requests, for a journal. s.mu is

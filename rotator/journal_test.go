@@ -83,9 +83,9 @@ func TestLearn(t *testing.T) {
 	} {
 		p, told := makeNode(t, key)
 		for _, c := range row.known {
-			p.state.Learn(in(now), c)
+			p.state.Learn(in(now), c, p.journal)
 		}
-		if got := p.state.Learn(in(now), row.news); got != row.changed {
+		if got := p.state.Learn(in(now), row.news, p.journal); got != row.changed {
 			t.Errorf("%s: changed is %t", row.sentence, got)
 		}
 		if got := p.Census(in(now)).Soonest; got != row.left {
@@ -103,10 +103,10 @@ func TestLearnOfForeignKeys(t *testing.T) {
 	keys := makeKeys(t, 2)
 	p, _ := makeNode(t, keys[:1])
 	s, id := p.state, keys[1].ID()
-	if s.Learn(start, Change{ID: id, Cleared: start}) || len(s.entries) != 1 {
+	if s.Learn(start, Change{ID: id, Cleared: start}, p.journal) || len(s.entries) != 1 {
 		t.Error("a clearing of a key in no pool is kept")
 	}
-	if !s.Learn(start, Change{ID: id, Until: in(minute), Learned: start}) {
+	if !s.Learn(start, Change{ID: id, Until: in(minute), Learned: start}, p.journal) {
 		t.Error("a key in no pool cannot cool")
 	}
 	checkState(t, s)
@@ -177,12 +177,12 @@ func TestRecord(t *testing.T) {
 func TestClearWhatIsLearnedInTheFuture(t *testing.T) {
 	keys := makeKeys(t, 1)
 	p, told := makeNode(t, keys)
-	p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)})
+	p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)}, p.journal)
 	p.Clear(start, 0)
 	if c := (*told)[subject{keys[0].ID(), ""}]; c.Cleared.Before(in(50 * time.Millisecond)) {
 		t.Errorf("cleared %s after the start", c.Cleared.Sub(start))
 	}
-	if p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)}) {
+	if p.state.Learn(start, Change{ID: keys[0].ID(), Until: in(minute), Learned: in(50 * time.Millisecond)}, p.journal) {
 		t.Error("the cooldown is back")
 	}
 }
@@ -289,7 +289,7 @@ func (f *fleet) send(i int) {
 		if f.r.IntN(4) > 0 { // the others are sent again later
 			delete(*f.told[i], about)
 		}
-		f.hub.state.Learn(f.now, c)
+		f.hub.state.Learn(f.now, c, f.hub.journal)
 		for s := range Slot(f.hub.Len()) {
 			if f.hub.keys[s].ID() != about.ID {
 				continue
@@ -307,7 +307,7 @@ func (f *fleet) receive(i int) {
 	}
 	k := f.r.IntN(len(f.mail[i]))
 	if f.r.IntN(5) > 0 {
-		f.nodes[i].state.Learn(f.now, f.mail[i][k])
+		f.nodes[i].state.Learn(f.now, f.mail[i][k], f.nodes[i].journal)
 	}
 	if f.r.IntN(3) > 0 { // or it comes again
 		f.mail[i] = append(f.mail[i][:k], f.mail[i][k+1:]...)
@@ -319,10 +319,10 @@ func (f *fleet) resync(i int) {
 	for s := range Slot(f.hub.Len()) {
 		for _, scope := range fleetScopes {
 			if c := knownIn(f.nodes[i], f.now, s, scope); c.ID != (ID{}) {
-				f.hub.state.Learn(f.now, c)
+				f.hub.state.Learn(f.now, c, f.hub.journal)
 			}
 			if c := knownIn(f.hub, f.now, s, scope); c.ID != (ID{}) {
-				f.nodes[i].state.Learn(f.now, c)
+				f.nodes[i].state.Learn(f.now, c, f.nodes[i].journal)
 			}
 		}
 	}
@@ -367,9 +367,9 @@ func TestLearnInScopes(t *testing.T) {
 	} {
 		p, told := makeNode(t, key)
 		for _, c := range row.known {
-			p.state.Learn(in(now), c)
+			p.state.Learn(in(now), c, p.journal)
 		}
-		if got := p.state.Learn(in(now), row.news); got != row.changed {
+		if got := p.state.Learn(in(now), row.news, p.journal); got != row.changed {
 			t.Errorf("%s: changed is %t", row.sentence, got)
 		}
 		if got := p.CensusIn(in(now), "x").Soonest; got != row.left {

@@ -34,17 +34,19 @@ type Owner struct {
 	Used     time.Time // when the resource was made or used last
 }
 
-// OwnerJournal is a Journal that carries owners, too.
+// OwnerJournal is a Journal that carries owners, too. It asks for KnownOwners itself once
+// its first pool is there.
 type OwnerJournal interface {
 	Journal
 
-	// RecordOwner is told of each resource that is new, and, once a day, of one that
-	// is in use. It must not block, nor call the state.
+	// RecordOwner is told of each resource of a key that a pool with this journal holds:
+	// when it is new, and, once a day, while it is in use. It is called with the state's
+	// lock held: it must not block, nor call the state.
 	RecordOwner(Owner)
 }
 
 // Own notes that the key at s has made the resource, or has shown that it may use it,
-// and tells the journal. A key of the pool that is known to have made it stays the
+// and tells the journals. A key of the pool that is known to have made it stays the
 // one. It reports whether that is news.
 func (p *Pool) Own(now time.Time, s Slot, r Resource) bool {
 	at := p.state.at(now)
@@ -52,7 +54,7 @@ func (p *Pool) Own(now time.Time, s Slot, r Resource) bool {
 		return used <= at-int64(ownerTerm) || !p.holds(known)
 	})
 	if news {
-		p.tellOwner(now, r, p.keys[s].ID())
+		p.state.tellOwner(Owner{r, p.keys[s].ID(), now}, p.journal, nil)
 	}
 	return news
 }
@@ -66,19 +68,13 @@ func (p *Pool) Owner(now time.Time, r Resource) (ID, bool) {
 		return ID{}, false
 	}
 	if news {
-		p.tellOwner(now, r, key)
+		p.state.tellOwner(Owner{r, key, now}, p.journal, nil)
 	}
 	return key, true
 }
 
 // Resources returns how many resources' keys are known, to whichever pool they belong.
 func (p *Pool) Resources() int { return p.state.Resources() }
-
-func (p *Pool) tellOwner(now time.Time, r Resource, key ID) {
-	if j, ok := p.journal.(OwnerJournal); ok {
-		j.RecordOwner(Owner{r, key, now})
-	}
-}
 
 // holds tells whether the key is in the pool. The set of a pool's keys never changes.
 func (p *Pool) holds(key ID) bool {
@@ -101,16 +97,48 @@ func compareIDs(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 func (s *State) Resources() int { return int(s.owners.count.Load()) }
 
 // LearnOwner joins what another node knows with what is known here: of two keys that
-// are said to have made a resource, the one with which it was used later counts. It
-// tells no journal.
-func (s *State) LearnOwner(now time.Time, o Owner) {
-	if used := min(s.at(o.Used), s.at(now)); used > s.at(now)-int64(ownerTerm) {
-		s.owners.hear(used, o.Resource, o.Key)
+// are said to have made a resource, the one with which it was used later counts.
+// Journals other than from, which has brought it, are told of what is news.
+func (s *State) LearnOwner(now time.Time, o Owner, from Journal) {
+	used := min(s.at(o.Used), s.at(now))
+	if used > s.at(now)-int64(ownerTerm) && s.owners.hear(used, o.Resource, o.Key) {
+		o.Used = s.time(used)
+		s.tellOwner(o, nil, from)
 	}
 }
 
+// tellOwner is tell for an owner.
+func (s *State) tellOwner(o Owner, also, from Journal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[o.Key]
+	if e == nil {
+		e = new(entry) // no pool holds the key any more
+	}
+	for j := range s.listeners(e, also, from) {
+		if j, ok := j.(OwnerJournal); ok {
+			j.RecordOwner(o)
+		}
+	}
+}
+
+// introduceOwners tells a journal of the resources of keys that have come to it. One whose
+// first pool this is asks itself. s.mu is held.
+func (s *State) introduceOwners(j Journal, keys map[ID]struct{}, at int64) {
+	oj, ok := j.(OwnerJournal)
+	if !ok || len(keys) == 0 {
+		return
+	}
+	s.owners.each(at, func(r Resource, key ID, told int64) bool {
+		if _, ok := keys[key]; ok {
+			oj.RecordOwner(Owner{r, key, s.time(told)})
+		}
+		return true
+	})
+}
+
 // KnownOwners calls yield for every resource whose key a pool with the journal holds,
-// with the last use that the journal was told of or has told, until yield returns
+// with the last use that journals were told of or have told, until yield returns
 // false. The state is locked meanwhile.
 func (s *State) KnownOwners(now time.Time, j Journal, yield func(Owner) bool) {
 	s.mu.Lock()

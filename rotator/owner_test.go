@@ -96,7 +96,7 @@ func TestLearnOwner(t *testing.T) {
 			if row.known >= 0 {
 				p.Own(now.Add(-row.known), 0, resource(1))
 			}
-			s.LearnOwner(now, Owner{resource(1), keys[1].ID(), now.Add(-row.heard)})
+			s.LearnOwner(now, Owner{resource(1), keys[1].ID(), now.Add(-row.heard)}, nil)
 			want, wanted := ID{}, row.want >= 0
 			if wanted {
 				want = keys[row.want].ID()
@@ -114,7 +114,7 @@ func TestKnownOwners(t *testing.T) {
 	silent := makePool(t, keys[1:2], s, start)
 	p.Own(start, 0, resource(0))
 	silent.Own(start, 0, resource(1))
-	s.LearnOwner(start, Owner{resource(2), keys[2].ID(), start}) // in no pool
+	s.LearnOwner(start, Owner{resource(2), keys[2].ID(), start}, nil) // in no pool
 	var known []Owner
 	s.KnownOwners(start, j, func(o Owner) bool {
 		known = append(known, o)

@@ -82,22 +82,26 @@ func (o *owners) set(at int64, r Resource, key ID, replace func(known ID, used i
 	return true
 }
 
-// hear notes what another node knows: of two keys the one that was used later.
-func (o *owners) hear(used int64, r Resource, key ID) {
+// hear notes what another node knows: of two keys the one that was used later. It reports
+// whether that is news to others, too.
+func (o *owners) hear(used int64, r Resource, key ID) (news bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	i, known := o.index[r]
 	switch {
 	case !known && len(o.index) >= o.most && used <= o.ring[o.ring[0].newer].used:
-		return // it would be the first to be forgotten
+		return false // it would be the first to be forgotten
 	case !known:
 		i = o.insert(r)
 	case used <= o.ring[i].used:
 		o.ring[i].told = max(o.ring[i].told, used)
-		return
+		return false
 	}
-	o.ring[i].key, o.ring[i].told = key, used
+	e := &o.ring[i]
+	news = !known || e.key != key || used-e.told >= int64(ownerNews)
+	e.key, e.told = key, used
 	o.use(i, used)
+	return news
 }
 
 // insert makes an entry, which is nowhere in the ring yet but linked to itself. o.mu

@@ -25,7 +25,7 @@ const MaxKeys = 1 << 30
 // Pool picks among a fixed set of keys. All methods are safe for concurrent use.
 type Pool struct {
 	state   *State
-	journal Journal // nil: what is learned stays in this process
+	journal Journal // hears what is learned about its keys, by any pool; nil: none does
 	wake    func()  // never nil
 	keys    []Key
 	ranks   []Rank      // slot → its rank; nil: all are alike
@@ -50,7 +50,7 @@ func WithSource(src rand.Source) Option {
 	return func(p *Pool) { p.rand = rand.New(src) }
 }
 
-// WithJournal makes the pool tell j what it learns.
+// WithJournal makes j hear what any pool of the state learns about the keys of this one.
 func WithJournal(j Journal) Option {
 	return func(p *Pool) { p.journal = j }
 }
@@ -98,8 +98,8 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 }
 
 // Close takes the pool out of the state. A request that is still under way may go
-// on picking, and what it learns still reaches the other pools. Close is
-// idempotent.
+// on picking, and what it learns still reaches the other pools and their journals.
+// Close is idempotent.
 func (p *Pool) Close(now time.Time) {
 	p.close.Do(func() { p.state.detach(p, now) })
 }
@@ -154,7 +154,7 @@ func (p *Pool) Cool(now time.Time, s Slot, c Cooldown) bool {
 // CoolRevocably is Cool for a caller that may have to take the cooldown back. The
 // token is that of no cooldown unless the deadline moved.
 func (p *Pool) CoolRevocably(now time.Time, s Slot, c Cooldown) (t Token, moved bool) {
-	return p.state.cool(p.keys[s].ID(), now, c, p.journal)
+	return p.state.cool(p.keys[s].ID(), now, c, p)
 }
 
 // Retract ends the cooldown that the token is of, in every pool that holds the key
@@ -163,24 +163,25 @@ func (p *Pool) CoolRevocably(now time.Time, s Slot, c Cooldown) (t Token, moved 
 // meanwhile stays. What the key knew before the retracted cooldown replaced it is
 // not known any more; nor, on other nodes, what they had learned of the key in that
 // scope by then and this process had not heard.
-func (p *Pool) Retract(now time.Time, t Token) bool { return p.state.retract(now, t, p.journal) }
+func (p *Pool) Retract(now time.Time, t Token) bool { return p.state.retract(now, t, p) }
 
 // Clear ends the key's cooldowns, those in scopes too, in every pool that holds it
 // and on every node. It reports whether there were any.
 func (p *Pool) Clear(now time.Time, s Slot) bool {
-	return p.state.clear(p.keys[s].ID(), now, p.journal)
+	return p.state.clear(p.keys[s].ID(), now, p)
 }
 
 // Disable keeps the key out of every pool that holds it, on every node, until
-// Enable. It reports whether the key was enabled.
+// Enable. It reports whether the key was enabled here; nodes that had not heard of
+// that do so now. The same goes for Enable.
 func (p *Pool) Disable(now time.Time, s Slot) bool {
-	return p.state.turn(p.keys[s].ID(), now, true, p.journal)
+	return p.state.turn(p.keys[s].ID(), now, true, p)
 }
 
 // Enable ends what Disable began; a cooldown that is not over goes on. It reports
 // whether the key was disabled.
 func (p *Pool) Enable(now time.Time, s Slot) bool {
-	return p.state.turn(p.keys[s].ID(), now, false, p.journal)
+	return p.state.turn(p.keys[s].ID(), now, false, p)
 }
 
 // Census is a pool at one instant.

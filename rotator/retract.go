@@ -18,8 +18,8 @@ func (s *State) token(id ID, scope string, t *term) Token {
 }
 
 // retract ends the cooldown that the token is of, if it still holds, and tells the
-// journal. It reports whether it did.
-func (s *State) retract(now time.Time, token Token, j Journal) bool {
+// journals. It reports whether it did.
+func (s *State) retract(now time.Time, token Token, by *Pool) bool {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,14 +32,14 @@ func (s *State) retract(now time.Time, token Token, j Journal) bool {
 	cleared := max(after(t.learned), t.cleared)
 	if sc == nil {
 		e.cleared = cleared
-		s.saveScopes(token.id, e, at, j)
+		s.saveScopes(token.id, e, at, by)
 		s.clearAll(token.id, e, at, cleared)
 	} else {
 		sc.void(t, cleared, at)
 		t.cleared = cleared
 		s.renew(token.id, e)
 	}
-	s.record(j, token.id, e, sc)
+	s.tell(e, by.journal, nil, s.about(token.id, e, sc))
 	return true
 }
 
@@ -70,11 +70,11 @@ func (t *term) echo(until, learned int64) uint32 {
 
 // saveScopes learns what cools in scopes anew, so that the clearing does not end it,
 // as one of the whole key would.
-func (s *State) saveScopes(id ID, e *entry, at int64, j Journal) {
+func (s *State) saveScopes(id ID, e *entry, at int64, by *Pool) {
 	for sc, t := range s.inScopes(id, at) {
 		if t.void(e.cleared) {
 			t.learned = after(e.cleared)
-			s.record(j, id, e, sc)
+			s.tell(e, by.journal, nil, s.changeIn(sc, id, e))
 		}
 	}
 }

@@ -28,13 +28,13 @@ func TestRetract(t *testing.T) {
 		{"what cools for all stays when one in a scope is taken back", "x", []func(pool){again(1, minute, "")}, 1, true, minute, 0},
 		{"so does what cools in another scope", "y", []func(pool){again(1, minute, "x")}, 1, true, 0, minute},
 		{"one that comes back from the journal, with what clocks differ by, is still the same", "x", []func(pool){func(p pool) {
-			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Scope: "x", Until: in(minute + 3*time.Millisecond), Learned: in(3 * time.Millisecond)})
+			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Scope: "x", Until: in(minute + 3*time.Millisecond), Learned: in(3 * time.Millisecond)}, p.journal)
 		}}, 1, true, 0, 0},
 		{"so for all requests", "", []func(pool){func(p pool) {
-			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Until: in(minute + 3*time.Millisecond), Learned: in(-3 * time.Millisecond)})
+			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Until: in(minute + 3*time.Millisecond), Learned: in(-3 * time.Millisecond)}, p.journal)
 		}}, 1, true, 0, 0},
 		{"one of another node is not", "x", []func(pool){func(p pool) {
-			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Scope: "x", Until: in(minute + time.Second), Learned: in(time.Second)})
+			p.state.Learn(in(1), Change{ID: p.Key(0).ID(), Scope: "x", Until: in(minute + time.Second), Learned: in(time.Second)}, p.journal)
 		}}, time.Second, false, 0, minute},
 		{"one that is over is not", "", nil, minute, false, 0, 0},
 		{"nor one that was cleared", "", []func(pool){func(p pool) { p.Clear(in(1), 0) }}, 1, false, 0, 0},
@@ -91,7 +91,7 @@ func TestRetractElsewhere(t *testing.T) {
 		b, _ := makeNode(t, key)
 		hear := func() {
 			for about, c := range *told {
-				b.state.Learn(in(time.Second), c)
+				b.state.Learn(in(time.Second), c, b.journal)
 				delete(*told, about)
 			}
 		}
@@ -109,7 +109,7 @@ func TestRetractElsewhere(t *testing.T) {
 			t.Errorf("scope %q: in another scope %+v", scope, c)
 		}
 		after := Change{ID: key[0].ID(), Scope: scope, Until: in(2 * minute), Learned: in(10 * time.Second)}
-		if !b.state.Learn(in(20*time.Second), after) || !a.state.Learn(in(20*time.Second), after) {
+		if !b.state.Learn(in(20*time.Second), after, b.journal) || !a.state.Learn(in(20*time.Second), after, a.journal) {
 			t.Errorf("scope %q: what was learned after it is void", scope)
 		}
 		checkPool(t, a)

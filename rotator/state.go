@@ -27,7 +27,8 @@ type Cooldown struct {
 // State is what one process knows about keys: until when each cools, and why.
 // It belongs to the keys, not to the pools: two pools that hold the same key
 // share it, and a pool that replaces another (a config reload) finds what the
-// first one learned. Deadlines run on the monotonic clock of this process.
+// first one learned. What is learned of a key is told to every journal of a pool that
+// holds it, whichever pool learned it. Deadlines run on the monotonic clock of this process.
 //
 // All methods are safe for concurrent use; none waits for the network.
 type State struct {
@@ -83,10 +84,10 @@ func (s *State) instant(t time.Time) int64 {
 }
 
 // cool extends the key's cooldown to now+c.For in every pool that holds it, for all
-// requests or for those of a scope, and tells the journal. An earlier deadline than
+// requests or for those of a scope, and tells the journals; by is who learned it. An earlier deadline than
 // the known one changes nothing: the later wins, whichever answer comes in last. It
 // reports whether the deadline moved.
-func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) (Token, bool) {
+func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) (Token, bool) {
 	if c.For <= 0 {
 		return Token{}, false
 	}
@@ -116,13 +117,13 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, j Journal) (Token, bool) 
 		s.coolIn(sc, id, until, learned, c.Reason, c.Source)
 		c.Scope = sc.name
 	}
-	s.record(j, id, e, sc)
+	s.tell(e, by.journal, nil, s.about(id, e, sc))
 	return s.token(id, c.Scope, t), true
 }
 
-// clear ends the key's cooldowns in every pool that holds it, and tells the journal.
+// clear ends the key's cooldowns in every pool that holds it, and tells the journals.
 // It reports whether there were any.
-func (s *State) clear(id ID, now time.Time, j Journal) bool {
+func (s *State) clear(id ID, now time.Time, by *Pool) bool {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +137,7 @@ func (s *State) clear(id ID, now time.Time, j Journal) bool {
 		cleared = max(cleared, after(t.learned))
 	}
 	cooling := s.clearAll(id, e, at, cleared)
-	s.record(j, id, e, nil)
+	s.tell(e, by.journal, nil, s.change(id, e))
 	return cooling
 }
 
@@ -154,18 +155,6 @@ func (s *State) clearAll(id ID, e *entry, at, cleared int64) bool {
 		s.renew(id, e)
 	}
 	return ended
-}
-
-// record tells the journal, if there is one, what is known of the key: in the scope,
-// or, where sc is nil, for all requests. s.mu is held.
-func (s *State) record(j Journal, id ID, e *entry, sc *scope) {
-	switch {
-	case j == nil:
-	case sc == nil:
-		j.Record(s.change(id, e))
-	default:
-		j.Record(s.changeIn(sc, id, e))
-	}
 }
 
 // minOrphans is how many keys that no pool holds are kept before their number is
@@ -202,6 +191,10 @@ func (s *State) attach(p *Pool, now time.Time) {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var met map[ID]struct{} // by a journal that had not to do with these keys
+	if s.hears(p.journal) {
+		met = make(map[ID]struct{})
+	}
 	for i, k := range p.keys {
 		e := s.entries[k.ID()]
 		switch {
@@ -211,21 +204,26 @@ func (s *State) attach(p *Pool, now time.Time) {
 		case len(e.members) == 0:
 			s.orphans--
 		}
-		told := p.journal == nil || e.tells(p.journal)
+		if p.journal != nil && !e.tells(p.journal) {
+			s.introduce(p.journal, k.ID(), e, at)
+			if met != nil {
+				met[k.ID()] = struct{}{}
+			}
+		}
 		e.members = append(e.members, member{p, Slot(i)})
 		p.entries[i] = e
 		if p.limit != nil {
 			e.measure(p.limit)
 		}
-		s.brief(p, Slot(i), e, at, !told)
+		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)
+	s.introduceOwners(p.journal, met, at)
 	s.sweep(at)
 }
 
-// brief tells a new pool what is known about one of its keys, and its journal, if
-// tell. s.mu is held.
-func (s *State) brief(p *Pool, slot Slot, e *entry, at int64, tell bool) {
+// brief tells a new pool what is known about one of its keys. s.mu is held.
+func (s *State) brief(p *Pool, slot Slot, e *entry, at int64) {
 	id := p.keys[slot].ID()
 	switch {
 	case e.off.Disabled():
@@ -236,14 +234,8 @@ func (s *State) brief(p *Pool, slot Slot, e *entry, at int64, tell bool) {
 	if full := p.full(slot); full > at {
 		p.cool(slot, full, p.limit.Reason)
 	}
-	if tell && (e.off.Disabled() || e.until > at) {
-		s.record(p.journal, id, e, nil)
-	}
 	for sc, t := range s.inScopes(id, at) {
 		p.coolIn(sc.name, slot, t.until, t.reason)
-		if tell {
-			s.record(p.journal, id, e, sc)
-		}
 	}
 }
 

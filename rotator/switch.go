@@ -33,19 +33,16 @@ func (s Switch) next(now time.Time, disabled bool) Switch {
 }
 
 // turn disables or enables the key in every pool that holds it, and tells the
-// journal. It reports whether that changed anything: to say again what is so says
-// nothing.
-func (s *State) turn(id ID, now time.Time, disabled bool, j Journal) bool {
+// journals. It reports whether that changed anything here. To say again what is so is
+// a new word: others may never have heard the first, or heard another one since.
+func (s *State) turn(id ID, now time.Time, disabled bool, by *Pool) bool {
 	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
-	if e.off.Disabled() == disabled {
-		return false
-	}
-	s.switchTo(id, e, e.off.next(now, disabled))
-	s.record(j, id, e, nil)
-	return true
+	changed := s.switchTo(id, e, e.off.next(now, disabled))
+	s.tell(e, by.journal, nil, s.change(id, e))
+	return changed
 }
 
 // switchTo keeps the switch here and tells all pools. It reports whether it is

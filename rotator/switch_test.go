@@ -102,10 +102,10 @@ func TestLearnDisabledKeys(t *testing.T) {
 	keys := makeKeys(t, 2)
 	p, told := makeNode(t, keys[:1])
 	off := Switch(start.UnixMilli())
-	if p.state.Learn(start, Change{ID: keys[1].ID(), Off: off}); len(*told) != 0 {
+	if p.state.Learn(start, Change{ID: keys[1].ID(), Off: off}, p.journal); len(*told) != 0 {
 		t.Errorf("the journal was told %v of what it brought", *told)
 	}
-	if p.state.Learn(start, Change{ID: keys[0].ID(), Off: off}) != true || p.state.Learn(start, Change{ID: keys[0].ID(), Off: off}) {
+	if p.state.Learn(start, Change{ID: keys[0].ID(), Off: off}, p.journal) != true || p.state.Learn(start, Change{ID: keys[0].ID(), Off: off}, p.journal) {
 		t.Error("the first word is news, the second is not")
 	}
 	both := makePool(t, keys, p.state, start)

@@ -12,20 +12,38 @@ type term struct {
 	source  string
 	reason  Reason
 	serial  uint32 // of the cooldown, if it is one that this process may take back; 0: it is not
+	told    int64  // the deadline that journals were told last
 }
 
 // never is before everything that is learned or cleared.
 const never = math.MinInt64
 
 func (t *term) cool(until, learned int64, r Reason, source string) {
-	t.until, t.learned, t.reason, t.source, t.serial = until, learned, r, source, 0
+	t.until, t.learned, t.reason, t.source, t.serial, t.told = until, learned, r, source, 0, until
 }
 
 // void reports whether a clearing ends the cooldown.
 func (t *term) void(cleared int64) bool { return t.until != 0 && t.learned <= cleared }
 
+// matters reports whether others must know what is known in a scope.
+func (t *term) matters(at int64) bool { return max(t.until, t.kept) > at }
+
 // end takes the deadline away.
-func (t *term) end() { t.until, t.learned, t.reason, t.source, t.serial = 0, never, 0, "", 0 }
+func (t *term) end() {
+	t.until, t.learned, t.reason, t.source, t.serial, t.told = 0, never, 0, "", 0, 0
+}
+
+// hear lets cool set what a journal has brought. It reports whether the other journals
+// should be told, too.
+func (t *term) hear(until, learned int64, cool func()) (news bool) {
+	serial, told := t.echo(until, learned), t.told
+	cool()
+	t.serial = serial
+	if news = until > addSaturating(told, int64(echo)); !news {
+		t.told = told
+	}
+	return news
+}
 
 // after is an instant that all nodes find to be after the other, though their clocks
 // differ.

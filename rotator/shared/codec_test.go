@@ -154,8 +154,8 @@ func FuzzFact(f *testing.F) {
 		if got.reason >= rotator.MaxReasons || min(got.until, got.learned, got.cleared) < 0 {
 			t.Fatalf("%q was read as %+v", text, got)
 		}
-		j.state.Learn(j.now(), j.local(subject{}, got))
-		j.state.Learn(j.now(), j.local(subject{scope: "gpt-x"}, got))
+		j.state.Learn(j.now(), j.local(subject{}, got), j)
+		j.state.Learn(j.now(), j.local(subject{scope: "gpt-x"}, got), j)
 		again, ok := c.decode(encode(c, got))
 		if got.until == 0 {
 			got.reason = 0

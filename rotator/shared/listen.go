@@ -271,7 +271,7 @@ func (j *Journal) apply(field, text string) (subject, fact, bool) {
 		return about, fact{}, false
 	}
 	f, ok := j.codec.decode(text)
-	if ok && j.state.Learn(j.now(), j.local(about, f)) {
+	if ok && j.state.Learn(j.now(), j.local(about, f), j) {
 		j.mu.Lock()
 		j.health.Heard++
 		j.mu.Unlock()

@@ -140,7 +140,7 @@ func (j *Journal) applyOwner(field, text string) bool {
 
 func (j *Journal) learnOwner(r rotator.Resource, key rotator.ID, used int64) {
 	used = max(min(used, maxMillis), 0)
-	j.state.LearnOwner(j.now(), rotator.Owner{Resource: r, Key: key, Used: j.clock.local(used)})
+	j.state.LearnOwner(j.now(), rotator.Owner{Resource: r, Key: key, Used: j.clock.local(used)}, j)
 }
 
 func parseOwner(name, key string) (r rotator.Resource, id rotator.ID, ok bool) {

@@ -164,7 +164,7 @@ func TestScriptAgainstStateInScopes(t *testing.T) {
 					f.cleared = now - r.Int64N(10)
 				}
 				s.save(s.now(), map[string]fact{about.field(): f})
-				j.state.Learn(begin, j.local(about, f))
+				j.state.Learn(begin, j.local(about, f), j)
 				want := make(map[subject]fact)
 				j.state.Known(begin, j, func(c rotator.Change) bool { want[subjectOf(c)] = j.remote(c); return true })
 				whole := s.known(key.String())

@@ -138,7 +138,7 @@ func TestScriptAgainstState(t *testing.T) {
 				}
 				f.off = rotator.Switch(r.Int64N(9) - 4)
 				s.save(s.now(), map[string]fact{id: f})
-				j.state.Learn(begin, j.local(subject{id: key[0].ID()}, f))
+				j.state.Learn(begin, j.local(subject{id: key[0].ID()}, f), j)
 				got, want := s.known(id), fact{}
 				j.state.Known(begin, j, func(c rotator.Change) bool { want = j.remote(c); return true })
 				if got != want {

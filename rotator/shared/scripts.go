@@ -41,7 +41,11 @@ return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and met
 // that a resource is theirs. The owners are no part of what must be sound: they say
 // nothing that a process could not do without.
 //
-//	KEYS: meta, state, log, deadlines, owners
+// While a cluster moves the slot it creates no key there, and refuses a script that names
+// one that is not there beside others that are. So hash and deadlines are never emptied:
+// the last field stays though it is over, and where there was none one is made that is.
+//
+//	KEYS: meta, state, log, deadlines, and owners where some follow
 //	ARGV: epoch for new data, length of the log, node, now, how wrong that may be in ms,
 //	      how many owners are kept, how many follow, for each: resource, key, use,
 //	      then for each change: field, until, learned, cleared, switch, reason, source; 0 is never
@@ -60,6 +64,9 @@ local over = redis.pcall('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1000
 if over.err then
   redis.call('UNLINK', KEYS[4])
   over = {}
+end
+if #over == redis.call('HLEN', KEYS[2]) then
+  table.remove(over)
 end
 if #over > 0 then
   redis.call('HDEL', KEYS[2], unpack(over))
@@ -127,6 +134,13 @@ end
 if #news > 0 then
   local last = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'p', meta[2] or '0-0', 'n', ARGV[3], unpack(news))
   redis.call('HSET', KEYS[1], 'epoch', meta[1] or ARGV[1], 'last', last)
+end
+local nobody, fields = string.rep('0', 12), redis.call('HLEN', KEYS[2])
+if fields == 0 then
+  redis.call('HSET', KEYS[2], nobody, '0 0 0 0 - -')
+  redis.call('ZADD', KEYS[4], string.format('%.0f', now), nobody)
+elseif fields > 1 and redis.call('HDEL', KEYS[2], nobody) == 1 then
+  redis.call('ZREM', KEYS[4], nobody)
 end
 redis.call('HSET', KEYS[1], 'fields', redis.call('HLEN', KEYS[2]), 'time', string.format('%.0f', now))
 local latest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -47,13 +49,19 @@ func (j *Journal) owing() bool {
 func (j *Journal) flush(ctx context.Context) error {
 	changes, owners := j.take(), j.takeOwners()
 	err := j.send(ctx, changes, owners)
+	// While a cluster moves the slot it takes no owners where there are none yet.
+	apart := len(changes) > 0 && len(owners) > 0 && redis.IsTryAgainError(err) && j.send(ctx, changes, nil) == nil
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err == nil {
+	switch {
+	case err == nil:
 		j.health.Written += uint64(len(changes) + len(owners))
 		j.mend = false
 		return nil
+	case apart:
+		j.health.Written += uint64(len(changes))
+		changes = nil
 	}
 	j.putBack(changes)
 	j.putBackOwners(owners)
@@ -72,7 +80,10 @@ func (j *Journal) send(ctx context.Context, changes []rotator.Change, owners []r
 			return err
 		}
 	}
-	keys := []string{j.names.meta, j.names.state, j.names.log, j.names.deadlines, j.names.owners}
+	keys := []string{j.names.meta, j.names.state, j.names.log, j.names.deadlines}
+	if len(owners) > 0 {
+		keys = append(keys, j.names.owners)
+	}
 	news, err := save.Run(ctx, j.client, keys, j.arguments(changes, owners)...).Int64()
 	if err != nil {
 		return err

@@ -31,6 +31,8 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"the word that came first does not come back", oldWord},
 		{"a node that joins later knows all", snapshot},
 		{"a pool that comes tells what its node knows", reload},
+		{"what a pool without a journal learns the others know", silent},
+		{"what a pool learns after it was replaced the others know", outlived},
 		{"a node that restarts knows all", restart},
 		{"a cooldown in a scope is one on all nodes, and in that scope alone", scopedPush},
 		{"the later deadline wins in each scope", scopedExtendOnly},
@@ -133,7 +135,7 @@ func wrongOrder(t *testing.T, backend Backend) {
 // deliver lets news arrive that the node should have brought earlier.
 func deliver(m *Member, c rotator.Change) {
 	if m.Journal == nil {
-		m.State.Learn(m.Now(), c)
+		m.State.Learn(m.Now(), c, m.Journal)
 		return
 	}
 	m.Journal.Record(c)
@@ -320,6 +322,44 @@ func reload(t *testing.T, backend Backend) {
 	after := Join(t, node, Keys(t, 3))
 	before.Pool.Close(before.Now())
 	all(t, []*Member{after, Join(t, backend(t), Keys(t, 3))}, 1, time.Minute)
+}
+
+// silent is a node with two pools of the same keys, one of which tells nobody.
+func silent(t *testing.T, backend Backend) {
+	nodes := members(t, backend, 2, 3)
+	alone := nodes[0].Node
+	alone.Journal = nil
+	speakAfterwards(t, Join(t, alone, Keys(t, 3)), nodes)
+}
+
+// outlived is a request that goes on after a reload.
+func outlived(t *testing.T, backend Backend) {
+	nodes := members(t, backend, 2, 3)
+	before := nodes[0]
+	nodes[0] = Join(t, before.Node, Keys(t, 3))
+	before.Pool.Close(before.Now())
+	speakAfterwards(t, before, nodes)
+}
+
+// speakAfterwards lets the member say all that there is to say, and checks that the
+// nodes hear it.
+func speakAfterwards(t *testing.T, m *Member, nodes []*Member) {
+	t.Helper()
+	m.Cool(0, time.Hour)
+	m.CoolIn("gpt-x", 1, time.Hour)
+	m.Disable(2)
+	all(t, nodes, 0, time.Hour)
+	allIn(t, nodes, "gpt-x", 1, time.Hour)
+	allDisabled(t, nodes, 2, true)
+	token, _ := m.CoolIn("gpt-y", 0, time.Hour)
+	allIn(t, nodes, "gpt-y", 0, time.Hour)
+	m.Pool.Retract(m.Now(), token)
+	m.Clear(1)
+	m.Enable(2)
+	allIn(t, nodes, "gpt-y", 0, 0)
+	allIn(t, nodes, "gpt-x", 1, 0)
+	allDisabled(t, nodes, 2, false)
+	all(t, nodes, 0, time.Hour)
 }
 
 func restart(t *testing.T, backend Backend) {

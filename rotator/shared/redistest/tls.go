@@ -62,18 +62,34 @@ func (c *TLS) lines(port int) []string {
 	}
 }
 
+// Renew ends the server, has all certificates issued anew by another authority, in the
+// same files, and runs the server again.
+func (s *Server) Renew() {
+	s.t.Helper()
+	s.Kill()
+	s.secure.issue(s.t)
+	s.client = nil
+	s.Restart()
+}
+
 func newTLS(t testing.TB) *TLS {
 	t.Helper()
 	dir := tempDir(t)
+	c := &TLS{CAFile: filepath.Join(dir, "ca.pem")}
+	c.ServerCert, c.ServerKey = filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
+	c.ClientCert, c.ClientKey = filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key")
+	c.issue(t)
+	return c
+}
+
+// issue writes a new authority and what it has issued.
+func (c *TLS) issue(t testing.TB) {
+	t.Helper()
 	authority := newCertificate(t, "authority", nil)
 	server, client := newCertificate(t, "server", authority), newCertificate(t, "client", authority)
-	c := &TLS{CAFile: filepath.Join(dir, "ca.pem")}
-	authority.write(t, c.CAFile, filepath.Join(dir, "ca.key"))
-	c.ServerCert, c.ServerKey = filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
+	authority.write(t, c.CAFile, filepath.Join(filepath.Dir(c.CAFile), "ca.key"))
 	server.write(t, c.ServerCert, c.ServerKey)
-	c.ClientCert, c.ClientKey = filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key")
 	client.write(t, c.ClientCert, c.ClientKey)
-	return c
 }
 
 type certificate struct {
