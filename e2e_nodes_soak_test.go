@@ -64,8 +64,9 @@ type soak struct {
 //
 // With -race the gateway has the race detector, too.
 func TestNodeSoak(t *testing.T) {
+	t.Parallel()
 	plan := planSoak()
-	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{quietPort(t), quietPort(t)}}
+	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{freePort(t), freePort(t)}}
 	s.upstream = startSoakUpstream(t, plan.keys, plan.period, 2*time.Second)
 	s.node = startNode(t, nodeConfig{name: "soak", upstream: s.upstream.URL})
 	s.writeKeys()

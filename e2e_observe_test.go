@@ -247,7 +247,7 @@ func (s *spans) attempts() (texts []string) {
 func TestSpanEvents(t *testing.T) {
 	told := new(spans)
 	server := httptest.NewServer(told)
-	defer server.Close()
+	defer closeServer(t, server)
 	for name, value := range map[string]string{
 		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
 		"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "20",

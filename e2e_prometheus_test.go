@@ -200,7 +200,7 @@ func startPrometheus(t *testing.T, targets ...string) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+quietPort(t)
+	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+freePort(t)
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func startMoody(t *testing.T) *httptest.Server {
 			_, _ = io.WriteString(w, "fine")
 		}
 	}))
-	t.Cleanup(upstream.Close)
+	t.Cleanup(func() { closeServer(t, upstream) })
 	return upstream
 }
 
