@@ -167,10 +167,11 @@ func TestAlertRules(t *testing.T) {
 		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
 		{"test", "rules", "alerts_test.yml"},
 	} {
+		var out bytes.Buffer
 		cmd := exec.Command(promtool, args...)
-		cmd.Dir = "examples"
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "examples", &out, &out
+		if err := runInTime(cmd); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, &out)
 		}
 	}
 }
@@ -535,9 +536,10 @@ func checkMetrics(t *testing.T, nodes []*node, keys int) {
 			}
 		}
 		cmd := exec.Command(promtool, "check", "metrics")
-		cmd.Stdin = strings.NewReader(ours.String())
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || ours.Len() == 0 {
-			t.Errorf("promtool check metrics: %v\n%s", err, out)
+		var out bytes.Buffer
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(ours.String()), &out, &out
+		if err := runInTime(cmd); err != nil || out.Len() > 0 || ours.Len() == 0 {
+			t.Errorf("promtool check metrics: %v\n%s", err, &out)
 		}
 		if part := keyPart(text, keys); part != "" {
 			t.Errorf("node %s: /metrics shows %q of a key", n.config.name, part)

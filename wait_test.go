@@ -451,7 +451,9 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
 		pr, pw := io.Pipe()
 		go io.WriteString(pw, strings.Repeat("x", 100_000))
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, pr)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, pr)
 		if err != nil {
 			t.Fatal(err)
 		}
