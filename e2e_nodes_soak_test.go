@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	soakFor   = flag.Duration("soak", 0, "how long TestNodeSoak runs, with all connections and keys; 0: 20 s with few")
+	soakFor   = flag.Duration("soak", 0, "how long TestNodeSoak runs, with all connections and keys; 0: 15 s with few")
 	soakRate  = flag.Int("soak.rate", 150, "requests a second of a long TestNodeSoak")
 	soakConns = flag.Int("soak.conns", 500, "connections of a long TestNodeSoak")
 )
@@ -31,8 +31,8 @@ type soakPlan struct {
 func planSoak() soakPlan {
 	if *soakFor == 0 {
 		return soakPlan{
-			lasts: 20 * time.Second, period: 16 * time.Second, keys: 200, conns: 70, rate: 100,
-			redis: 6 * time.Second, reload: 4 * time.Second, rewrite: 3 * time.Second, watch: time.Second,
+			lasts: 15 * time.Second, period: 12 * time.Second, keys: 200, conns: 70, rate: 100,
+			redis: 4 * time.Second, reload: 3 * time.Second, rewrite: 3 * time.Second, watch: time.Second,
 		}
 	}
 	return soakPlan{
