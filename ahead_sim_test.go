@@ -47,7 +47,6 @@ const rateLimited = `{"error":{"message":"Rate limit reached","code":"rate_limit
 
 // Looking ahead, fewer requests meet a limit.
 func TestLookingAheadSavesRejections(t *testing.T) {
-	t.Parallel()
 	var share [2]float64
 	var failed [2]int
 	for i, ahead := range []bool{false, true} {

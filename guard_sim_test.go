@@ -234,7 +234,6 @@ const mistakes = 2
 // that have nothing to do with it, and an organisation that falls out takes its own
 // keys alone.
 func TestNobodyBurnsThePool(t *testing.T) {
-	t.Parallel()
 	throttle := func(w *world) {
 		time.Sleep(2 * time.Minute)
 		w.set(func() { w.throttled = true })
