@@ -64,10 +64,11 @@ func provisionNamed(t *testing.T, pool string) *Handler {
 }
 
 func TestAdminAPI(t *testing.T) {
-	const pool = "/keycycler/pools/admin-test"
-	h := provisionNamed(t, "admin-test")
+	name := freshPool("admin-test")
+	pool := "/keycycler/pools/" + name
+	h := provisionNamed(t, name)
 	if got := askFor[[]poolStatus](t, "GET", "/keycycler/pools", ""); len(got) != 1 || got[0] != (poolStatus{
-		Pool: "admin-test", Provider: "openai", Keys: 20, Ready: 20, State: stateStatus{Backend: "memory", Healthy: true},
+		Pool: name, Provider: "openai", Keys: 20, Ready: 20, State: stateStatus{Backend: "memory", Healthy: true},
 	}) {
 		t.Fatalf("pools: %+v", got)
 	}

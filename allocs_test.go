@@ -36,16 +36,16 @@ func TestAllocations(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for _, test := range []struct {
 		what string
-		runs func(*testing.T) func()
+		runs func(testing.TB) func()
 		want float64
 	}{
 		{"drawing a key, another having been tried", picks, allocsPick},
-		{"a request without a body", func(t *testing.T) func() { return requests(t, 0, 0, served) }, allocsPlain},
-		{"a body of 1 KB", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, served) }, allocsSmall},
-		{"a body of 64 KB", func(t *testing.T) func() { return requests(t, 64<<10, 64<<10, served) }, allocsMedium},
-		{"a body of 1 KB and no stated length", func(t *testing.T) func() { return requests(t, 1<<10, -1, served) }, allocsStreamed},
-		{"a body of 1 KB, and one rejected attempt", func(t *testing.T) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, allocsSmall + allocsRejection},
-		{"fifty chunks of a stream", func(t *testing.T) func() { return requests(t, 0, 0, streamed(50)) }, allocsPlain + 50*allocsChunk},
+		{"a request without a body", func(t testing.TB) func() { return requests(t, 0, 0, served) }, allocsPlain},
+		{"a body of 1 KB", func(t testing.TB) func() { return requests(t, 1<<10, 1<<10, served) }, allocsSmall},
+		{"a body of 64 KB", func(t testing.TB) func() { return requests(t, 64<<10, 64<<10, served) }, allocsMedium},
+		{"a body of 1 KB and no stated length", func(t testing.TB) func() { return requests(t, 1<<10, -1, served) }, allocsStreamed},
+		{"a body of 1 KB, and one rejected attempt", func(t testing.TB) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, allocsSmall + allocsRejection},
+		{"fifty chunks of a stream", func(t testing.TB) func() { return requests(t, 0, 0, streamed(50)) }, allocsPlain + 50*allocsChunk},
 		{"no key that is ready", exhaustedRequests, allocsExhausted},
 	} {
 		if got := testing.AllocsPerRun(200, test.runs(t)); got != test.want {
@@ -56,7 +56,7 @@ func TestAllocations(t *testing.T) {
 
 // requests returns a function that sends a request with a body of that many bytes,
 // stating a length of it, through a handler to next.
-func requests(t *testing.T, size int, length int64, next handlerFunc) func() {
+func requests(t testing.TB, size int, length int64, next handlerFunc) func() {
 	h := provision(t, 1000, func(h *Handler) {
 		// Rejected keys are back at once: there is always one that is ready.
 		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour), Jitter: new(float64)}
@@ -65,7 +65,7 @@ func requests(t *testing.T, size int, length int64, next handlerFunc) func() {
 }
 
 // requestsTo is requests for a handler that there is already.
-func requestsTo(t *testing.T, h *Handler, size int, length int64, next handlerFunc) func() {
+func requestsTo(t testing.TB, h *Handler, size int, length int64, next handlerFunc) func() {
 	silence(h)
 	content := bytes.Repeat([]byte("x"), size)
 	r, body := benchRequest(content)
@@ -93,7 +93,7 @@ type flushes struct{ discard }
 func (*flushes) FlushError() error { return nil }
 
 // picks returns a function that draws a key, with another that was tried.
-func picks(t *testing.T) func() {
+func picks(t testing.TB) func() {
 	pool := provision(t, 1000, nil).roster.Load().pool
 	now := time.Now()
 	first, _ := pool.PickIn(now, "", nil)
@@ -106,7 +106,7 @@ func picks(t *testing.T) func() {
 }
 
 // coolingPool returns a handler with so many keys, of which so many percent cool.
-func coolingPool(t *testing.T, keys, percent int) *Handler {
+func coolingPool(t testing.TB, keys, percent int) *Handler {
 	h := provision(t, keys, nil)
 	pool := h.roster.Load().pool
 	for slot := range rotator.Slot(keys * percent / 100) {
@@ -116,7 +116,7 @@ func coolingPool(t *testing.T, keys, percent int) *Handler {
 }
 
 // exhaustedRequests returns a function that asks a pool which has no key.
-func exhaustedRequests(t *testing.T) func() {
+func exhaustedRequests(t testing.TB) func() {
 	h := coolingPool(t, 10, 100)
 	silence(h)
 	w := &discard{header: http.Header{}}

@@ -220,7 +220,7 @@ func TestASecondPoolNamesItsOwnClient(t *testing.T) {
 }
 
 func TestUnauthorizedRequestsAreCounted(t *testing.T) {
-	h := guarded(t, func(h *Handler) { h.Pool = "unauthorized-test" })
+	h := guarded(t, func(h *Handler) { h.Pool = freshPool("unauthorized-test") })
 	registry := prometheus.NewRegistry()
 	if _, err := newMetrics(registry, h); err != nil {
 		t.Fatal(err)
@@ -230,9 +230,9 @@ func TestUnauthorizedRequestsAreCounted(t *testing.T) {
 	}
 	got := gather(t, registry)
 	for name, want := range map[string]float64{
-		`caddy_keycycler_unauthorized_total{pool="unauthorized-test"}`:              2,
-		`caddy_keycycler_attempts_total{outcome="served",pool="unauthorized-test"}`: 2,
-		`caddy_keycycler_request_attempts{pool="unauthorized-test"} count`:          2,
+		`caddy_keycycler_unauthorized_total{pool="` + h.Pool + `"}`:              2,
+		`caddy_keycycler_attempts_total{outcome="served",pool="` + h.Pool + `"}`: 2,
+		`caddy_keycycler_request_attempts{pool="` + h.Pool + `"} count`:          2,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -292,7 +292,6 @@ func TestTokenFilesAreWatched(t *testing.T) {
 				}
 				test.change(t, path)
 				settle()
-				settle() // what is said once is not said again
 				for _, token := range append(test.in, test.out...) {
 					want := 401
 					for _, good := range test.in {
@@ -304,6 +303,7 @@ func TestTokenFilesAreWatched(t *testing.T) {
 						t.Errorf("%q: %d, %v", token, w.Code, err)
 					}
 				}
+				settle() // what is said once is not said again
 				all := logs.All()
 				if test.log == "" && len(all) > 0 || test.log != "" && (len(all) == 0 || all[len(all)-1].Message != test.log || logs.FilterMessage(test.log).Len() != 1) {
 					t.Errorf("logged %v", all)

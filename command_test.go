@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -786,7 +787,9 @@ func TestCommandExitCodes(t *testing.T) {
 		{"list --none", 2, "Error: unknown flag '--none'\nRun 'caddy keycycler list --help' for usage.\n"},
 		{"remove", 2, "Error: unknown command 'remove': one of clear, cool, disable, enable, id, list, show\nRun 'caddy keycycler --help' for usage.\n"},
 	} {
-		cmd := exec.Command(os.Args[0], append([]string{"keycycler"}, strings.Fields(row.args)...)...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"keycycler"}, strings.Fields(row.args)...)...)
 		cmd.Env = append(os.Environ(), "KEYCYCLER_TEST_CADDY=1", "GORACE=atexit_sleep_ms=0")
 		cmd.Stdin = strings.NewReader("sk-demo-1\n")
 		var stdout, stderr bytes.Buffer

@@ -23,7 +23,7 @@ func quotas(good map[string]bool) *fakeUpstream {
 
 func TestLongCooldownsAreDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Pool = "doubted" })
+		h := provision(t, 2, func(h *Handler) { h.Pool = freshPool("doubted") })
 		good := map[string]bool{"sk-demo-2": true}
 		u := quotas(good)
 		started := time.Now()

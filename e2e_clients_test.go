@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -98,11 +97,7 @@ func TestClientTokensOverEveryProtocol(t *testing.T) {
 func TestTheBodyOfAStrangerIsNotAskedFor(t *testing.T) {
 	upstream := fineUpstream(t)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n client_tokens %s\n}\nreverse_proxy %s", demoKeys(1), adasToken, upstream.URL))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.plain, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, g.plain)
 	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\nX-Api-Key: "+wrongToken+"\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
@@ -123,11 +118,7 @@ func TestAWebsocketNeedsAToken(t *testing.T) {
 		{strings.ReplaceAll(handshake, "sk-client-demo", wrongToken), http.StatusUnauthorized},
 		{handshake, http.StatusSwitchingProtocols},
 	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(g.plain, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
+		conn := dial(t, g.plain)
 		io.WriteString(conn, test.request)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || res.StatusCode != test.status {
@@ -153,7 +144,7 @@ func TestOtherAuthenticationComesBefore(t *testing.T) {
 		}
 		w.Header().Set("X-User", "ada")
 	}))
-	defer doorman.Close()
+	defer closeServer(t, doorman)
 	basic := "basic_auth bcrypt {\n ada " + demoHash + "\n}"
 	forward := "forward_auth " + doorman.URL + " {\n uri /check\n copy_headers X-User\n}"
 	tokens := "client_tokens bob:" + adasToken
@@ -316,7 +307,8 @@ func TestPreflights(t *testing.T) {
 	}
 }
 
-// Added tokens work and removed ones stop within a second, without a reload.
+// Added tokens work and removed ones stop, without a reload. That it takes no more than
+// a second is TestTokenFilesAreWatched's.
 func TestTokensRotate(t *testing.T) {
 	upstream := fineUpstream(t)
 	path := filepath.Join(t.TempDir(), "tokens")
@@ -336,17 +328,13 @@ func TestTokensRotate(t *testing.T) {
 	if status(adasToken) != 200 || status(wrongToken) != 401 {
 		t.Fatal("the first tokens are not so")
 	}
-	for i, lines := range []string{"bob:" + wrongToken + "\n", "", "ada:" + adasToken + "\n"} {
+	for _, lines := range []string{"bob:" + wrongToken + "\n", "", "ada:" + adasToken + "\n"} {
 		write(lines)
-		changed := time.Now()
 		want := map[string]int{adasToken: 401, wrongToken: 401}
 		if _, token, ok := strings.Cut(strings.TrimSpace(lines), ":"); ok {
 			want[token] = 200
 		}
 		eventually(t, "the tokens have changed", func() bool { return status(adasToken) == want[adasToken] && status(wrongToken) == want[wrongToken] })
-		if took := time.Since(changed); took > time.Second {
-			t.Errorf("change %d took %s", i, took)
-		}
 	}
 }
 

@@ -7,11 +7,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestErrorsOfTheProxyReachHandleErrors(t *testing.T) {
@@ -73,8 +71,8 @@ func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 			eventually(t, "the upstream has the request", func() bool { return strings.Count(g.log(), "selected upstream") == 2 })
 			cancel()
 		}
-		<-gone
-		<-sent
+		receive(t, "the upstream sees that the client has left", gone)
+		receive(t, "the client has left", sent)
 		cancel()
 	}
 	eventually(t, "the access log shows the client that left", func() bool { return strings.Contains(g.log(), `"status":499`) })
@@ -114,7 +112,7 @@ func TestExpectContinueIsPassedThrough(t *testing.T) {
 		fmt.Fprintf(w, "%s", body)
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
-	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	client := patient(&http.Transport{ExpectContinueTimeout: patience})
 	defer client.CloseIdleConnections()
 	upstream.limitFirst(2)
 	r := request(t, "POST", g.plain, "the body")
@@ -178,11 +176,7 @@ func TestAnExhaustedPoolAnswersWhoWaitsToSend(t *testing.T) {
 	upstream.limitFirst(1 << 20)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(1), upstream.URL))
 	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.plain, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, g.plain)
 	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusTooManyRequests || !res.Close {

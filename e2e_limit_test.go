@@ -35,7 +35,9 @@ func TestEndToEndConcurrency(t *testing.T) {
 		open[key]--
 		mu.Unlock()
 	}))
-	defer upstream.Close()
+	defer closeServer(t, upstream)
+	end := sync.OnceFunc(func() { close(release) })
+	defer end()
 	g := startGateway(t, `
 		keycycler {
 			keys sk-demo-1 sk-demo-2 sk-demo-3
@@ -45,7 +47,7 @@ func TestEndToEndConcurrency(t *testing.T) {
 		}
 		reverse_proxy `+strings.TrimPrefix(upstream.URL, "http://"))
 	post := func() *http.Response {
-		resp, err := http.Post(g.plain+"/v1/responses", "application/json", strings.NewReader(`{"model":"demo-model"}`))
+		resp, err := http.DefaultClient.Post(g.plain+"/v1/responses", "application/json", strings.NewReader(`{"model":"demo-model"}`))
 		if err != nil {
 			t.Error(err)
 			return &http.Response{Body: http.NoBody}
@@ -63,7 +65,7 @@ func TestEndToEndConcurrency(t *testing.T) {
 			}
 		})
 	}
-	<-full
+	receive(t, "the upstream has all that it may have", full)
 	var refused sync.WaitGroup
 	for range 4 {
 		refused.Go(func() {
@@ -75,7 +77,7 @@ func TestEndToEndConcurrency(t *testing.T) {
 		})
 	}
 	refused.Wait()
-	close(release)
+	end()
 	served.Wait()
 	if most != 2 {
 		t.Errorf("%d requests with one key at a time, want 2", most)

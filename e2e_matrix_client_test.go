@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 )
@@ -110,7 +109,7 @@ func leaveInTheMidst(s *stage) result {
 	go func() { done <- s.send(request(s.t, http.MethodPost, s.url, question).WithContext(ctx)) }()
 	s.inTheMidst()
 	leave()
-	if got := <-done; got != result(fmt.Sprintf("no answer: Post %q: context canceled", s.url)) {
+	if got := receive(s.t, "the client leaves", done); got != result(fmt.Sprintf("no answer: Post %q: context canceled", s.url)) {
 		return got
 	}
 	return hasLeft
@@ -138,11 +137,7 @@ func leaveWithinTheAnswer(s *stage) result {
 // on what it can of it.
 func leavesAfter(text string) func(*stage) result {
 	return func(s *stage) result {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-		if err != nil {
-			return result(err.Error())
-		}
-		defer conn.Close()
+		conn := dial(s.t, s.url)
 		io.WriteString(conn, text)
 		if !strings.Contains(text, "chunked") {
 			s.reach() // nothing reaches the upstream before the client leaves
@@ -179,7 +174,7 @@ func uploadInSteps(s *stage) result {
 		s.quick()
 	}
 	pw.Close()
-	return <-done
+	return receive(s.t, "the client gets an answer", done)
 }
 
 // readInSteps reads the beginning of a long answer slowly.

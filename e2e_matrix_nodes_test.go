@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -84,6 +83,7 @@ var nodeFaults = []nodeFault{
 }
 
 func TestNodeFaultMatrix(t *testing.T) {
+	t.Parallel()
 	for _, f := range nodeFaults {
 		t.Run(f.fault, func(t *testing.T) { f.play(t) })
 	}
@@ -136,7 +136,11 @@ func (s *nodeStage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	io.WriteString(w, theAnswer[:3])
 	w.(http.Flusher).Flush()
-	<-s.end
+	select {
+	case <-s.end:
+	case <-r.Context().Done():
+		return
+	}
 	io.WriteString(w, theAnswer[3:])
 }
 
@@ -154,7 +158,7 @@ func (s *nodeStage) ask(body io.Reader) result {
 }
 
 func (s *nodeStage) post(url string, body io.Reader) result {
-	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := patient(&http.Transport{DisableKeepAlives: true})
 	res, err := client.Post(url, "application/json", body)
 	if err != nil {
 		return result(fmt.Sprintf("no answer: %v", err))
@@ -181,7 +185,7 @@ func askWhenFull(s *nodeStage) result {
 		return strings.Contains(s.node.log(), "too many open files")
 	})
 	leave()
-	return <-done
+	return receive(s, "the client gets an answer", done)
 }
 
 // idle opens connections until the node has so many descriptors.
@@ -248,7 +252,7 @@ func askUntilTheEnd(s *nodeStage) result {
 	close(s.end)
 	all := served
 	for range 2 * each {
-		if got := <-results; got != served {
+		if got := receive(s, "the clients get their answers", results); got != served {
 			all = got
 		}
 	}
@@ -315,7 +319,7 @@ func (s *nodeStage) take() taken {
 func (s *nodeStage) returned(before taken) {
 	s.Helper()
 	var now taken
-	eventuallyWithin(s, 15*time.Second, "the node has given everything back", func() bool {
+	eventually(s, "the node has given everything back", func() bool {
 		now = s.take()
 		return now.goroutines <= before.goroutines && now.descriptors <= before.descriptors && now.heap <= before.heap+slack
 	})

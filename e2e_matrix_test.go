@@ -228,7 +228,7 @@ func sockets(t testing.TB, url string, states ...string) (n int) {
 func newStage(t *testing.T, g *gateway, c *faultCase) *stage {
 	s := &stage{
 		t: t, g: g, c: c, url: g.plain,
-		client:  &http.Client{Transport: &http.Transport{}, Timeout: 60 * time.Second},
+		client:  patient(&http.Transport{}),
 		reached: make(chan struct{}), goOn: make(chan struct{}),
 	}
 	s.reach = sync.OnceFunc(func() { close(s.reached) })
@@ -277,7 +277,7 @@ func (s *stage) inTheMidst() {
 	s.t.Helper()
 	select {
 	case <-s.reached:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatal("the upstream is not in the midst of the fault")
 	}
 	s.quick()
@@ -290,8 +290,8 @@ func (s *stage) inTheMidst() {
 // quick sends a request that nothing may hold up.
 func (s *stage) quick() {
 	s.t.Helper()
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	if res, body := do(s.t, &client, request(s.t, http.MethodGet, s.g.plain+quickPath, "")); string(body) != quickText {
+	client := patient(&http.Transport{DisableKeepAlives: true})
+	if res, body := do(s.t, client, request(s.t, http.MethodGet, s.g.plain+quickPath, "")); string(body) != quickText {
 		s.t.Errorf("another request of the pool got %s %q", res.Status, body)
 	}
 }
@@ -305,7 +305,7 @@ func askLasting(s *stage) result {
 	go func() { done <- ask(s) }()
 	s.inTheMidst()
 	s.release()
-	return <-done
+	return receive(s.t, "the client gets an answer", done)
 }
 
 // send sends r and tells what came of it. It may be called from any goroutine.
@@ -343,7 +343,7 @@ func (s *stage) ended() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("the upstream still waits for the gateway:\n%s", stacks())
 	}
 }
@@ -463,7 +463,7 @@ func entries(t testing.TB, dir string) int {
 func (m *matrix) returned(t *testing.T, before taken) {
 	t.Helper()
 	var now taken
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

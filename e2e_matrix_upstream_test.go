@@ -303,7 +303,7 @@ func (g *gate) Read([]byte) (int, error) {
 	select {
 	case <-g.open:
 		return 0, io.EOF
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		return 0, errors.New("the rest of the body never came")
 	}
 }
@@ -333,7 +333,7 @@ func rejectedEarly(s *stage) result {
 	go func() { done <- s.send(upload10MB(s)) }()
 	s.inTheMidst()
 	s.release()
-	return <-done
+	return receive(s.t, "the client gets an answer", done)
 }
 
 func upload10MB(s *stage) *http.Request {

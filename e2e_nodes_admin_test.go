@@ -81,6 +81,7 @@ func (n *node) do(verb string, i int, body string) (k adminKey) {
 // What an operator says at one node is so at all nodes, and stays so: over a
 // reload, and where there is Redis, over a restart.
 func TestNodesObeyOperators(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	config := nodeConfig{keys: 5, state: "redis " + server.Addr(), upstream: upstream.URL}
 	nodes := startNodes(t, 2, config)
@@ -129,6 +130,7 @@ func TestNodesObeyOperators(t *testing.T) {
 
 // Without Redis what an operator says outlives reloads.
 func TestNodeRemembersItsOperator(t *testing.T) {
+	t.Parallel()
 	upstream := startLimiter(t)
 	n := startNode(t, nodeConfig{name: "a", keys: 3, state: "memory", upstream: upstream.URL})
 	n.do("disable", 0, "")
@@ -155,7 +157,7 @@ func (n *node) poll(perSecond int, stop <-chan struct{}) int {
 	var done atomic.Int64
 	var workers sync.WaitGroup
 	paths := []string{"pools", "pools/main/keys?limit=100", "pools/main/keys?state=cooling", "pools/main/keys/" + idOf(1)}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+	client := patient(&http.Transport{MaxIdleConnsPerHost: callers})
 	for i := range callers {
 		workers.Go(func() {
 			every := time.Second * callers / time.Duration(perSecond)
@@ -229,7 +231,7 @@ func BenchmarkAdminUnderLoad(b *testing.B) {
 	const connections, every = 200, 200 * time.Millisecond
 	upstream := startLimiter(b)
 	n := startNode(b, nodeConfig{name: "a", keys: 1000, state: "memory", upstream: upstream.URL, level: "ERROR"})
-	l := &load{t: b, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 30 * time.Second}}
+	l := &load{t: b, client: patient(&http.Transport{MaxIdleConnsPerHost: connections})}
 	defer l.client.CloseIdleConnections()
 	window := func(with bool) (times []time.Duration, calls int) {
 		stop := make(chan struct{})
@@ -266,6 +268,7 @@ func BenchmarkAdminUnderLoad(b *testing.B) {
 // The page stands at the admin endpoint, and browsers are let in where the config
 // allows requests without an origin.
 func TestNodeShowsItsPage(t *testing.T) {
+	t.Parallel()
 	upstream := startLimiter(t)
 	n := startNode(t, nodeConfig{name: "a", keys: 3, state: "memory", upstream: upstream.URL})
 	res, body := do(t, http.DefaultClient, request(t, "GET", n.admin+"/keycycler/", ""))

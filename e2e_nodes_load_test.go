@@ -36,7 +36,7 @@ func startLimiter(t testing.TB) *limiter {
 	t.Helper()
 	l := &limiter{limited: make(map[string]bool), rejected: make(map[string]map[string]int), met: make(map[string]bool)}
 	l.Server = httptest.NewServer(l)
-	t.Cleanup(l.Close)
+	t.Cleanup(func() { closeServer(t, l.Server) })
 	return l
 }
 
@@ -101,11 +101,12 @@ func (l *limiter) keysHit() int {
 }
 
 // load sends requests over many connections, each the next when it has the answer
-// of the last, to one node after the other: whatever the machine does meanwhile
-// it does to all of them.
+// of the last, or some time after the last began, to one node after the other: whatever
+// the machine does meanwhile it does to all of them.
 type load struct {
 	t       testing.TB
 	client  *http.Client
+	every   time.Duration // a request of each connection; 0: one after the other
 	stop    chan struct{}
 	workers sync.WaitGroup
 	ending  sync.Once
@@ -118,9 +119,14 @@ type load struct {
 
 func startLoad(t testing.TB, connections int, nodes ...*node) *load {
 	t.Helper()
+	return startPacedLoad(t, connections, 0, nodes...)
+}
+
+func startPacedLoad(t testing.TB, connections int, every time.Duration, nodes ...*node) *load {
+	t.Helper()
 	l := &load{
-		t: t, stop: make(chan struct{}), times: make([][]time.Duration, len(nodes)),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 30 * time.Second},
+		t: t, every: every, stop: make(chan struct{}), times: make([][]time.Duration, len(nodes)),
+		client: patient(&http.Transport{MaxIdleConnsPerHost: connections}),
 	}
 	for range connections {
 		l.workers.Go(func() { l.work(nodes) })
@@ -130,11 +136,10 @@ func startLoad(t testing.TB, connections int, nodes ...*node) *load {
 }
 
 func (l *load) work(nodes []*node) {
+	next := l.turns()
 	for i := 0; ; i = (i + 1) % len(nodes) {
-		select {
-		case <-l.stop:
+		if !next() {
 			return
-		default:
 		}
 		started := time.Now()
 		err := l.send(nodes[i])
@@ -146,6 +151,25 @@ func (l *load) work(nodes []*node) {
 			l.failed = append(l.failed, err.Error())
 		}
 		l.mu.Unlock()
+	}
+}
+
+// turns returns a function that waits for a connection's next turn, and tells whether
+// there is one.
+func (l *load) turns() func() bool {
+	now := make(chan time.Time)
+	close(now)
+	turn := (<-chan time.Time)(now)
+	if l.every > 0 {
+		turn = time.Tick(l.every)
+	}
+	return func() bool {
+		select {
+		case <-l.stop:
+			return false
+		case <-turn:
+			return true
+		}
 	}
 }
 

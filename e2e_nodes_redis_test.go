@@ -3,8 +3,6 @@
 package keycycler_test
 
 import (
-	"math/rand/v2"
-	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,19 +47,4 @@ func (s *redisServer) calls() map[string]int {
 		}
 	}
 	return calls
-}
-
-// quietPort returns a free port that neither an outgoing connection gets by chance
-// nor one of redistest's servers.
-func quietPort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(31_000 + rand.IntN(1700))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }

@@ -56,6 +56,7 @@ func (n *node) profile(name string) string {
 
 // Reloads under load share one journal, and leave nothing behind.
 func TestNodesReloadUnderLoad(t *testing.T) {
+	t.Parallel()
 	const reloads = 100
 	server, upstream := startRedis(t), startLimiter(t)
 	c := nodeConfig{
@@ -174,6 +175,7 @@ func sendStreamed(client *http.Client, url, id string) error {
 // The journal outlives the config that began it; its lines go where the running
 // config's log goes.
 func TestNodesLogWhereTheRunningConfigSays(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	n := startNode(t, nodeConfig{name: "a", keys: 2, state: "redis " + server.Addr(), upstream: upstream.URL})
 	log := filepath.Join(n.dir, "another.log")
@@ -191,6 +193,7 @@ func TestNodesLogWhereTheRunningConfigSays(t *testing.T) {
 // What a node knew on memory state reaches the others when a reload joins it to the
 // journal.
 func TestNodesShareWhatTheyKnewBefore(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	c := nodeConfig{name: "a", keys: 3, only: upTo(2), state: "memory", upstream: upstream.URL}
 	a := startNode(t, c)
@@ -264,9 +267,12 @@ func TestNodesHearOfRequestsThatOutliveAReload(t *testing.T) {
 
 // A node ends at once, also while Redis does not answer.
 func TestNodesEndWhileRedisIsStopped(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	for _, stopped := range []bool{false, true} {
-		n := startNode(t, nodeConfig{name: "a", keys: 3, state: "redis " + server.Addr(), upstream: upstream.URL})
+		// Who waits for Redis would wait for as long as a test.
+		state := fmt.Sprintf("redis %s {\nread_timeout 1m\nwrite_timeout 1m\ndial_timeout 1m\n}", server.Addr())
+		n := startNode(t, nodeConfig{name: "a", keys: 3, state: state, upstream: upstream.URL})
 		eventually(t, "the node listens", func() bool { return server.connections() > 0 })
 		if stopped {
 			server.Stall()
@@ -275,7 +281,7 @@ func TestNodesEndWhileRedisIsStopped(t *testing.T) {
 		n.stop()
 		took := time.Since(started)
 		t.Logf("Redis stopped: %t: the node ends after %s", stopped, took.Round(time.Millisecond))
-		if took > 1500*time.Millisecond { // the last write has a second
+		if took > 20*time.Second { // the last write has a second
 			t.Error("that is too long")
 		}
 	}

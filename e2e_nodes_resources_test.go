@@ -13,6 +13,7 @@ import (
 // What was made through one node is used through another, also after both have
 // restarted; Redis sees no id.
 func TestNodesShareResources(t *testing.T) {
+	t.Parallel()
 	redistest.Binary(t)
 	server, k := startRedis(t), startKeeper(t)
 	config := nodeConfig{keys: 30, state: "redis " + server.Addr(), upstream: k.URL}

@@ -90,6 +90,7 @@ func keyPart(text string, n int) string {
 
 // Ids travel, keys do not: neither to Redis nor into any log.
 func TestNodesTellNoKeys(t *testing.T) {
+	t.Parallel()
 	const keys, limited = 10, 5
 	server, upstream := startRedis(t), startLimiter(t)
 	commands := server.monitor()
@@ -192,7 +193,7 @@ func misbehaving(t *testing.T) *httptest.Server {
 			_, _ = io.WriteString(w, "fine")
 		}
 	}))
-	t.Cleanup(server.Close)
+	t.Cleanup(func() { closeServer(t, server) })
 	return server
 }
 
@@ -200,6 +201,7 @@ func misbehaving(t *testing.T) *httptest.Server {
 // wrong, an operator who looks at and changes everything, and the example's log
 // filter: no six bytes of a key show anywhere.
 func TestNodeShowsNoKeyAnywhere(t *testing.T) {
+	t.Parallel()
 	const keys = 10 // two for each way
 	server, upstream := startRedis(t), misbehaving(t)
 	commands := server.monitor()

@@ -37,6 +37,7 @@ func stopAll(nodes []*node) {
 
 // A key that one node saw limited is used by no other.
 func TestNodesShareTheirCooldowns(t *testing.T) {
+	t.Parallel()
 	redistest.Binary(t)
 	for _, count := range []int{2, 5} {
 		t.Run(fmt.Sprintf("%d nodes", count), func(t *testing.T) {
@@ -75,6 +76,7 @@ func TestNodesShareTheirCooldowns(t *testing.T) {
 // What Redis is asked for: nothing for a request that meets no rejection, at most
 // one round trip for one that does, and less where they come together.
 func TestNodesAskLittleOfRedis(t *testing.T) {
+	t.Parallel()
 	const requests, rejections = 10_000, 1000
 	server, upstream := startRedis(t), startLimiter(t)
 	nodes := startNodes(t, 2, nodeConfig{keys: 2*rejections + 500, state: "redis " + server.Addr(), upstream: upstream.URL})
@@ -121,7 +123,7 @@ func reject(t *testing.T, n *node, requests, together int) {
 	t.Helper()
 	next := make(chan int)
 	done := make(chan string, together)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: together}}
+	client := patient(&http.Transport{MaxIdleConnsPerHost: together})
 	defer client.CloseIdleConnections()
 	for range together {
 		go func() {
@@ -155,6 +157,7 @@ func reject(t *testing.T, n *node, requests, together int) {
 
 // A node needs no Redis to start, to serve or to check its config.
 func TestNodesStartWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	server.Kill()
 	started := time.Now()

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	soakFor   = flag.Duration("soak", 0, "how long TestNodeSoak runs, with all connections and keys; 0: 20 s with few")
+	soakFor   = flag.Duration("soak", 0, "how long TestNodeSoak runs, with all connections and keys; 0: 15 s with few")
 	soakRate  = flag.Int("soak.rate", 150, "requests a second of a long TestNodeSoak")
 	soakConns = flag.Int("soak.conns", 500, "connections of a long TestNodeSoak")
 )
@@ -31,8 +31,8 @@ type soakPlan struct {
 func planSoak() soakPlan {
 	if *soakFor == 0 {
 		return soakPlan{
-			lasts: 20 * time.Second, period: 16 * time.Second, keys: 200, conns: 70, rate: 100,
-			redis: 6 * time.Second, reload: 4 * time.Second, rewrite: 3 * time.Second, watch: time.Second,
+			lasts: 15 * time.Second, period: 12 * time.Second, keys: 200, conns: 70, rate: 100,
+			redis: 4 * time.Second, reload: 3 * time.Second, rewrite: 3 * time.Second, watch: time.Second,
 		}
 	}
 	return soakPlan{
@@ -64,8 +64,9 @@ type soak struct {
 //
 // With -race the gateway has the race detector, too.
 func TestNodeSoak(t *testing.T) {
+	t.Parallel()
 	plan := planSoak()
-	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{quietPort(t), quietPort(t)}}
+	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{freePort(t), freePort(t)}}
 	s.upstream = startSoakUpstream(t, plan.keys, plan.period, 2*time.Second)
 	s.node = startNode(t, nodeConfig{name: "soak", upstream: s.upstream.URL})
 	s.writeKeys()

@@ -47,7 +47,7 @@ func startSoakUpstream(t testing.TB, keys int, period, grace time.Duration) *soa
 		u.phase[key(i)] = time.Duration(float64(period) * float64(i) / float64(keys))
 	}
 	u.Server = httptest.NewServer(u)
-	t.Cleanup(u.Close)
+	t.Cleanup(func() { closeServer(t, u.Server) })
 	return u
 }
 

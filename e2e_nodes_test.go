@@ -97,7 +97,7 @@ func startNode(t testing.TB, c nodeConfig) *node {
 	if err := os.Mkdir(n.tmp(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	port, admin := quietPort(t), quietPort(t)
+	port, admin := freePort(t), freePort(t)
 	n.url, n.admin = "http://127.0.0.1:"+port, "http://127.0.0.1:"+admin
 	n.write(c)
 	log, err := os.Create(n.logFile())
@@ -179,7 +179,7 @@ func (n *node) stop() {
 		if err != nil {
 			n.t.Errorf("the node ended with %v:\n%s", err, tail(n.log()))
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		_ = n.cmd.Process.Kill()
 		<-n.done
 		n.t.Errorf("the node did not end:\n%s", tail(n.log()))
@@ -271,7 +271,7 @@ func (n *node) run(args ...string) (stdout, stderr string) {
 	var out, complaint bytes.Buffer
 	cmd := n.command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
+	if err := runInTime(cmd); err != nil {
 		n.t.Fatalf("caddy %v: %v\n%s", args, err, &complaint)
 	}
 	return out.String(), complaint.String()

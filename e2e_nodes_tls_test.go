@@ -36,6 +36,7 @@ var leastRights = []any{
 // The whole way to a guarded Redis: TLS with a client's certificate, a user with
 // few rights, placeholders.
 func TestNodesOverTLS(t *testing.T) {
+	t.Parallel()
 	server, certs := redistest.StartTLS(t)
 	const password = "Vd2Jm6Qp-not-for-logs"
 	server.Do(append([]any{"ACL", "SETUSER", "gateway", "on", ">" + password}, leastRights...)...)
@@ -135,6 +136,7 @@ func without(text string, options ...string) string {
 }
 
 func TestNodesOverASocket(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "redis") // not t.TempDir: a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +149,7 @@ func TestNodesOverASocket(t *testing.T) {
 }
 
 func TestNodesWithSentinels(t *testing.T) {
+	t.Parallel()
 	servers, upstream := redistest.StartSentinels(t), startLimiter(t)
 	const password = "Hc5Zr9Tn-not-for-logs"
 	for _, sentinel := range servers.Sentinels {
@@ -161,6 +164,7 @@ func TestNodesWithSentinels(t *testing.T) {
 }
 
 func TestNodesWithACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	// Each seed leads to the server that has the slot.
 	for i, server := range cluster.Servers[:3] {

@@ -177,6 +177,9 @@ func TestEvents(t *testing.T) {
 	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
 	g := newGateway(t)
 	g.global = "events {\n on keycycler_cooling keycycler_test\n on keycycler_exhausted keycycler_test\n}"
+	events.Lock()
+	events.seen = nil
+	events.Unlock()
 	g.start(fmt.Sprintf("keycycler watched {\n keys %s\n cooldown {\n jitter 0\n }\n}\nreverse_proxy %s", demoKeys(2), upstream.URL))
 	upstream.limitFirst(2)
 	for range 3 {
@@ -247,7 +250,7 @@ func (s *spans) attempts() (texts []string) {
 func TestSpanEvents(t *testing.T) {
 	told := new(spans)
 	server := httptest.NewServer(told)
-	defer server.Close()
+	defer closeServer(t, server)
 	for name, value := range map[string]string{
 		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
 		"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "20",

@@ -167,10 +167,11 @@ func TestAlertRules(t *testing.T) {
 		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
 		{"test", "rules", "alerts_test.yml"},
 	} {
+		var out bytes.Buffer
 		cmd := exec.Command(promtool, args...)
-		cmd.Dir = "examples"
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "examples", &out, &out
+		if err := runInTime(cmd); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, &out)
 		}
 	}
 }
@@ -200,7 +201,7 @@ func startPrometheus(t *testing.T, targets ...string) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+quietPort(t)
+	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+freePort(t)
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +336,7 @@ func startMoody(t *testing.T) *httptest.Server {
 			_, _ = io.WriteString(w, "fine")
 		}
 	}))
-	t.Cleanup(upstream.Close)
+	t.Cleanup(func() { closeServer(t, upstream) })
 	return upstream
 }
 
@@ -535,9 +536,10 @@ func checkMetrics(t *testing.T, nodes []*node, keys int) {
 			}
 		}
 		cmd := exec.Command(promtool, "check", "metrics")
-		cmd.Stdin = strings.NewReader(ours.String())
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || ours.Len() == 0 {
-			t.Errorf("promtool check metrics: %v\n%s", err, out)
+		var out bytes.Buffer
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(ours.String()), &out, &out
+		if err := runInTime(cmd); err != nil || out.Len() > 0 || ours.Len() == 0 {
+			t.Errorf("promtool check metrics: %v\n%s", err, &out)
 		}
 		if part := keyPart(text, keys); part != "" {
 			t.Errorf("node %s: /metrics shows %q of a key", n.config.name, part)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // noise is what differs from one response to the next.
@@ -152,7 +153,11 @@ func TestAStreamIsNotHeldUp(t *testing.T) {
 				if _, err := io.ReadFull(res.Body, event); err != nil || string(event) != fmt.Sprintf("data: %d\n\n", i) {
 					t.Fatalf("event %d: %q, %v", i, event, err)
 				}
-				acknowledged <- struct{}{}
+				select {
+				case acknowledged <- struct{}{}:
+				case <-time.After(patience):
+					t.Fatal("the upstream is gone within its answer")
+				}
 			}
 			if rest, err := io.ReadAll(res.Body); len(rest) != 0 || err != nil {
 				t.Errorf("%q, %v", rest, err)

@@ -215,7 +215,7 @@ func startAnswerer(t *testing.T) *answerer {
 	t.Helper()
 	u := new(answerer)
 	u.Server = httptest.NewServer(u)
-	t.Cleanup(u.Close)
+	t.Cleanup(func() { closeServer(t, u.Server) })
 	return u
 }
 
@@ -400,9 +400,10 @@ func (a *answer) checkGone(res *http.Response, body string, complain func(string
 // points in time moved to now. The admin API tells what the gateway has made of it:
 // for how long the key rests, why, and where that was stated.
 func TestProvidersAreUnderstood(t *testing.T) {
+	t.Parallel()
 	upstream := startAnswerer(t)
 	n := startPresets(t, upstream.URL)
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	client := patient(&http.Transport{DisableCompression: true})
 	defer client.CloseIdleConnections()
 	began, cases, visits := time.Now(), readCorpus(t), 0
 	seen := make(map[string]int)

@@ -29,7 +29,7 @@ func startKeeper(t testing.TB) *keeper {
 	t.Helper()
 	k := &keeper{made: make(map[string]string), limited: make(map[string]bool)}
 	k.Server = httptest.NewServer(k)
-	t.Cleanup(k.Close)
+	t.Cleanup(func() { closeServer(t, k.Server) })
 	return k
 }
 
@@ -282,7 +282,7 @@ func TestGeminiUploadThroughCaddy(t *testing.T) {
 			fmt.Fprintf(w, "{\n  \"file\": {\n    \"name\": %q\n  }\n}\n", name)
 		}
 	}))
-	defer upstream.Close()
+	defer closeServer(t, upstream)
 	g := newGateway(t)
 	g.start("keycycler {\n provider gemini\n keys " + demoKeys(50) + "\n}\nreverse_proxy " + upstream.URL + " {\n header_down X-Goog-Upload-URL " + upstream.URL + " " + g.plain + "\n}")
 	res, _ := do(t, http.DefaultClient, request(t, "POST", g.plain+"/upload/v1beta/files", "{}"))

@@ -80,7 +80,7 @@ func TestTheLogFilterClosesTheHole(t *testing.T) {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}))
-	defer upstream.Close()
+	defer closeServer(t, upstream)
 	for _, auth := range []string{"header X-Api-Key", "query key"} {
 		for _, filtered := range []bool{false, true} {
 			t.Run(fmt.Sprintf("auth %s, filtered: %t", auth, filtered), func(t *testing.T) {

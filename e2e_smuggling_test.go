@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // wiretap is an upstream that keeps every byte it is sent, by connection.
@@ -63,7 +62,7 @@ func startWiretap(t *testing.T, answer http.HandlerFunc) *wiretap {
 	tap.Server = httptest.NewUnstartedServer(answer)
 	tap.Listener = tapListener{tap.Listener, tap}
 	tap.Start()
-	t.Cleanup(tap.Close)
+	t.Cleanup(func() { closeServer(t, tap.Server) })
 	return tap
 }
 
@@ -109,12 +108,8 @@ func startTapped(t *testing.T, tap *wiretap, options string) *gateway {
 func (g *gateway) say(t *testing.T, raw string) []int {
 	t.Helper()
 	host := strings.TrimPrefix(g.plain, "http://")
-	conn, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, g.plain)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	raw = strings.ReplaceAll(raw, "HOST", host)
 	last := "GET /last HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"
 	io.WriteString(conn, raw+last)

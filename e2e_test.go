@@ -63,9 +63,11 @@ func (g *gateway) start(directives string) {
 	g.t.Helper()
 	g.load(directives)
 	g.t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			g.t.Errorf("stopping Caddy: %v", err)
-		}
+		inTime(g.t, "Caddy stops", func() {
+			if err := caddy.Stop(); err != nil {
+				g.t.Errorf("stopping Caddy: %v", err)
+			}
+		})
 	})
 	eventually(g.t, "the site has its certificate", func() bool {
 		conn, err := dialTLS(g)
@@ -84,7 +86,8 @@ func (g *gateway) load(directives string) {
 	if err != nil {
 		g.t.Fatalf("adapting the Caddyfile: %v", err)
 	}
-	if err := caddy.Load(config, true); err != nil {
+	inTime(g.t, "Caddy loads the config", func() { err = caddy.Load(config, true) })
+	if err != nil {
 		g.t.Fatalf("loading the config: %v", err)
 	}
 }
@@ -131,17 +134,6 @@ func (g *gateway) log() string {
 	return string(log)
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // protocolClients returns a client for each version of HTTP, by name, and where
 // each goes.
 func (g *gateway) protocolClients() map[string]struct {
@@ -162,9 +154,9 @@ func (g *gateway) protocolClients() map[string]struct {
 		url    string
 	}
 	return map[string]target{
-		"HTTP/1.1": {&http.Client{Transport: h1}, g.plain},
-		"HTTP/2.0": {&http.Client{Transport: h2}, g.secure},
-		"HTTP/3.0": {&http.Client{Transport: h3}, g.secure},
+		"HTTP/1.1": {patient(h1), g.plain},
+		"HTTP/2.0": {patient(h2), g.secure},
+		"HTTP/3.0": {patient(h3), g.secure},
 	}
 }
 
@@ -202,7 +194,7 @@ func startProvider(t testing.TB, serve http.HandlerFunc) *provider {
 	t.Helper()
 	p := &provider{serve: serve, limited: make(map[string]string)}
 	p.Server = httptest.NewServer(p)
-	t.Cleanup(p.Close)
+	t.Cleanup(func() { closeServer(t, p.Server) })
 	return p
 }
 
@@ -263,22 +255,6 @@ func demoKeys(n int) string {
 	return strings.Join(keys, " ")
 }
 
-// eventually waits until the condition holds: for what another goroutine or
-// process is about to do.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still not so: %s", what)
-		}
-	}
-}
-
 func do(t testing.TB, client *http.Client, r *http.Request) (*http.Response, []byte) {
 	t.Helper()
 	res, err := client.Do(r)
@@ -305,7 +281,11 @@ func request(t testing.TB, method, url, body string) *http.Request {
 // dialTLS opens a connection to the HTTPS site that speaks one of the protocols.
 func dialTLS(g *gateway, protocols ...string) (net.Conn, error) {
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(g.secure, "https://"))
-	return tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", "127.0.0.1:"+port, &tls.Config{
 		ServerName: "localhost", InsecureSkipVerify: true, NextProtos: protocols,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.SetDeadline(time.Now().Add(patience))
 }

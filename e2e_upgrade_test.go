@@ -2,6 +2,7 @@ package keycycler_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -46,11 +48,7 @@ func TestAWebsocketHandshakeMovesOn(t *testing.T) {
 	upstream := startProvider(t, echoUpgrade(t))
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
 	upstream.limitFirst(2)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.plain, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, g.plain)
 	io.WriteString(conn, handshake)
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
@@ -77,11 +75,13 @@ func TestAWebsocketHandshakeMovesOn(t *testing.T) {
 // the process started.
 func TestAnExtendedConnectMovesOn(t *testing.T) {
 	if !strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
-		again := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+		again := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 		again.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
-		out, err := again.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Fatalf("%v\n%s", err, out)
+		var out bytes.Buffer
+		again.Stdout, again.Stderr = &out, &out
+		err := runInTime(again)
+		if err != nil || !strings.Contains(out.String(), "--- PASS: "+t.Name()) {
+			t.Fatalf("%v\n%s", err, &out)
 		}
 		return
 	}
@@ -125,9 +125,12 @@ func TestAnExtendedConnectOverHTTP3MovesOn(t *testing.T) {
 	}
 	defer conn.CloseWithError(0, "")
 	client := new(http3.Transport).NewClientConn(conn)
-	<-client.ReceivedSettings()
+	receive(t, "the server's settings", client.ReceivedSettings())
 	stream, err := client.OpenRequestStream(t.Context())
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	r := request(t, http.MethodConnect, g.secure+"/v1/realtime", "")

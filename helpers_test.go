@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,6 +51,12 @@ func provision(t testing.TB, n int, configure func(*Handler)) *Handler {
 	}
 	return h
 }
+
+var pools atomic.Int64
+
+// freshPool returns a name that no pool had before: what is kept by the name of a pool
+// outlives its config, and the test, which may run again in this process.
+func freshPool(name string) string { return fmt.Sprint(name, "-", pools.Add(1)) }
 
 // call is what an upstream saw of one attempt.
 type call struct {

@@ -42,7 +42,9 @@ func exchangeOverHTTP(t *testing.T, h *Handler, next caddyhttp.Handler, send fun
 		}
 	}))
 	t.Cleanup(server.Close)
-	res, err := server.Client().Do(send(server.URL))
+	client := server.Client()
+	client.Timeout = time.Minute
+	res, err := client.Do(send(server.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,6 +340,9 @@ func TestHijack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: demo\r\nConnection: Upgrade\r\nUpgrade: demo\r\n\r\nhello\n")
 	all, err := io.ReadAll(conn)
 	if err != nil || !bytes.HasPrefix(all, []byte("HTTP/1.1 101 ")) || !bytes.HasSuffix(all, []byte("you said hello\n")) {

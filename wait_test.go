@@ -451,7 +451,9 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
 		pr, pw := io.Pipe()
 		go io.WriteString(pw, strings.Repeat("x", 100_000))
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, pr)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, pr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -467,7 +469,7 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 
 func TestWaitsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 1, time.Minute, func(h *Handler) { h.Pool, h.MaxWaiting = "waits-test", 2 })
+		h := patient(t, 1, time.Minute, func(h *Handler) { h.Pool, h.MaxWaiting = freshPool("waits-test"), 2 })
 		registry := prometheus.NewRegistry()
 		if _, err := newMetrics(registry, h); err != nil {
 			t.Fatal(err)
@@ -482,7 +484,7 @@ func TestWaitsAreCounted(t *testing.T) {
 		name := func(outcome string) string {
 			return fmt.Sprintf("caddy_keycycler_waits_total{outcome=%q,pool=%q}", outcome, h.Pool)
 		}
-		waiting := `caddy_keycycler_waiting_requests{pool="waits-test"}`
+		waiting := fmt.Sprintf("caddy_keycycler_waiting_requests{pool=%q}", h.Pool)
 		if got := gather(t, registry); got[name(waitFull)] != 1 || got[waiting] != 2 {
 			t.Errorf("%v were too many, %v wait", got[name(waitFull)], got[waiting])
 		}

@@ -1,10 +1,12 @@
 package rotator
 
 import (
+	"context"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The engine and the durations know neither Caddy nor HTTP, whatever they import
@@ -27,7 +29,9 @@ func TestImports(t *testing.T) {
 // list returns what go list prints, a word each.
 func list(t *testing.T, args ...string) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list"}, args...)...)
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()

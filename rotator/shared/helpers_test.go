@@ -97,7 +97,7 @@ func startAll(t testing.TB, n, keys int, o func() *redis.UniversalOptions, edit 
 }
 
 // limit is when a test gives up: far more than any healthy run takes.
-const limit = 20 * time.Second
+const limit = time.Minute
 
 func until(t testing.TB, what string, holds func() bool) time.Duration {
 	t.Helper()

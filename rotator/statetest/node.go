@@ -141,10 +141,15 @@ func (m *Member) change(s rotator.Slot) (found rotator.Change) {
 // Tolerance is how far two nodes' deadlines of the same cooldown may differ.
 const Tolerance = time.Second
 
-// near reports whether the key cools for about d in the scope.
-func (m *Member) near(scope string, s rotator.Slot, d time.Duration) bool {
+// near reports whether the key cools in the scope for d, which has begun since then: a
+// machine may be so busy that this is a while ago. It is not another cooldown, which is
+// half as long or twice.
+func (m *Member) near(scope string, s rotator.Slot, d time.Duration, since time.Time) bool {
 	left := m.LeftIn(scope, s)
-	return d == 0 && left == 0 || d != 0 && left != 0 && (left-d).Abs() <= Tolerance
+	if d == 0 {
+		return left == 0
+	}
+	return left > d/2 && left <= d+Tolerance && left >= d-time.Since(since)-Tolerance
 }
 
 // Agree reports whether all nodes know the same keys to cool, in the same

@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 // soon is how long news may take to reach another node of an undisturbed backend:
 // generous, since test machines are busy.
-const soon = 10 * time.Second
+const soon = time.Minute
 
 // Run runs the suite. fresh returns a backend that shares nothing with what it
 // returned before.
@@ -43,9 +44,16 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"a cooldown that is taken back ends on all nodes", retraction},
 		{"one in a scope, too, and in that scope alone", scopedRetraction},
 	} {
-		t.Run(row.sentence, func(t *testing.T) { row.check(t, fresh(t)) })
+		t.Run(row.sentence, func(t *testing.T) {
+			began.Store(t, time.Now())
+			t.Cleanup(func() { began.Delete(t) })
+			row.check(t, fresh(t))
+		})
 	}
 }
+
+// began tells when each check began: a time.Time by its *testing.T.
+var began sync.Map
 
 // members starts n nodes that hold the same keys.
 func members(t *testing.T, backend Backend, n, keys int) []*Member {
@@ -57,7 +65,8 @@ func members(t *testing.T, backend Backend, n, keys int) []*Member {
 	return nodes
 }
 
-// all waits until the key cools for about d on all nodes; 0 means not at all.
+// all waits until all nodes know that the key cools, since some time of this check, for
+// d; 0 means not at all.
 func all(t *testing.T, nodes []*Member, s rotator.Slot, d time.Duration) {
 	t.Helper()
 	allIn(t, nodes, "", s, d)
@@ -66,14 +75,9 @@ func all(t *testing.T, nodes []*Member, s rotator.Slot, d time.Duration) {
 // allIn is all for the key in a scope.
 func allIn(t *testing.T, nodes []*Member, scope string, s rotator.Slot, d time.Duration) {
 	t.Helper()
-	end := time.Now().Add(d)
+	begin, _ := began.Load(t)
 	for i, n := range nodes {
-		Until(t, soon, "node "+string(rune('A'+i)), func() bool {
-			if d == 0 {
-				return n.near(scope, s, 0)
-			}
-			return n.near(scope, s, time.Until(end))
-		})
+		Until(t, soon, "node "+string(rune('A'+i)), func() bool { return n.near(scope, s, d, begin.(time.Time)) })
 	}
 }
 

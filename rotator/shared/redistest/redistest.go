@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -26,7 +25,7 @@ import (
 const Require = "KEYCYCLER_REQUIRE_REDIS"
 
 // startTime bounds how long a server may take to answer.
-const startTime = 20 * time.Second
+const startTime = time.Minute
 
 // Server is a redis-server of a test's own. Its methods end the test where they
 // fail; they are not safe for concurrent use.
@@ -61,39 +60,6 @@ func tempDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
-}
-
-// ports that this process has handed out: the kernel may offer one twice.
-var ports = make(chan map[int]bool, 1)
-
-func init() { ports <- make(map[int]bool) }
-
-// freePort is below the ports that the kernel gives to outgoing connections, with
-// room for a cluster's bus at 10000 above it.
-func freePort(t testing.TB) int {
-	t.Helper()
-	taken := <-ports
-	defer func() { ports <- taken }()
-	for range 1000 {
-		port := 12_000 + rand.IntN(9_000)
-		if !taken[port] && free(port) && free(port+busOffset) {
-			taken[port] = true
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-const busOffset = 10_000
-
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	l.Close()
-	return true
 }
 
 // Binary returns redis-server's path. Where there is none the test is skipped, or
@@ -153,6 +119,7 @@ func (s *Server) run(cmd *exec.Cmd) {
 	s.t.Helper()
 	s.output = new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = s.output, s.output
+	cmd.WaitDelay = time.Second // a child that saves may have the output, too
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
