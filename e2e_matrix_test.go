@@ -53,6 +53,7 @@ type result string
 const (
 	served    result = "its answer"
 	cutOff    result = "what came of the answer, cut off"
+	cutOff400 result = "what came of the 400, cut off"
 	passedOn  result = "the upstream's 429"
 	badGate   result = "502"
 	timedOut  result = "504"
@@ -325,6 +326,8 @@ func resultOf(res *http.Response, want string) result {
 		return served
 	case res.StatusCode == 200 && err != nil && len(body) > 0 && strings.HasPrefix(want, string(body)):
 		return cutOff
+	case res.StatusCode == 400 && err != nil && len(body) > 0 && strings.HasPrefix(want, string(body)):
+		return cutOff400
 	case res.StatusCode == 429 && err == nil && string(body) == rateLimitBody && res.Header.Get("Retry-After") == "40":
 		return passedOn
 	case res.StatusCode >= 500 && len(body) == 0 && err == nil:

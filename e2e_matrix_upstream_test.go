@@ -164,6 +164,14 @@ var upstreamFaults = []faultCase{
 		answers: []onWire{says("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nthe\r\n")},
 	},
 	{
+		fault: "… within the body of a 400", client: cutOff400, calls: 1,
+		answers: []onWire{says("HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\n\r\nthe")},
+	},
+	{
+		fault: "… likewise, and the client of the 400 speaks HTTP/2", client: cutOff400, calls: 1, acts: overHTTP2(ask),
+		answers: []onWire{says("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nthe\r\n")},
+	},
+	{
 		fault: "The upstream never answers, and the client leaves", client: hasLeft, calls: 1, lasts: true, acts: leaveInTheMidst,
 		answers: []onWire{func(w *wire) {
 			w.readBody()

@@ -61,7 +61,7 @@ var exchanges = sync.Pool{New: func() any {
 
 // ServeHTTP sends the request with one key after the other until a response is
 // the client's.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	client, presented, ok := h.letIn(r)
 	if !ok {
 		return h.unauthorized(w, r, presented)
@@ -71,14 +71,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	x := exchanges.Get().(*exchange)
 	x.begin(h, w, r)
-	defer x.end()
+	defer func() { x.end(err) }()
 	x.report.client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
 		if wait, ok := h.guard.admits(now); !ok {
 			return x.refused(w, wait)
 		}
-		if x.over(now) || !x.next(now) {
+		if x.over(now) || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
 		h.sawReady()
@@ -115,12 +115,32 @@ func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
 	x.writer.base.take(w.Header())
 }
 
-func (x *exchange) end() {
-	x.h.metrics.attempts.Observe(float64(x.calls))
-	x.h.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
-	if x.body != nil {
+// replayable tells whether the attempt that is about to begin gets the whole body. If
+// not, it must not begin.
+func (x *exchange) replayable() bool {
+	if x.calls == 0 || x.body == nil || x.body.replayable() {
+		return true
+	}
+	x.roster.pool.End(x.slot)
+	return false
+}
+
+// endBody gives the body back: to who comes after us, if somebody may want it, or else
+// for good.
+func (x *exchange) endBody(err error) {
+	if x.body == nil {
+		return
+	}
+	wanted := err != nil || x.body.replayable() && isBuffered(x.writer.client)
+	if !wanted || !x.body.handOver(x.r) {
 		x.body.finish()
 	}
+}
+
+func (x *exchange) end(err error) {
+	x.h.metrics.attempts.Observe(float64(x.calls))
+	x.h.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
+	x.endBody(err)
 	x.writer.endLearning()
 	x.writer.forget()
 	x.h, x.r, x.body, x.roster = nil, nil, nil, nil

@@ -101,11 +101,16 @@ func (w *attemptWriter) stopOpening() {
 	}
 }
 
-// openNow is open for who does not hold w.mu.
+// openNow is open for who does not hold w.mu. No first bytes come that a flush of the
+// head could wait for.
 func (w *attemptWriter) openNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.open()
+	flushed := w.opening != nil
+	if w.open() && flushed {
+		//nolint:errcheck // the handler's own writes will tell
+		http.NewResponseController(w.client).Flush()
+	}
 }
 
 // flushOpening flushes the head of a response when it has waited long enough.

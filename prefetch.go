@@ -49,7 +49,7 @@ func (b *replayBody) prefetches() bool {
 // roomAhead returns how much may be read ahead. b.mu is held.
 func (b *replayBody) roomAhead() int64 {
 	full := keptMemory.Load()+largeChunk > b.copy.limits.total
-	if b.done || b.end != nil || b.pulling || b.lost || !b.keep || full {
+	if b.phase != keeping || b.end != nil || b.pulling || full {
 		return 0
 	}
 	return b.copy.limits.memory - b.copy.size
@@ -63,19 +63,9 @@ func (b *replayBody) prefetchSome(p []byte) bool {
 	if room <= 0 {
 		return false
 	}
-	b.pulling = true
-	b.mu.Unlock()
-	n, err := b.source.Read(p[:min(int64(len(p)), room)])
-	b.mu.Lock()
-	b.pulling = false
-	b.turn.Broadcast()
-	if b.done {
-		return false
-	}
-	b.end = err
-	b.seekModel(p[:n])
+	n, err := b.pullFrom(p[:min(int64(len(p)), room)])
 	b.storeForOther(p[:n])
-	return err == nil
+	return b.phase != over && err == nil
 }
 
 // abandoned tells whether the client's body broke off, as it does when the client

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/http"
 	"sync"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // maxEager is the largest body that is read whole before the first attempt, in
@@ -31,15 +33,29 @@ type replayLimits struct {
 	carrier string
 }
 
+// phase is how far a body has come. It only ever goes up.
+type phase uint8
+
+const (
+	// The copy has every byte that came from the client: attempts may begin, and who
+	// comes after us may have it. At most one attempt is active; between two, none is.
+	keeping phase = iota
+	// Who reads now is the last one: the copy holds what came and it has not read yet.
+	flowing
+	// The request is over: nobody gets anything any more, and nothing is kept.
+	over
+)
+
 // replayBody reads a client's body once and gives it to every attempt from its
 // start. A byte comes from the client under one lock into the copy; an attempt
 // reads the copy, and at its end pulls more from the client. So a finished
-// attempt's late read, which net/http allows, takes nothing away from the next.
+// attempt's late read, which net/http allows, takes nothing away from the next: what
+// it gets goes to the copy, whatever the limits.
 //
-// The copy stands in memory first and then in an unlinked temporary file. Past
-// the limits it is dropped: the attempt under way streams on, and the request
-// cannot be replayed any more. At commit it is given back as soon as the winning
-// attempt has read it, even if the upload still runs.
+// The copy stands in memory first and then in an unlinked temporary file. What the
+// active attempt reads past the limits ends the keeping: it streams on, and the
+// request cannot be replayed any more. At commit the copy is given back as soon as
+// the winning attempt has read it, even if the upload still runs.
 type replayBody struct {
 	source  io.Reader
 	request *http.Request // the client's: net/http puts trailers into it at EOF
@@ -47,13 +63,11 @@ type replayBody struct {
 
 	mu      sync.Mutex
 	turn    sync.Cond // a pull has ended, or a reader was closed
-	pulling bool      // somebody reads from source, without holding mu …
-	lent    bool      // … into the copy's own memory
-	active  *attemptBody
-	end     error // how the source ended: io.EOF or what the client's body said
-	keep    bool  // the copy is for later attempts too
-	lost    bool  // the copy is not whole: no further attempt
-	done    bool  // the request is over
+	phase   phase
+	pulling bool         // somebody reads from source, without holding mu …
+	lent    bool         // … into the copy's own memory
+	active  *attemptBody // who may pull; nil between attempts
+	end     error        // how the source ended: io.EOF or what the client's body said
 
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
@@ -63,7 +77,9 @@ type replayBody struct {
 
 	follower *follower // until the first attempt: looks for ids in what has come; or nil
 
-	first attemptBody // the first attempt's: mostly there is no other
+	first attemptBody  // the first attempt's: mostly there is no other
+	after *attemptBody // that of who comes after us; or nil
+	well  well
 }
 
 // attemptBody is the body of one attempt's request. Close it when the attempt is
@@ -82,15 +98,18 @@ func hasBody(r *http.Request) bool {
 
 // begin takes the body of a request that has one.
 func (b *replayBody) begin(r *http.Request, limits replayLimits) {
-	b.source, b.request, b.trailer, b.keep = r.Body, r, endToEndTrailer(r.Trailer, limits.carrier), true
+	b.source, b.request, b.trailer = r.Body, r, endToEndTrailer(r.Trailer, limits.carrier)
 	b.model.begin(first(r.Header, "Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.byModel
 	if b.model.form != nil || b.model.done() {
 		b.follower = nil // it is no JSON
 	}
+	returns := b.well.dig(b, r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
-	case eager(r, limits):
+	case returns && eager(r, limits):
 		b.readAll(r.ContentLength)
 	case b.wantsModel(), b.follows():
 		b.readAhead()
@@ -107,7 +126,7 @@ func (b *replayBody) wantsModel() bool {
 }
 
 // readAhead reads a larger body until it has named a model or a resource, before any
-// attempt starts, but no more than would be read of a small one.
+// attempt starts, but no more than would be read of a small one. b.mu is held.
 func (b *replayBody) readAhead() {
 	most := min(maxEager, b.copy.limits.memory)
 	for b.end == nil && b.copy.size < most && (b.follows() || b.wantsModel()) {
@@ -115,20 +134,23 @@ func (b *replayBody) readAhead() {
 		if room == nil {
 			return
 		}
-		n, err := b.source.Read(room[:min(int64(len(room)), most-b.copy.size)])
+		n, _ := b.pullFrom(room[:min(int64(len(room)), most-b.copy.size)])
 		b.copy.grown(n)
-		b.end = err
-		b.seekModel(room[:n])
 	}
 }
 
+// eager tells whether the body is read whole before the first attempt: it is small,
+// and its client does not say that it goes on slowly, or only when the upstream asks.
 func eager(r *http.Request, limits replayLimits) bool {
-	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) && first(r.Header, "Expect") == ""
+	return r.ContentLength > 0 && r.ContentLength <= min(maxEager, limits.memory) &&
+		first(r.Header, "Expect") == "" && !caddyhttp.IsIncremental(r.Header)
 }
 
 // readAll reads the whole body into the copy, before any attempt starts, if there is
 // memory for it. How the body ended, if it did, the attempts are told when they come
-// there.
+// there. A client that pauses is waited for as long as the server waits between two
+// reads (read_idle_timeout, a minute): no key is drawn, and none counts, meanwhile.
+// b.mu is held.
 func (b *replayBody) readAll(length int64) {
 	for b.end == nil && b.copy.size < length {
 		missing := length - b.copy.size
@@ -136,15 +158,13 @@ func (b *replayBody) readAll(length int64) {
 		if room == nil {
 			return
 		}
-		n, err := b.source.Read(room[:min(int64(len(room)), missing)])
+		n, _ := b.pullFrom(room[:min(int64(len(room)), missing)])
 		b.copy.grown(n)
-		b.end = err
-		b.seekModel(room[:n])
 	}
 }
 
 // seekModel looks for the model in what has come from the client, in order. b.mu
-// is held, or nobody else has b yet.
+// is held.
 func (b *replayBody) seekModel(p []byte) {
 	if !b.model.found() || (b.byModel || b.follower != nil) && !b.model.done() {
 		b.model.write(p)
@@ -161,12 +181,13 @@ func (b *replayBody) modelName() (string, bool) {
 	return b.model.model()
 }
 
-// attempt returns the body for the next attempt, whose request it belongs to.
+// attempt returns the body for the next attempt, whose request it belongs to. The one
+// before is not active any more.
 func (b *replayBody) attempt(request *http.Request) *attemptBody {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := &b.first
-	if b.active != nil {
+	if a.body != nil {
 		a = new(attemptBody)
 	}
 	a.body = b
@@ -179,18 +200,33 @@ func (b *replayBody) attempt(request *http.Request) *attemptBody {
 	return a
 }
 
-// replayable tells whether another attempt would get the whole body.
+// replayable tells whether another attempt would get the whole body. Between two
+// attempts that can change, if a disk cannot be written any more.
 func (b *replayBody) replayable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.lost && b.keep
+	return b.phase == keeping
 }
 
-// commit ends the copying: the attempt under way is the last.
+// reject ends the active attempt for the next one's sake: it reads no more from the
+// client. Where the body cannot be replayed any more, it reports false and the attempt
+// goes on: it was the last.
+func (b *replayBody) reject() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.phase != keeping {
+		return false
+	}
+	b.active = nil
+	b.turn.Broadcast()
+	return true
+}
+
+// commit ends the keeping: the attempt under way is the last.
 func (b *replayBody) commit() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.keep = false
+	b.phase = max(b.phase, flowing)
 	b.trim()
 }
 
@@ -198,20 +234,27 @@ func (b *replayBody) commit() {
 func (b *replayBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.done, b.keep, b.active = true, false, nil
+	b.phase, b.active = over, nil
 	if !b.lent { // who reads into it gives it back
 		b.copy.release()
 	}
 	b.turn.Broadcast()
 }
 
+// came returns how much has come from the client, in bytes. b.mu is held.
+func (b *replayBody) came() int64 { return b.start + b.copy.size }
+
 // trim gives the copy back when nobody needs it. b.mu is held.
 func (b *replayBody) trim() {
-	whole := b.start + b.copy.size
-	if !b.keep && !b.lent && b.active != nil && b.active.offset == whole {
-		b.copy.release()
-		b.start = whole
+	if b.phase == flowing && !b.lent && b.active != nil && b.active.offset == b.came() {
+		b.drop()
 	}
+}
+
+// drop empties the copy: it begins where the client's body stands. b.mu is held.
+func (b *replayBody) drop() {
+	b.start = b.came()
+	b.copy.release()
 }
 
 // Read implements io.Reader.
@@ -224,13 +267,17 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	for {
 		switch {
-		case a.closed || b.done || a != b.active:
+		case a.closed || b.phase == over:
 			return 0, http.ErrBodyReadAfterClose
-		case a.offset < b.start+b.copy.size:
+		case a.offset < b.start:
+			return 0, errSpool // it is not the last one, and comes too late
+		case a.offset < b.came():
 			return a.readCopy(p)
 		case b.end != nil:
 			a.setTrailer()
 			return 0, b.end
+		case a != b.active:
+			return 0, http.ErrBodyReadAfterClose
 		case !b.pulling:
 			return a.pull(p)
 		}
@@ -259,7 +306,7 @@ func (a *attemptBody) pull(p []byte) (int, error) {
 	b.lent = true
 	n, err := b.pullFrom(room)
 	b.lent = false
-	if b.done {
+	if b.phase == over {
 		b.copy.release()
 		return 0, http.ErrBodyReadAfterClose
 	}
@@ -280,9 +327,9 @@ func (a *attemptBody) pull(p []byte) (int, error) {
 func (b *replayBody) room() []byte {
 	want, left := int64(math.MaxInt32), b.copy.limits.memory-b.copy.inRAM
 	if length := b.request.ContentLength; length >= 0 {
-		want = length - b.start - b.copy.size
+		want = length - b.came()
 	}
-	if !b.keep || b.lost || left <= 0 || want <= 0 {
+	if b.phase != keeping || left <= 0 || want <= 0 {
 		return nil
 	}
 	room := b.copy.room(int(min(want, math.MaxInt32)))
@@ -290,15 +337,17 @@ func (b *replayBody) room() []byte {
 }
 
 // pullFrom reads from the client, releasing b.mu meanwhile: an attempt that is over may
-// sit in here for as long as the client's upload pauses.
+// sit in here for as long as the client's upload pauses. One at a time.
 func (b *replayBody) pullFrom(p []byte) (int, error) {
 	b.pulling = true
+	b.well.expect(p)
 	b.mu.Unlock()
 	n, err := b.source.Read(p)
 	b.mu.Lock()
 	b.pulling = false
+	err = b.well.came(n, err)
 	b.turn.Broadcast()
-	if !b.done {
+	if b.phase != over {
 		b.end = err
 		b.seekModel(p[:n])
 	}
@@ -309,15 +358,12 @@ func (b *replayBody) pullFrom(p []byte) (int, error) {
 func (a *attemptBody) pullInto(p []byte) (int, error) {
 	b := a.body
 	n, err := b.pullFrom(p)
-	if b.done {
-		return 0, http.ErrBodyReadAfterClose
-	}
 	if a != b.active {
 		b.storeForOther(p[:n])
 		return 0, http.ErrBodyReadAfterClose
 	}
 	a.offset += int64(n)
-	b.store(p[:n], a.offset)
+	b.store(p[:n])
 	b.trim()
 	if err != nil {
 		a.setTrailer()
@@ -325,26 +371,24 @@ func (a *attemptBody) pullInto(p []byte) (int, error) {
 	return n, err
 }
 
-// store adds to the copy what the active attempt has read, up to this offset of
-// the body. b.mu is held.
-func (b *replayBody) store(p []byte, offset int64) {
-	if b.keep && !b.lost && b.copy.write(p) {
-		return
+// store adds to the copy what the active attempt has read, at its end. b.mu is held.
+func (b *replayBody) store(p []byte) {
+	if b.phase == keeping {
+		if b.copy.write(p) {
+			return
+		}
+		replayDropped.Inc() // too large, or the disk is full
+		b.phase = flowing
 	}
-	// The copy ends here: too large, disk full, or nobody needs it any more.
-	if b.keep && !b.lost {
-		replayDropped.Inc()
-	}
-	b.lost = true
+	b.start = b.active.offset
 	b.copy.release()
-	b.start = offset
 }
 
-// storeForOther adds to the copy what an attempt that is over has read, whatever
-// the limits: the attempt under way has not seen it. b.mu is held.
+// storeForOther adds to the copy what was read without being the active attempt,
+// whatever the limits: others have not seen it. b.mu is held.
 func (b *replayBody) storeForOther(p []byte) {
-	if !b.copy.force(p) {
-		b.lost, b.end = true, errSpool
+	if b.phase != over && !b.copy.force(p) {
+		b.phase, b.end = flowing, errSpool
 	}
 }
 
@@ -361,6 +405,9 @@ func (a *attemptBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a.closed = true
+	if a == b.active {
+		b.active = nil
+	}
 	b.turn.Broadcast()
 	return nil
 }

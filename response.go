@@ -58,6 +58,8 @@ type attemptOwner interface {
 	// commit is told that the response becomes the client's, before anything of it
 	// is written.
 	commit(status int, header http.Header)
+	// passed is told that its head has been written.
+	passed()
 	// blame is told that a response which is the client's already has begun with
 	// what looks like an error.
 	blame(status int, body []byte)
@@ -87,6 +89,7 @@ type attemptWriter struct {
 	stream    bool        // the response is one, if it may open with an error
 	opening   *time.Timer // while a flush of the head waits for the body
 	timed     bool        // there was one
+	flush     bool        // the handler has flushed what is held
 	attempt   uint64      // counts up: a late timer's is an old one
 
 	learner *learner // reads what the client is given; nil: nobody does
@@ -97,7 +100,7 @@ type attemptWriter struct {
 func (w *attemptWriter) begin(cancel context.CancelFunc) {
 	w.cancel = cancel
 	w.status, w.header, w.held, w.whole, w.discarded, w.early, w.earlySize, w.timer = 0, nil, w.held[:0], false, 0, nil, 0, nil
-	w.opening, w.timed = nil, false
+	w.opening, w.timed, w.flush = nil, false, false
 	w.phase.Store(waiting)
 }
 
@@ -236,7 +239,7 @@ func (w *attemptWriter) settle(flush bool) {
 	//nolint:errcheck // the handler's own writes will tell
 	w.deliver(w.held)
 	maps.Copy(h, trailers)
-	if flush {
+	if flush || w.flush {
 		//nolint:errcheck // likewise
 		http.NewResponseController(w.client).Flush()
 	}
@@ -256,6 +259,7 @@ func (w *attemptWriter) pass(status int) {
 		replace(h, final)
 	}
 	w.client.WriteHeader(status)
+	w.owner.passed()
 }
 
 // Write implements http.ResponseWriter.
@@ -344,10 +348,25 @@ func (w *attemptWriter) FlushError() error {
 	case opening:
 		w.flushOpening()
 		return nil
-	case committed, greeting:
+	case holding:
+		if w.flushHeld() {
+			return nil
+		}
+	}
+	if p := w.phase.Load(); p == committed || p == greeting {
 		return http.NewResponseController(w.client).Flush()
 	}
 	return nil
+}
+
+// flushHeld puts a flush off until what is held has been judged: a handler whose answer
+// breaks off flushes what came of it, and gives up. It reports false where nothing is
+// held any more.
+func (w *attemptWriter) flushHeld() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flush = w.phase.Load() == holding
+	return w.flush
 }
 
 // Flush implements http.Flusher.
@@ -365,6 +384,7 @@ func (w *attemptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch w.phase.Load() {
 	case waiting:
 		w.owner.commit(http.StatusSwitchingProtocols, w.client.Header())
+		w.owner.passed()
 		w.phase.Store(committed)
 	case holding, rejected:
 		return nil, nil, http.ErrNotSupported

@@ -81,7 +81,7 @@ func TestAPooledExchangeKeepsNothing(t *testing.T) {
 	if err != nil || len(x.writer.early) != 1 || x.writer.header == nil || len(x.sentences) == 0 || len(x.writer.base.values) != 1 {
 		t.Fatalf("the exchange holds too little for this test: %v", err)
 	}
-	x.end()
+	x.end(nil)
 	for _, left := range holds(reflect.ValueOf(x).Elem(), "x") {
 		t.Errorf("%s is left", left)
 	}

@@ -13,12 +13,17 @@ import (
 // holds implements attemptOwner.
 func (x *exchange) holds(status int) bool { return x.h.judge.holds(status) }
 
-// commit implements attemptOwner: no other attempt will need the body.
-func (x *exchange) commit(status int, header http.Header) {
-	x.answered()
-	if x.body != nil {
+// passed implements attemptOwner: no other attempt will need the body, nor will anybody
+// else whom the answer does not come to.
+func (x *exchange) passed() {
+	if x.body != nil && !isBuffered(x.writer.client) {
 		x.body.commit()
 	}
+}
+
+// commit implements attemptOwner.
+func (x *exchange) commit(status int, header http.Header) {
+	x.answered()
 	if x.shows {
 		x.writer.learner = x.learn(status, header)
 	}
@@ -58,7 +63,7 @@ func (x *exchange) settle(w *attemptWriter) bool {
 			v.action = actionPass
 		}
 	}
-	pass := v.action == actionPass || x.body != nil && !x.body.replayable()
+	pass := v.action == actionPass || x.body != nil && !x.body.reject()
 	if pass {
 		w.held = maskResponse(w.header, w.held, w.whole, x.roster.pool.Key(x.slot).Secret())
 	}
