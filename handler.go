@@ -2,7 +2,6 @@ package keycycler
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -121,6 +120,7 @@ func (x *exchange) end() {
 	if x.body != nil {
 		x.body.finish()
 	}
+	x.report.settle()
 	x.writer.endLearning()
 	x.writer.forget()
 	x.h, x.r, x.body, x.roster = nil, nil, nil, nil
@@ -166,16 +166,14 @@ func (x *exchange) over(now time.Time) bool {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx := x.r.Context()
-	if x.calls > 1 {
-		ctx = withOwnVars(ctx)
-	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	pool, slot := x.roster.pool, x.slot
 	defer pool.End(slot)
 	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
-	request := x.roster.injector.request(ctx, x.r, slot)
+	out := x.roster.injector.attempt(ctx, x.r, slot)
+	out.context.report, out.context.key = x.report, pool.Key(slot)
+	request := &out.request
 	if x.shows {
 		readable(request.Header)
 	}
@@ -189,6 +187,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	x.h.guard.open.Add(1)
 	defer func() {
 		x.writer.end()
+		out.context.end()
 		x.answered()
 		x.tell(err)
 		if !x.writer.rejected() {
@@ -211,17 +210,6 @@ func (x *exchange) tell(err error) {
 		x.h.announcer.emitCooling(*x.cooled)
 		x.cooled = nil
 	}
-}
-
-// withOwnVars gives an attempt Caddy's variables in a map of its own. What dials
-// for the attempt before may still read the other one, while reverse_proxy writes
-// into the map that it is given.
-func withOwnVars(ctx context.Context) context.Context {
-	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return ctx
-	}
-	return context.WithValue(ctx, caddyhttp.VarsCtxKey, maps.Clone(vars))
 }
 
 // refused answers while the pool is closed.

@@ -16,6 +16,7 @@ func (x *exchange) holds(status int) bool { return x.h.judge.holds(status) }
 // commit implements attemptOwner: no other attempt will need the body.
 func (x *exchange) commit(status int, header http.Header) {
 	x.answered()
+	x.report.settle()
 	if x.body != nil {
 		x.body.commit()
 	}
