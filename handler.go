@@ -46,6 +46,7 @@ type exchange struct {
 	started time.Time
 	waited  time.Duration // for keys
 	gone    bool          // the client has left meanwhile
+	stopped bool          // the process stops
 	latest  time.Time     // when the last attempt began, or there was none any more
 	report  *report
 	tracer  tracer
@@ -126,7 +127,7 @@ func (x *exchange) end() {
 	x.h, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.report, x.tracer, x.cooled = nil, tracer{}, nil
 	x.scope, x.doubts = "", cooldownOf{}
-	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
+	x.tried, x.calls, x.waited, x.gone, x.stopped = x.tried[:0], 0, 0, false, false
 	clear(x.sentences)
 	clear(x.suspects)
 	x.suspects = x.suspects[:0]
@@ -190,6 +191,9 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		out.context.end()
 		x.answered()
 		x.tell(err)
+		if x.doubting {
+			x.h.doubts.resume(time.Now(), x.doubts, x.judged)
+		}
 		if !x.writer.rejected() {
 			return
 		}
@@ -230,6 +234,10 @@ func (x *exchange) canceled(w http.ResponseWriter) error {
 func (x *exchange) unserved(w http.ResponseWriter) error {
 	if x.gone { // the context may be canceled by what made a read of the body end
 		return x.canceled(w)
+	}
+	if x.stopped {
+		x.report.outcome = outcomeStopped
+		return x.h.writeRefusal(w, x.r, refusal{stopped: true, wait: wholeSeconds(0)})
 	}
 	return x.exhausted(w, x.latest)
 }

@@ -37,6 +37,7 @@ type report struct {
 const (
 	outcomeExhausted    = "exhausted"    // no key was left for it
 	outcomeCanceled     = "canceled"     // the client left between two attempts
+	outcomeStopped      = "stopped"      // the process stopped while it waited for a key
 	outcomeUnauthorized = "unauthorized" // it had no valid client token
 )
 

@@ -162,5 +162,6 @@ func (x *exchange) served() {
 	}
 	if reopened {
 		x.h.announcer.reopened(len(back))
+		x.h.room.wake()
 	}
 }
