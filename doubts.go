@@ -27,11 +27,15 @@ const (
 	maxDoubts = 200_000
 
 	// anotherTime is when a doubt is due again that came with a request of another
-	// scope, or while the key was at its limit.
+	// scope or pool, or while the key was at its limit.
 	anotherTime = time.Second
+
+	// unanswered is when one is due again whose request told nothing of the key.
+	unanswered = time.Minute
 )
 
-// doubts are those of one pool. They outlive configs. It is safe for concurrent use.
+// doubts are those of the pools of one name. They outlive configs. It is safe for
+// concurrent use.
 type doubts struct {
 	next atomic.Int64 // when the first is due, in nanoseconds since 1970; MaxInt64: none
 
@@ -49,6 +53,7 @@ type cooldownOf struct {
 type doubt struct {
 	cooldownOf
 	at       time.Time
+	until    time.Time // when the cooldown is over
 	distance time.Duration
 	index    int // in the queue
 }
@@ -76,26 +81,46 @@ func (d *doubts) plan(now time.Time, of cooldownOf, cools time.Duration) {
 	case p == nil && len(d.of) >= maxDoubts:
 		return
 	case p == nil:
-		p = &doubt{cooldownOf: of, index: -1}
+		p = &doubt{cooldownOf: of, index: -1, distance: doubted}
 		d.of[of] = p
-		p.distance = doubted
 	case p.index < 0: // it was doubted just now
 		p.distance *= 2
 	default:
 		return // a request that was under way has met the same limit
 	}
-	if p.distance >= cools {
-		delete(d.of, of)
+	p.until = now.Add(cools)
+	// Keys that began to cool together are not doubted together.
+	d.push(now, p, p.distance+rand.N(p.distance/10))
+}
+
+// push makes a doubt due, unless the cooldown is over by then. d.mu is held.
+func (d *doubts) push(now time.Time, p *doubt, after time.Duration) {
+	if p.at = now.Add(after); !p.at.Before(p.until) {
+		delete(d.of, p.cooldownOf)
 		return
 	}
-	// Keys that began to cool together are not doubted together.
-	p.at = now.Add(p.distance + rand.N(p.distance/10))
 	heap.Push(&d.queue, p)
 	d.setNext()
 }
 
+// resume makes a doubt due again whose request is over, unless that has told what is
+// true: much later if the key was refused for a short time, else soon.
+func (d *doubts) resume(now time.Time, of cooldownOf, refused bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.of[of]
+	switch {
+	case p == nil || p.index >= 0:
+	case refused:
+		p.distance *= 2
+		d.push(now, p, p.distance+rand.N(p.distance/10))
+	default:
+		d.push(now, p, unanswered)
+	}
+}
+
 // take returns a cooldown that is to be doubted by a request of this scope. Whoever
-// takes it calls plan or forget.
+// takes it calls plan, forget, postpone or resume.
 func (d *doubts) take(now time.Time, scope string) (of cooldownOf, ok bool) {
 	if now.UnixNano() < d.next.Load() {
 		return of, false
@@ -116,14 +141,12 @@ func (d *doubts) take(now time.Time, scope string) (of cooldownOf, ok bool) {
 	return p.cooldownOf, true
 }
 
-// postpone makes a doubt due again that was taken and could not go out.
+// postpone makes a doubt due again that was taken and did not go out.
 func (d *doubts) postpone(now time.Time, of cooldownOf) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p := d.of[of]; p != nil && p.index < 0 {
-		p.at = now.Add(anotherTime)
-		heap.Push(&d.queue, p)
-		d.setNext()
+		d.push(now, p, anotherTime)
 	}
 }
 
@@ -185,8 +208,12 @@ func (x *exchange) doubt(now time.Time) bool {
 		return false
 	}
 	p, found := x.roster.find(of.key)
-	if !found || !cools(p.status(now), of.scope) {
-		x.h.doubts.forget(of) // it was cleared, disabled or removed, or is over
+	if !found {
+		x.h.doubts.postpone(now, of) // another pool's of the same name, or removed
+		return false
+	}
+	if !cools(p.status(now), of.scope) {
+		x.h.doubts.forget(of) // it was cleared or disabled, or is over
 		return false
 	}
 	if !x.roster.pool.Begin(now, p.slot) {

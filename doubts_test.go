@@ -1,6 +1,8 @@
 package keycycler
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -136,6 +138,71 @@ func TestAScopeIsDoubted(t *testing.T) {
 			if c := pool.CensusIn(time.Now(), "gpt-a"); (c.Ready == 2) != (model == "gpt-a") {
 				t.Errorf("after requests of %s: %s", model, reasonCounts(h, c))
 			}
+		}
+	})
+}
+
+// A doubt that told nothing comes again soon, and one that met a short limit later.
+func TestNoDoubtIsLost(t *testing.T) {
+	gone := func(cancel context.CancelFunc) *fakeUpstream {
+		return &fakeUpstream{answer: func(int, http.ResponseWriter, *http.Request) error {
+			cancel()
+			return context.Canceled
+		}}
+	}
+	for _, row := range []struct {
+		sentence string
+		answer   reply
+		again    time.Duration // at the latest
+	}{
+		{"a 5xx", reply{status: 500, body: "broken"}, 2 * time.Minute},
+		{"an error of the proxy's", reply{err: errors.New("reset")}, 2 * time.Minute},
+		{"an answer that breaks off", reply{panics: http.ErrAbortHandler}, 2 * time.Minute},
+		{"a client that left", reply{}, 2 * time.Minute},
+		{"a short limit", limited, 35 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := provision(t, 2, func(h *Handler) { h.Pool = "no-doubt-is-lost" })
+			h.guard.off = true
+			first := script(spent, fine)
+			serve(h, first, post("x"))
+			time.Sleep(17 * time.Minute)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			u := script(row.answer, fine)
+			if row.sentence == "a client that left" {
+				u = gone(cancel)
+			}
+			func() {
+				defer func() { _ = recover() }() // as net/http does
+				_, _ = serve(h, u, post("x").WithContext(ctx))
+			}()
+			if u.keys()[0] != first.keys()[0] {
+				t.Fatalf("%s: the key was not doubted", row.sentence)
+			}
+			time.Sleep(row.again)
+			u = script(fine)
+			if serve(h, u, post("x")); u.keys()[0] != first.keys()[0] {
+				t.Errorf("%s: the key was not doubted again", row.sentence)
+			}
+		})
+	}
+}
+
+// Pools of one name do not end each other's doubts.
+func TestAnotherPoolOfTheNameLeavesADoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		named := func(h *Handler) { h.Pool = "twice-named" }
+		h := provision(t, 2, named)
+		other := provision(t, 0, func(h *Handler) { named(h); h.Keys = []string{"sk-demo-other-1", "sk-demo-other-2"} })
+		first := script(spent, fine)
+		serve(h, first, post("x"))
+		time.Sleep(17 * time.Minute)
+		serve(other, script(fine), post("x"))
+		time.Sleep(2 * time.Second)
+		u := script(fine)
+		if serve(h, u, post("x")); u.keys()[0] != first.keys()[0] {
+			t.Error("the key was not doubted")
 		}
 	})
 }

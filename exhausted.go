@@ -24,6 +24,7 @@ type refusal struct {
 	limited  bool          // all keys are at the limit of the config …
 	some     bool          // … or some of them are
 	disabled bool          // no key will be ready by itself: an operator has disabled all
+	stopped  bool          // the process stops: nothing else counts
 	bound    bool          // only the key that has made what the request names, or its group, could serve it
 	path     string        // of the request: some providers imitate OpenAI's API at some paths
 
@@ -75,9 +76,10 @@ func wholeSeconds(d time.Duration) time.Duration {
 
 // writeRefusal answers a request without the upstream.
 func (h *Handler) writeRefusal(w http.ResponseWriter, r *http.Request, f refusal) error {
-	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
+	if r.ProtoMajor == 1 && (f.stopped || r.Header.Get("Expect") != "") {
 		// The server would wait for the body before it sends this answer, and the
-		// client for 100 Continue before it sends the body.
+		// client for 100 Continue before it sends the body. One that stops takes no
+		// further request.
 		w.Header().Set("Connection", "close")
 	}
 	f.path = r.URL.Path
@@ -113,11 +115,14 @@ func (f refusal) status() int {
 	switch {
 	case f.unauthorized:
 		return http.StatusUnauthorized
-	case f.disabled:
+	case f.unavailable():
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
 }
+
+// unavailable tells whether it is about the gateway, and not about limits.
+func (f refusal) unavailable() bool { return f.disabled || f.stopped }
 
 // seconds spells the wait as a whole number of seconds.
 func (f refusal) seconds() string { return strconv.FormatInt(int64(f.wait/time.Second), 10) }
@@ -129,6 +134,8 @@ func (f refusal) message() string {
 		return f.boundMessage(again)
 	}
 	switch {
+	case f.stopped:
+		return "This gateway is stopping. " + again
 	case f.unauthorized:
 		return "Incorrect API key provided: this gateway wants a token of its own as API key."
 	case f.disabled:
@@ -169,6 +176,8 @@ func openAIError(f refusal) []byte {
 	}
 	o := object{Message: f.message(), Type: "requests", Code: "rate_limit_exceeded"}
 	switch {
+	case f.stopped:
+		o.Type, o.Code = "server_error", "service_unavailable"
 	case f.disabled:
 		o.Type, o.Code = "server_error", "no_api_key_enabled"
 	case f.unauthorized || f.class == ttl.InvalidKey:
@@ -191,7 +200,7 @@ func anthropicError(f refusal) []byte {
 	switch {
 	case f.unauthorized:
 		o.Type = "authentication_error"
-	case f.disabled:
+	case f.unavailable():
 		o.Type = "api_error"
 	}
 	return marshal(struct {
@@ -221,7 +230,7 @@ func geminiError(f refusal) []byte {
 	switch {
 	case f.unauthorized:
 		o.Status = "UNAUTHENTICATED"
-	case !f.disabled:
+	case !f.unavailable():
 		o.Status = "RESOURCE_EXHAUSTED"
 		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.seconds() + "s"}}
 	}
@@ -247,7 +256,7 @@ func gitHubError(f refusal) []byte {
 	switch {
 	case f.unauthorized:
 		o.Code = "unauthorized"
-	case f.disabled:
+	case f.unavailable():
 		o.Code = "ServiceUnavailable"
 	}
 	return errorBody(o)

@@ -224,6 +224,13 @@ func (g *guard) admits(now time.Time) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
+// opens returns when the next request may go out to see, while the pool is closed.
+func (g *guard) opens(now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.until.Sub(now), time.Millisecond)
+}
+
 // serve notes that the upstream has taken a request, which began then. It returns the cooldowns that
 // were nobody's fault, and whether the pool was closed until now.
 func (g *guard) serve(began time.Time) (back []sentence, reopens bool) {

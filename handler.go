@@ -2,7 +2,6 @@ package keycycler
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -47,6 +46,7 @@ type exchange struct {
 	started time.Time
 	waited  time.Duration // for keys
 	gone    bool          // the client has left meanwhile
+	stopped bool          // the process stops
 	latest  time.Time     // when the last attempt began, or there was none any more
 	report  *report
 	tracer  tracer
@@ -141,12 +141,13 @@ func (x *exchange) end(err error) {
 	x.h.metrics.attempts.Observe(float64(x.calls))
 	x.h.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
 	x.endBody(err)
+	x.report.settle()
 	x.writer.endLearning()
 	x.writer.forget()
 	x.h, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.report, x.tracer, x.cooled = nil, tracer{}, nil
 	x.scope, x.doubts = "", cooldownOf{}
-	x.tried, x.calls, x.waited, x.gone = x.tried[:0], 0, 0, false
+	x.tried, x.calls, x.waited, x.gone, x.stopped = x.tried[:0], 0, 0, false, false
 	clear(x.sentences)
 	clear(x.suspects)
 	x.suspects = x.suspects[:0]
@@ -186,16 +187,14 @@ func (x *exchange) over(now time.Time) bool {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx := x.r.Context()
-	if x.calls > 1 {
-		ctx = withOwnVars(ctx)
-	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	pool, slot := x.roster.pool, x.slot
 	defer pool.End(slot)
 	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
-	request := x.roster.injector.request(ctx, x.r, slot)
+	out := x.roster.injector.attempt(ctx, x.r, slot)
+	out.context.report, out.context.key = x.report, pool.Key(slot)
+	request := &out.request
 	if x.shows {
 		readable(request.Header)
 	}
@@ -209,8 +208,12 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	x.h.guard.open.Add(1)
 	defer func() {
 		x.writer.end()
+		out.context.end()
 		x.answered()
 		x.tell(err)
+		if x.doubting {
+			x.h.doubts.resume(time.Now(), x.doubts, x.judged)
+		}
 		if !x.writer.rejected() {
 			return
 		}
@@ -233,17 +236,6 @@ func (x *exchange) tell(err error) {
 	}
 }
 
-// withOwnVars gives an attempt Caddy's variables in a map of its own. What dials
-// for the attempt before may still read the other one, while reverse_proxy writes
-// into the map that it is given.
-func withOwnVars(ctx context.Context) context.Context {
-	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return ctx
-	}
-	return context.WithValue(ctx, caddyhttp.VarsCtxKey, maps.Clone(vars))
-}
-
 // refused answers while the pool is closed.
 func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
 	x.h.metrics.closed.Inc()
@@ -262,6 +254,10 @@ func (x *exchange) canceled(w http.ResponseWriter) error {
 func (x *exchange) unserved(w http.ResponseWriter) error {
 	if x.gone { // the context may be canceled by what made a read of the body end
 		return x.canceled(w)
+	}
+	if x.stopped {
+		x.report.outcome = outcomeStopped
+		return x.h.writeRefusal(w, x.r, refusal{stopped: true, wait: wholeSeconds(0)})
 	}
 	return x.exhausted(w, x.latest)
 }

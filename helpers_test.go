@@ -176,3 +176,10 @@ func reasonCounts(h *Handler, c rotator.Census) string {
 
 // ample is a limit of all requests' memory for tests that are about another one.
 const ample = 1 << 40
+
+// request returns the request of an attempt that no handler has made.
+func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot) *http.Request {
+	o := in.attempt(ctx, r, s)
+	o.context.report = new(report)
+	return &o.request
+}

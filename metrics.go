@@ -55,7 +55,7 @@ var (
 
 	waitsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "waits_total",
-		Help: "Requests that waited for a key, by what became of it: ready, timeout, canceled; or full, since too many waited already.",
+		Help: "Requests that waited for a key, by what became of it: ready, timeout, canceled, stopped; or full, since too many waited already.",
 	}, []string{"pool", "outcome"})
 
 	replayBytes = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -180,7 +180,7 @@ type Handler struct {
 	judge    *judge
 	replay   replayLimits
 	backend  StateBackend
-	guard    guard
+	guard    *guard
 	room     waitingRoom
 
 	resources *resourceAPI           // nil: ids are not followed
@@ -361,6 +361,8 @@ func (h *Handler) show(ctx caddy.Context) (err error) {
 	}
 	h.history, h.doubts = historyOf(h.Pool), doubtsOf(h.Pool)
 	h.config = ctx.GetMetricsRegistry()
+	h.joinServer(ctx)
+	rooms.Store(&h.room, nil)
 	live.add(h)
 	return nil
 }
@@ -383,7 +385,10 @@ func (h *Handler) Cleanup() error {
 	}
 	if r := h.roster.Load(); r != nil {
 		// Who still waits must hear of what happens to the keys.
-		h.room.whenEmpty(func() { r.pool.Close(time.Now()) })
+		h.room.whenEmpty(func() {
+			rooms.Delete(&h.room)
+			r.pool.Close(time.Now())
+		})
 	}
 	return nil
 }

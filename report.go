@@ -2,7 +2,9 @@ package keycycler
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -23,12 +25,19 @@ type report struct {
 	replay   replayBody  // what body points to, in the same allocation
 	outcome  string      // of the last attempt that is over, or of the request
 	client   string      // whose token the request had; "" where it has no name
+
+	vars   map[string]any                 // the request's; nil outside of Caddy
+	repl   *caddy.Replacer                // likewise
+	below  caddy.Replacer                 // repl, without what reports add to it
+	before *report                        // that of the pool which the request has come to before
+	shown  atomic.Pointer[attemptContext] // whose replacer tells what handlers have set; may be nil
 }
 
 // What becomes of a request, besides the outcomes of its last attempt.
 const (
 	outcomeExhausted    = "exhausted"    // no key was left for it
 	outcomeCanceled     = "canceled"     // the client left between two attempts
+	outcomeStopped      = "stopped"      // the process stopped while it waited for a key
 	outcomeUnauthorized = "unauthorized" // it had no valid client token
 )
 
@@ -46,27 +55,87 @@ const (
 func reportFor(r *http.Request) *report {
 	p := new(report)
 	p.latest = p
-	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if first, ok := vars[reportVar].(*report); ok {
+	ctx := r.Context()
+	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	p.repl, _ = ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if p.repl != nil {
+		p.below = *p.repl
+	}
+	if first, ok := p.vars[reportVar].(*report); ok {
+		if p.repl == first.repl { // not an attempt's of that pool
+			p.below, p.before = first.below, first.latest
+		}
 		first.latest = p
 		return p
 	}
-	if vars != nil {
-		vars[reportVar] = p
+	if p.vars != nil {
+		p.vars[reportVar] = p
 	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(p.lookup)
+	if p.repl != nil {
+		p.repl.Map(p.lookup)
 	}
 	return p
 }
 
-// lookup is a caddy.ReplacerFunc.
+// lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what
+// Caddy shows them.
 func (p *report) lookup(name string) (any, bool) {
+	if value, ok := p.latest.field(name); ok {
+		return value, true
+	}
+	return p.latest.set(name)
+}
+
+// beneath is what the handlers of an attempt see, besides what is the attempt's.
+func (p *report) beneath(name string) (any, bool) {
+	if value, ok := p.latest.field(name); ok {
+		return value, true
+	}
+	if value, ok := p.below.Get(name); ok {
+		return value, true
+	}
+	return p.before.set(name)
+}
+
+// set returns what the handlers of the last attempt have set, or of those before. p may
+// be nil.
+func (p *report) set(name string) (any, bool) {
+	switch {
+	case p == nil, hasAnyPrefix(name, "file.", "http.request.", "http.vars."):
+		return nil, false // Caddy's own: the attempt's request is its handlers' alone
+	case p.shown.Load() == nil:
+		return p.before.set(name)
+	}
+	c := p.shown.Load()
+	value, ok := c.repl.Get(name)
+	return c.guarded(value), ok
+}
+
+func hasAnyPrefix(text string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(text, p) })
+}
+
+// proxied is set by reverse_proxy in the attempt that it makes.
+const proxied = "http.reverse_proxy.upstream.address"
+
+// settle makes what the last attempt's reverse_proxy has set be seen, instead of what
+// one before us has, such as forward_auth. No attempt follows.
+func (p *report) settle() {
+	c := p.shown.Load()
+	if c == nil {
+		return
+	}
+	if _, ok := c.own.Get(proxied); ok {
+		p.repl.DeleteByPrefix("http.reverse_proxy.")
+	}
+}
+
+// field returns one of keycycler's placeholders.
+func (p *report) field(name string) (any, bool) {
 	field, ours := strings.CutPrefix(name, placeholderPrefix)
 	if !ours {
 		return nil, false
 	}
-	p = p.latest
 	switch field {
 	case "pool":
 		return p.pool, true

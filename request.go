@@ -138,15 +138,18 @@ func (in *injector) carrierAt(path string) *carrier {
 // outgoing is an attempt's request and what hangs on it, in one allocation.
 type outgoing struct {
 	request http.Request
+	context attemptContext
 	url     url.URL
 	values  [16]string // of the header, where that many are enough
 }
 
-// request returns a copy of r that carries the key at s. Header, URL and the
-// header's values are its own: a handler that changes them changes nothing that
-// the server, its access log or another attempt sees. The body is r's.
-func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot) *http.Request {
-	o := &outgoing{request: *r.WithContext(ctx), url: *r.URL}
+// attempt returns a copy of r that carries the key at s. Header, URL, the header's values
+// and what placeholders show are its own: a handler that changes them changes nothing
+// that the server, its access log or another attempt sees. The body is r's.
+func (in *injector) attempt(ctx context.Context, r *http.Request, s rotator.Slot) *outgoing {
+	o := &outgoing{url: *r.URL}
+	o.context.Context, o.context.request = ctx, &o.request
+	o.request = *r.WithContext(&o.context)
 	attempt, u := &o.request, &o.url
 	attempt.URL = u
 	c := in.carrierAt(u.Path)
@@ -161,7 +164,7 @@ func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot
 			u.RawQuery = joinQuery(u.RawQuery, value)
 		}
 	}
-	return attempt
+	return o
 }
 
 // copyHeader copies h in one pass, without what is taken off and with the value in

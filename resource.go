@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // What was made with one key (a file, a batch, a stored response) is found with that
@@ -30,6 +32,10 @@ type resourceAPI struct {
 	// Whether messages are about resources where the client asks for the beta in which
 	// code is executed, in containers.
 	messages bool
+
+	// Those of prefixes and collections whose resources come by the thousand, mostly one or
+	// more with each request, and are soon done with.
+	passing map[string]bool
 
 	// JSON members that hold ids, besides id, *_id, *_ids, *Id and *_file.
 	members map[string]bool
@@ -66,12 +72,15 @@ var (
 			"thread_", "asst_", "run_", "step_", "vs_", "vsfb_", "resp_", "conv_", "cntr_", "container_", "cfile_", "eval_",
 			"evalrun_", "video_", "sess_", "ek_", "rtc_", "cksess_", "cthr_", "skill_",
 			"msg_", "rs_", "fc_", "ctc_", "ws_", "fs_", "ci_", "ig_", "cu_", "lsh_", "mcp_", "mcpl_", "mcpr_", "cmp_"),
+		passing: set("resp_", "run_", "step_", "cntr_", "container_", "cfile_", "sess_", "ek_", "rtc_", "cksess_", "part_",
+			"ftevent-", "msg_", "rs_", "fc_", "ctc_", "ws_", "fs_", "ci_", "ig_", "cu_", "lsh_", "mcp_", "mcpl_", "mcpr_", "cmp_"),
 		uuids:   true, // Mistral and others that speak the dialect
 		members: set("value", "fine_tuned_model", "fine_tuned_model_checkpoint", "container", "conversation", "result_files"),
 	}
 	anthropicResources = &resourceAPI{
 		paths:    set("files", "batches", "skills"),
 		prefixes: set("file_", "msgbatch_", "container_", "skill_"),
+		passing:  set("container_"),
 		messages: true,
 		members:  set("container"),
 	}
@@ -80,6 +89,7 @@ var (
 			"batchGenerateContent", "asyncBatchEmbedContent", "predictLongRunning"),
 		prefixes:    set("file-", "batch_"), // where it imitates OpenAI
 		collections: set("files", "cachedContents", "batches", "tunedModels", "fileSearchStores", "operations", "auth_tokens", "upload_id"),
+		passing:     set("operations", "auth_tokens", "upload_id"),
 		members:     set("name", "uri"),
 	}
 	cohereResources = &resourceAPI{
@@ -159,6 +169,21 @@ func (a *resourceAPI) id(text []byte, before, start, end int) []byte {
 		return nil
 	}
 	return text[before : start+len(name)]
+}
+
+// resource returns what has that id.
+func (a *resourceAPI) resource(id []byte) rotator.Resource {
+	r := rotator.ResourceOf(id)
+	if i := bytes.IndexAny(id, "-_:"); i >= 0 && a.passing[string(id[:i+1])] {
+		return r.Passing()
+	}
+	if collection, _, ok := bytes.Cut(id, []byte("/")); ok && a.passing[string(collection)] {
+		return r.Passing()
+	}
+	if parameter, _, ok := bytes.Cut(id, []byte("=")); ok && a.passing[string(parameter)] {
+		return r.Passing()
+	}
+	return r
 }
 
 // isID tells whether text has the form of an id.

@@ -47,7 +47,7 @@ func (f *follower) look(text []byte) {
 		return
 	}
 	f.api.ids(text, func(id []byte) bool {
-		f.owner, f.found = f.pool.Owner(f.now, rotator.ResourceOf(id))
+		f.owner, f.found = f.pool.Owner(f.now, f.api.resource(id))
 		return !f.found
 	})
 }

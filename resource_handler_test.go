@@ -172,7 +172,7 @@ func uuidOf(id string) string { return "00000000-0000-0000-0000-" + id }
 func owned(t *testing.T, h *Handler, s rotator.Slot, id string) string {
 	t.Helper()
 	pool := h.roster.Load().pool
-	pool.Own(time.Now(), s, rotator.ResourceOf([]byte(id)))
+	pool.Own(time.Now(), s, h.resources.resource([]byte(id)))
 	return pool.Key(s).Secret()
 }
 
@@ -369,5 +369,25 @@ func BenchmarkResources(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What comes by the thousand pushes nothing out that is made once.
+func TestThousandsOfResponsesLeaveABatchItsKey(t *testing.T) {
+	h := provision(t, 0, ownKeys(5))
+	silence(h)
+	key := usedKey(t, h, answering("application/json", `{"id":"batch_of-the-night"}`), resourceRequest("POST", "/v1/batches", ""))
+	n := 0
+	next := &fakeUpstream{answer: func(_ int, w http.ResponseWriter, _ *http.Request) error {
+		n++
+		body := fmt.Sprintf(`{"id":"resp_%[1]d","output":[{"id":"rs_%[1]d"},{"id":"fc_%[1]d"},{"id":"msg_%[1]d"}]}`, n)
+		return reply{status: 200, header: map[string]string{"Content-Type": "application/json"}, body: body}.write(w)
+	}}
+	for range 27_000 {
+		usedKey(t, h, next, resourceRequest("POST", "/v1/responses", ""))
+		next.calls = nil
+	}
+	if !sticks(t, h, key, func() *http.Request { return resourceRequest("GET", "/v1/batches/batch_of-the-night", "") }) {
+		t.Error("the batch is asked for with other keys")
 	}
 }

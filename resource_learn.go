@@ -49,7 +49,7 @@ func (l *learner) takeValue(name, value []byte) {
 // learn notes whose what is named is.
 func (l *learner) learn(value []byte) {
 	l.api.ids(value, func(id []byte) bool {
-		l.pool.Own(l.now, l.slot, rotator.ResourceOf(id))
+		l.pool.Own(l.now, l.slot, l.api.resource(id))
 		return true
 	})
 }

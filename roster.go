@@ -47,6 +47,19 @@ func (r *roster) sameKeys(other *roster) bool {
 	return r.pool.Len() == other.pool.Len() && r.digest == other.digest
 }
 
+// shares tells whether both have a key.
+func (r *roster) shares(other *roster) bool {
+	if r.sameKeys(other) {
+		return true
+	}
+	for s := range rotator.Slot(other.pool.Len()) {
+		if _, ok := r.find(other.pool.Key(s).ID()); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // newRoster returns a roster of the keys. What is known about them it finds in the
 // state. Close its pool when requests go elsewhere.
 func (h *Handler) newRoster(set *keySet) (*roster, error) {

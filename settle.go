@@ -24,6 +24,7 @@ func (x *exchange) passed() {
 // commit implements attemptOwner.
 func (x *exchange) commit(status int, header http.Header) {
 	x.answered()
+	x.report.settle()
 	if x.shows {
 		x.writer.learner = x.learn(status, header)
 	}
@@ -166,5 +167,6 @@ func (x *exchange) served() {
 	}
 	if reopened {
 		x.h.announcer.reopened(len(back))
+		x.h.room.wake()
 	}
 }

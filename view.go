@@ -22,9 +22,18 @@ type registry struct {
 	handlers []*Handler // in the order in which they came
 }
 
+// add lists a handler, and gives it its guard: that of a pool which has its name and keys
+// of its own. So a reload forgets nothing of what the guard has not decided yet.
 func (r *registry) add(h *Handler) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	h.guard = new(guard)
+	for _, other := range slices.Backward(r.handlers) {
+		if other.Pool == h.Pool && other.roster.Load().shares(h.roster.Load()) {
+			h.guard = other.guard
+			break
+		}
+	}
 	r.handlers = append(r.handlers, h)
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // waitingRoom is where a handler's requests wait for a key, if none is ready. They
@@ -19,6 +21,7 @@ import (
 // state, and nothing is called with it held.
 type waitingRoom struct {
 	waiting atomic.Int64 // how many wait
+	closed  atomic.Bool  // nobody waits any more: the process stops
 
 	mu    sync.Mutex
 	most  int64
@@ -31,6 +34,22 @@ type waiter struct {
 	line string
 	at   *queue.Element
 	look chan struct{} // there may be a key, and it is this one's turn
+}
+
+// rooms are those of the process, by their addresses: one whose config was unloaded goes
+// when its last request does.
+var rooms sync.Map
+
+// closeRooms is called when a server begins to shut down: with the process, or when a
+// config is unloaded. Then its requests go on, and may wait.
+func closeRooms() {
+	if !caddy.Exiting() {
+		return
+	}
+	rooms.Range(func(room, _ any) bool {
+		room.(*waitingRoom).close()
+		return true
+	})
 }
 
 // join puts a request at the end of a line. It returns nil when too many wait.
@@ -90,6 +109,12 @@ func (room *waitingRoom) wake() {
 	}
 }
 
+// close sends everybody away, and whoever comes.
+func (room *waitingRoom) close() {
+	room.closed.Store(true)
+	room.wake() // and who leaves wakes the next
+}
+
 // whenEmpty calls f when nobody waits any more, which may be now.
 func (room *waitingRoom) whenEmpty(f func()) {
 	room.mu.Lock()
@@ -126,6 +151,7 @@ const (
 	waitTimeout  = "timeout"  // it waited in vain
 	waitFull     = "full"     // too many wait already
 	waitCanceled = "canceled" // the client has left
+	waitStopped  = "stopped"  // the process stops
 )
 
 // line names the line that the request belongs into: those that want other keys must
@@ -187,6 +213,8 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 	soonest := time.NewTimer(left)
 	soonest.Stop() // until it is this one's turn
 	defer soonest.Stop()
+	client := x.observe()
+	defer client.stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -194,17 +222,38 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 				return waitCanceled
 			}
 			return waitTimeout
+		case <-client.look:
+			if x.gone = hungUp(client.conn); x.gone {
+				return waitCanceled
+			}
+			continue
 		case <-w.look:
 		case <-soonest.C:
 		}
+		if x.stopped = x.h.room.closed.Load(); x.stopped {
+			return waitStopped
+		}
 		now := time.Now()
-		if x.pick(now) {
+		again := x.barred(now)
+		if again == 0 && x.pick(now) {
 			return waitReady
 		}
-		if after, _, ok := x.soonest(now); ok && after > 0 {
-			soonest.Reset(after)
+		if after, _, ok := x.soonest(now); again > 0 || ok && after > 0 {
+			soonest.Reset(max(again, after))
 		}
 	}
+}
+
+// barred returns for how long the pool is closed to the request, though a key is ready;
+// 0 if it is not.
+func (x *exchange) barred(now time.Time) time.Duration {
+	if c, _ := x.census(now); c.Ready == 0 {
+		return 0 // it must not take the place of one that can go out
+	}
+	if _, ok := x.h.guard.admits(now); ok {
+		return 0
+	}
+	return x.h.guard.opens(now)
 }
 
 // patience returns for how long the request may still wait.

@@ -8,8 +8,9 @@ import (
 )
 
 // Resource names what was made with a key at the upstream and is found with that key
-// alone, such as a file: the first 128 bits of a SHA-256 over a fixed prefix and the
-// upstream's name for it. The name cannot be had from it.
+// alone, such as a file: the first 127 bits of a SHA-256 over a fixed prefix and the
+// upstream's name for it, and a bit that says whether it passes. The name cannot be had
+// from it.
 type Resource [16]byte
 
 // resourceDomain separates a resource from every other SHA-256 of its name.
@@ -18,14 +19,28 @@ const resourceDomain = "keycycler resource v1\x00"
 // MaxResourceName is the longest name that ResourceOf takes, in bytes.
 const MaxResourceName = 256
 
-// ResourceOf returns the resource of that name. It does not allocate.
+// ResourceOf returns the resource of that name, which does not pass. It does not
+// allocate.
 func ResourceOf(name []byte) Resource {
 	var text [len(resourceDomain) + MaxResourceName]byte
 	n := copy(text[:], resourceDomain)
 	n += copy(text[n:], name)
 	sum := sha256.Sum256(text[:n])
-	return Resource(sum[:len(Resource{})])
+	r := Resource(sum[:len(Resource{})])
+	r[len(r)-1] &^= 1
+	return r
 }
+
+// Passing returns the resource as one of a kind that comes by the thousand and is used
+// for a short time, such as a message: of these none pushes a lasting one out. Whoever
+// asks for it later says the same of it.
+func (r Resource) Passing() Resource {
+	r[len(r)-1] |= 1
+	return r
+}
+
+// Passes tells whether it is one.
+func (r Resource) Passes() bool { return r[len(r)-1]&1 == 1 }
 
 // Owner says which key has made a resource.
 type Owner struct {

@@ -8,7 +8,9 @@ import (
 
 const (
 	// maxOwners bounds how many resources are remembered. Clients make them, and each
-	// takes about 100 bytes. The one that was not used for longest is forgotten first.
+	// takes about 100 bytes. The one that was not used for longest is forgotten first, of
+	// those whose kind has more than its half: what comes by the thousand pushes nothing
+	// out that is made once and used for weeks.
 	maxOwners = 100_000
 
 	// ownerTerm is how long after its last use a resource is forgotten: as long as
@@ -20,14 +22,15 @@ const (
 	ownerNews = 24 * time.Hour
 )
 
-// owners remembers which key made which resource: a hash table, and a ring of its
-// entries in the order of their use. It is safe for concurrent use.
+// owners remembers which key made which resource: a hash table, and for either kind a
+// ring of its entries in the order of their use. It is safe for concurrent use.
 type owners struct {
 	count atomic.Int64 // of the resources: to see without the lock that there are none
 
 	mu    sync.Mutex
 	index map[Resource]int32
-	ring  []ownership // at 0 is nothing: its neighbours are the latest and the oldest
+	ring  []ownership // at 0 and 1 is nothing: their neighbours are the latest and the oldest
+	sizes [2]int      // of the two rings
 	free  int32       // the first that is not in use, linked by older; 0: none
 	most  int
 }
@@ -42,7 +45,19 @@ type ownership struct {
 }
 
 func newOwners(most int) *owners {
-	return &owners{index: make(map[Resource]int32), ring: make([]ownership, 1), most: most}
+	heads := []ownership{{newer: 0, older: 0}, {newer: 1, older: 1}}
+	return &owners{index: make(map[Resource]int32), ring: heads, most: most}
+}
+
+// head returns which ring a resource belongs into: 1 for one that passes.
+func head(r Resource) int32 { return int32(r[len(r)-1] & 1) }
+
+// leaves returns the entry that goes for one of that ring, when there are too many.
+func (o *owners) leaves(ring int32) int32 {
+	if other := 1 - ring; o.sizes[other] > o.most/2 || o.sizes[ring] == 0 {
+		ring = other
+	}
+	return o.ring[ring].newer
 }
 
 // find returns the resource's key. It counts as a use; news tells whether others
@@ -89,7 +104,7 @@ func (o *owners) hear(used int64, r Resource, key ID) (news bool) {
 	defer o.mu.Unlock()
 	i, known := o.index[r]
 	switch {
-	case !known && len(o.index) >= o.most && used <= o.ring[o.ring[0].newer].used:
+	case !known && len(o.index) >= o.most && o.isFirstToGo(r, used):
 		return false // it would be the first to be forgotten
 	case !known:
 		i = o.insert(r)
@@ -104,11 +119,18 @@ func (o *owners) hear(used int64, r Resource, key ID) (news bool) {
 	return news
 }
 
+// isFirstToGo tells whether another one's use is so long ago that it would be forgotten
+// for the next one. o.mu is held.
+func (o *owners) isFirstToGo(r Resource, used int64) bool {
+	i := o.leaves(head(r))
+	return head(o.ring[i].resource) == head(r) && used <= o.ring[i].used
+}
+
 // insert makes an entry, which is nowhere in the ring yet but linked to itself. o.mu
 // is held.
 func (o *owners) insert(r Resource) int32 {
 	if len(o.index) >= o.most {
-		o.remove(o.ring[0].newer)
+		o.remove(o.leaves(head(r)))
 	}
 	i := o.free
 	if i == 0 {
@@ -119,6 +141,7 @@ func (o *owners) insert(r Resource) int32 {
 	}
 	o.ring[i] = ownership{resource: r, newer: i, older: i}
 	o.index[r] = i
+	o.sizes[head(r)]++
 	o.count.Store(int64(len(o.index)))
 	return i
 }
@@ -127,6 +150,7 @@ func (o *owners) insert(r Resource) int32 {
 func (o *owners) remove(i int32) {
 	o.unlink(i)
 	delete(o.index, o.ring[i].resource)
+	o.sizes[head(o.ring[i].resource)]--
 	o.ring[i] = ownership{older: o.free}
 	o.free = i
 	o.count.Store(int64(len(o.index)))
@@ -137,9 +161,10 @@ func (o *owners) use(i int32, used int64) {
 	e := &o.ring[i]
 	e.used = max(e.used, used)
 	o.unlink(i)
-	after := o.ring[0].newer // the oldest
-	if after == 0 || e.used > o.ring[after].used {
-		after = o.behind(e.used)
+	head := head(e.resource)
+	after := o.ring[head].newer // the oldest
+	if after == head || e.used > o.ring[after].used {
+		after = o.behind(head, e.used)
 	}
 	before := o.ring[after].older
 	e.newer, e.older = after, before
@@ -148,10 +173,11 @@ func (o *owners) use(i int32, used int64) {
 
 // behind returns which entry one of that use comes after: mostly none. One that many
 // are newer than, as only another node can tell of, is not taken so exactly.
-func (o *owners) behind(used int64) (after int32) {
+func (o *owners) behind(head int32, used int64) (after int32) {
 	const most = 64
-	next := o.ring[0].older
-	for steps := 0; steps < most && next != 0 && o.ring[next].used > used; steps++ {
+	after = head
+	next := o.ring[head].older
+	for steps := 0; steps < most && next != head && o.ring[next].used > used; steps++ {
 		after, next = next, o.ring[next].older
 	}
 	return after
@@ -166,9 +192,11 @@ func (o *owners) unlink(i int32) {
 func (o *owners) each(at int64, yield func(r Resource, key ID, told int64) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := o.ring[0].older; i != 0; i = o.ring[i].older {
-		if e := &o.ring[i]; e.used > at-int64(ownerTerm) && !yield(e.resource, e.key, e.told) {
-			return
+	for head := range int32(2) {
+		for i := o.ring[head].older; i != head; i = o.ring[i].older {
+			if e := &o.ring[i]; e.used > at-int64(ownerTerm) && !yield(e.resource, e.key, e.told) {
+				return
+			}
 		}
 	}
 }

@@ -101,11 +101,23 @@ func (j *Journal) readOwnersFrom(ctx context.Context, start int64, seen map[rota
 		member, _ := z.Member.(string)
 		name, key, _ := strings.Cut(member, " ")
 		if r, id, ok := parseOwner(name, key); ok {
-			j.learnOwner(r, id, int64(z.Score))
-			seen[r] = max(seen[r], int64(z.Score))
+			used := j.usedAt(r, int64(z.Score))
+			j.learnOwner(r, id, used)
+			seen[r] = max(seen[r], used)
 		}
 	}
 	return len(page), nil
+}
+
+// ownersTerm is keep_owners in the script, in ms.
+const ownersTerm = 2_592_000_000
+
+// usedAt returns when a resource was used last, of which Redis says that it stands there.
+func (j *Journal) usedAt(r rotator.Resource, stands int64) int64 {
+	if r.Passes() || stands <= j.clock.remote(j.now()) { // as earlier versions have written it
+		return stands
+	}
+	return stands - ownersTerm
 }
 
 // refillOwners queues what this process knows and Redis does not.

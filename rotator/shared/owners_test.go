@@ -181,9 +181,19 @@ func TestOwnersScript(t *testing.T) {
 		if left := c.ZRange(ctx, n.owners, 0, -1).Val(); len(left) != 10 {
 			t.Errorf("of 30 owners %v are left, want 10", left)
 		}
+		const lasting = 60 // even: such a name is that of one that lasts
+		c.Del(ctx, n.owners)
+		save(10, name(lasting), key, now-month/2)
+		for i := 101; i < 161; i += 2 {
+			save(10, name(i), key, now+int64(i))
+		}
+		if score := c.ZScore(ctx, n.owners, name(lasting)+" "+key).Val(); int64(score)-month != now-month/2 {
+			t.Errorf("those that pass have pushed one out that lasts, which stands at %f", score)
+		}
+		save(10, name(51), key, now-month-1)
 		save(10, name(50), key, now-month-1)
 		for _, left := range c.ZRange(ctx, n.owners, 0, -1).Val() {
-			if strings.HasPrefix(left, name(50)) {
+			if strings.HasPrefix(left, name(50)) || strings.HasPrefix(left, name(51)) {
 				t.Error("what is over was kept")
 			}
 		}

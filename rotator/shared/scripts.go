@@ -39,7 +39,8 @@ return {t[1], t[2], sound and '1' or '0', sound and meta[1] or '', sound and met
 //
 // Of owners each is kept that was used later than is known: two keys may both say
 // that a resource is theirs. The owners are no part of what must be sound: they say
-// nothing that a process could not do without.
+// nothing that a process could not do without. Lasting ones stand as if they were used
+// keep_owners later: so those that pass, whose last digit is odd, go first.
 //
 // While a cluster moves the slot it creates no key there, and refuses a script that names
 // one that is not there beside others that are. So hash and deadlines are never emptied:
@@ -77,7 +78,9 @@ local news = {}
 local first = 8 + 3 * ARGV[7]
 for i = 8, first - 1, 3 do
   local used = string.format('%.0f', math.min(tonumber(ARGV[i + 2]), now))
-  if redis.call('ZADD', KEYS[5], 'GT', 'CH', used, ARGV[i] .. ' ' .. ARGV[i + 1]) > 0 then
+  local passes = string.find('13579bdf', string.sub(ARGV[i], -1), 1, true)
+  local stands = passes and used or string.format('%.0f', used + keep_owners)
+  if redis.call('ZADD', KEYS[5], 'GT', 'CH', stands, ARGV[i] .. ' ' .. ARGV[i + 1]) > 0 then
     news[#news + 1] = ARGV[i]
     news[#news + 1] = ARGV[i + 1] .. ' ' .. used
   end
