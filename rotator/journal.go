@@ -40,7 +40,7 @@ const clockError = 200 * time.Millisecond
 // that have heard the same agree, in whichever order they heard it. Learn tells no
 // journal. It reports whether anything changed for the pools.
 func (s *State) Learn(now time.Time, c Change) bool {
-	if c.Reason >= MaxReasons {
+	if c.Reason >= MaxReasons || !c.Off.Valid() {
 		return false
 	}
 	at, until, learned, cleared := s.at(now), s.instant(c.Until), s.instant(c.Learned), s.instant(c.Cleared)

@@ -36,7 +36,8 @@ type Server struct {
 	port   int
 	config []string // lines
 	args   []string
-	secure *TLS // nil: plain TCP
+	env    []string // besides this process's
+	secure *TLS     // nil: plain TCP
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	output *bytes.Buffer
@@ -153,6 +154,7 @@ func (s *Server) run(cmd *exec.Cmd) {
 	s.t.Helper()
 	s.output = new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = s.output, s.output
+	cmd.Env = append(os.Environ(), s.env...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
