@@ -188,12 +188,12 @@ func (j *Journal) complain(s sight) {
 	j.mu.Lock()
 	news := broken != "" && j.broken == ""
 	j.broken = broken
-	if s.broken != "" {
+	if broken != "" {
 		j.mend = true
 	}
 	j.owned = j.owned || s.owners > 0
 	j.mu.Unlock()
-	if s.broken != "" {
+	if broken != "" {
 		rouse(j.wake)
 	}
 	if news {

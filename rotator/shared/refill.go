@@ -102,7 +102,7 @@ func (j *Journal) fillNext(ctx context.Context) error {
 	}
 	news, err := j.send(ctx, facts, owners, how)
 	took := j.now().Sub(begin)
-	mine := err == nil && news != notYourTurn
+	mine := err == nil && news >= 0
 	if mine && !turn {
 		j.computeFill()
 	}

@@ -56,7 +56,7 @@ func (s *saver) now() int64 {
 // save sends facts, as if it were sent then, and returns how many were news.
 func (s *saver) save(sent int64, facts map[string]fact) int64 {
 	s.Helper()
-	args := []any{"epoch", 1 << 20, "node", sent, 1000, 0, 0, 0, "", 1000}
+	args := []any{"epoch", 1 << 20, "node", sent, 1000, 0, 0, 0, "", 1000, "mend"}
 	for id, f := range facts {
 		args = append(args, id, f.until, f.learned, f.cleared, int64(f.off), s.codec.reason(f), s.codec.source(f))
 	}

@@ -102,7 +102,8 @@ return {t[1], t[2], broken, epoch, text(last), kept, text(shift), text(seen), te
 //
 // All times are the journal's. The sender says what he takes it for: if he is wrong,
 // either Redis' clock has been set, or the command has been on its way for longer
-// than he has waited. Then nothing is written and the reply is -1.
+// than he has waited. Then nothing is written and the reply is -1. It is -3 where what
+// stood there is lost, or cannot be believed, and the sender does not know that yet.
 //
 // Of owners each is kept that was used later than is known: two keys may both say
 // that a resource is theirs.
@@ -119,7 +120,7 @@ return {t[1], t[2], broken, epoch, text(last), kept, text(shift), text(seen), te
 //	KEYS: meta, state, log, deadlines, owners if there are any
 //	ARGV: a name that nothing else has, for the entry and for new data, bytes of the log, node, the journal's time, how wrong that may be in ms,
 //	      how many owners are kept, how many follow, shift for new data, "fill" or "filled" or nothing,
-//	      by how many ms the time may differ for it to be noted as right,
+//	      by how many ms the time may differ for it to be noted as right, whether data may be made anew,
 //	      for each owner: resource, key, use,
 //	      then for each change: field, until, learned, cleared, switch, reason, source; 0 is never
 var save = redis.NewScript(`
@@ -129,6 +130,9 @@ local tolerance, keep, tombstone, ahead = 100, 3600000, 86400000, 3600000
 local keep_disabled, keep_enabled, keep_owners, most_switch = 31536000000, 2592000000, 2592000000, 5000000000000
 local sent = tonumber(ARGV[4])
 local new = epoch == ''
+if (new or broken ~= '') and ARGV[11] == '' then
+  return -3
+end
 if new then
   shift = tonumber(ARGV[8])
 end
@@ -147,7 +151,7 @@ if new then
   redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
   epoch, last = ARGV[1], math.max(last, now * 1000)
 end
-if OWNERS and not size('ZCARD', OWNERS) then
+if OWNERS and (broken == 'owners' or not size('ZCARD', OWNERS)) then
   redis.call('UNLINK', OWNERS)
 end
 if new or broken == 'owners' then
@@ -165,14 +169,14 @@ local function tell(field, value)
   news[#news + 1] = field
   news[#news + 1] = value
 end
-local first = 11 + 3 * ARGV[7]
-for i = 11, first - 1, 3 do
+local first = 12 + 3 * ARGV[7]
+for i = 12, first - 1, 3 do
   local used = text(math.min(tonumber(ARGV[i + 2]), time))
   if redis.call('ZADD', OWNERS, 'GT', 'CH', used, ARGV[i] .. ' ' .. ARGV[i + 1]) > 0 then
     tell(ARGV[i], ARGV[i + 1] .. ' ' .. used)
   end
 end
-if first > 11 then
+if first > 12 then
   local function forget(members)
     if #members > 0 then
       redis.call('ZREM', OWNERS, unpack(members))

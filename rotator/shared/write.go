@@ -81,11 +81,11 @@ func (j *Journal) flush(ctx context.Context) error {
 		return j.fillNext(ctx)
 	}
 	changes, owners := j.take(), j.takeOwners()
-	_, err := j.send(ctx, changes, owners, "")
+	news, err := j.send(ctx, changes, owners, "")
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err == nil {
+	if err == nil && news != isLost {
 		j.health.Written += uint64(len(changes) + len(owners))
 		j.mend = false
 		return nil
@@ -102,6 +102,7 @@ var errLate = errors.New("redis' clock was set, or the command was on its way fo
 const (
 	tooLate     = -1
 	notYourTurn = -2
+	isLost      = -3
 )
 
 // send writes changes and owners. It may be repeated: what is known already is no news.
@@ -118,11 +119,24 @@ func (j *Journal) send(ctx context.Context, changes []rotator.Change, owners []r
 		keys = append(keys, j.names.owners)
 	}
 	news, err = save.Run(ctx, j.client, keys, j.arguments(changes, owners, how)...).Int64()
-	if err == nil && news == tooLate {
+	if err == nil && (news == tooLate || news == isLost) {
 		_, err = j.look(ctx)
+	}
+	if news == tooLate {
 		err = errors.Join(errLate, err)
 	}
 	return news, err
+}
+
+// mayMend tells the script whether this process knows of what is lost: it says so itself,
+// or never found anything.
+func (j *Journal) mayMend() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.mend || !j.had {
+		return "mend"
+	}
+	return ""
 }
 
 // take removes up to a batch of changes from the queue. Cooldowns that have ended
@@ -158,7 +172,7 @@ func (j *Journal) arguments(changes []rotator.Change, owners []rotator.Owner, ho
 	patience := j.timeout + wrong + maxStep
 	args := make([]any, 0, fixedArguments+3*len(owners)+7*len(changes))
 	args = append(args, shortName(), logBytes, j.node, j.clock.remote(j.now()), patience.Milliseconds(), maxOwners, len(owners),
-		j.clock.shifted(), how, (maxStep + wrong).Milliseconds())
+		j.clock.shifted(), how, (maxStep + wrong).Milliseconds(), j.mayMend())
 	args = j.ownerArguments(args, owners)
 	for _, c := range changes {
 		f := j.remote(c)
@@ -168,7 +182,7 @@ func (j *Journal) arguments(changes []rotator.Change, owners []rotator.Owner, ho
 }
 
 // fixedArguments is how many come before owners and changes.
-const fixedArguments = 10
+const fixedArguments = 11
 
 // shortName is one that nothing else has: 60 random bits.
 func shortName() string { return rand.Text()[:12] }
