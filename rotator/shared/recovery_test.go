@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strconv"
 	"testing"
@@ -97,6 +98,29 @@ func TestLostWrites(t *testing.T) {
 	proxy.Blackhole(false)
 	proxy.Cut()
 	agreeOn(t, append(others, nodes[2]), 8)
+}
+
+// Data was made anew, by a node that knew nothing else, and its first entry had the id of
+// the old data's last one. The nodes that had read that took all for read, and never
+// heard of the first key.
+func TestDataMadeAnewWithTheSameEntry(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes := startAll(t, 2, 10, to(server))
+	nodes[0].Cool(0, time.Hour)
+	agreeOn(t, nodes, 1)
+	id, now := rotator.IDOf("sk-statetest-00000001").String(), time.Now().UnixMilli()
+	text := fmt.Sprintf("%d %d 0 0 rate_limited retry-after", now+3_600_000, now)
+	server.Do("EVAL", `
+local last = redis.call('HGET', KEYS[1], 'last')
+redis.call('UNLINK', unpack(KEYS))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
+redis.call('XADD', KEYS[3], last .. '-0', '2', table.concat({'another', 'third', ARGV[4], 'mark', '', ARGV[1], ARGV[2]}, '\n'))
+redis.call('HSET', KEYS[1], 'version', 2, 'epoch', 'another', 'last', last, 'mark', 'mark', 'fields', 1, 'shift', 0, 'time', ARGV[4])`,
+		4, "{keycycler}:meta", "{keycycler}:state", "{keycycler}:log", "{keycycler}:deadlines", id, text, now+3_600_000, now)
+	nodes[0].Cool(2, time.Hour) // the next entry
+	agreeOn(t, append(nodes, start(t, to(server)(), 10)), 3)
 }
 
 // What Redis forgets while nobody is cut off is made good within seconds: all of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
@@ -155,6 +156,8 @@ func (j *Journal) take() []rotator.Change {
 			changes = append(changes, c)
 		}
 	}
+	// In the order in which it was learned others hear of it.
+	slices.SortFunc(changes, func(a, b rotator.Change) int { return a.Learned.Compare(b.Learned) })
 	return changes
 }
 
