@@ -98,6 +98,8 @@ var (
 		"Changes that are still to be written to the shared state.", []string{"pool"}, nil)
 	stateFailuresDesc = prometheus.NewDesc("caddy_keycycler_state_failures_total",
 		"Commands to the shared state that failed.", []string{"pool"}, nil)
+	stateResyncsDesc = prometheus.NewDesc("caddy_keycycler_state_resyncs_total",
+		"How often all of the shared state was read: at the start, and where it had lost something.", []string{"pool"}, nil)
 )
 
 // Outcomes of an attempt, besides the classes.
@@ -203,7 +205,7 @@ func registerPool(registry *prometheus.Registry, h *Handler) error {
 
 // Describe implements prometheus.Collector.
 func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, resourcesDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, resourcesDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc, stateResyncsDesc} {
 		descs <- d
 	}
 }
@@ -238,6 +240,7 @@ func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 		into <- gauge(stateLagDesc, h.Lag.Seconds(), pool)
 		into <- gauge(stateQueueDesc, float64(h.Queue), pool)
 		into <- prometheus.MustNewConstMetric(stateFailuresDesc, prometheus.CounterValue, float64(h.Fails), pool)
+		into <- prometheus.MustNewConstMetric(stateResyncsDesc, prometheus.CounterValue, float64(h.Resyncs), pool)
 	}
 }
 

@@ -150,6 +150,7 @@ func (r *RedisState) Provision(ctx caddy.Context) error {
 			Reasons: reasonNames,
 			Timeout: time.Duration(r.ReadTimeout),
 			Changed: logHealth,
+			Mended:  logMended,
 		}), nil
 	})
 	if err != nil {
@@ -331,6 +332,12 @@ func logHealth(h shared.Health) {
 		return
 	}
 	redisLogger().Warn("redis is away: this node goes on with what it knows", zap.Error(h.Err))
+}
+
+// logMended writes one line when Redis has lost something, or holds what no node has
+// written.
+func logMended(what string) {
+	redisLogger().Warn("redis has lost data, or holds data of somebody else: it is made anew from what the nodes know", zap.String("lost", what))
 }
 
 // redisLog takes what go-redis says by itself, which is about single connections,

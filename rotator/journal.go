@@ -50,7 +50,7 @@ const echo = 5 * clockError
 // from, which has brought it, are told of what is news. It reports whether anything
 // changed for the pools.
 func (s *State) Learn(now time.Time, c Change, from Journal) bool {
-	if c.Reason >= MaxReasons {
+	if c.Reason >= MaxReasons || !c.Off.Valid() {
 		return false
 	}
 	at, until, learned, cleared := s.at(now), s.instant(c.Until), s.instant(c.Learned), s.instant(c.Cleared)

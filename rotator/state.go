@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,7 +33,8 @@ type Cooldown struct {
 //
 // All methods are safe for concurrent use; none waits for the network.
 type State struct {
-	epoch time.Time // deadlines are nanoseconds since then
+	epoch   time.Time    // deadlines are nanoseconds since then
+	skipped atomic.Int64 // nanoseconds that have passed besides: see Skip
 
 	mu      sync.Mutex // taken before a pool's own lock, never after it
 	entries map[ID]*entry
@@ -71,9 +73,9 @@ func NewState(now time.Time) *State {
 func (s *State) Destruct() error { return nil }
 
 // at turns an instant into nanoseconds since the epoch, and time turns them back.
-func (s *State) at(t time.Time) int64 { return int64(t.Sub(s.epoch)) }
+func (s *State) at(t time.Time) int64 { return addSaturating(int64(t.Sub(s.epoch)), s.skipped.Load()) }
 
-func (s *State) time(at int64) time.Time { return s.epoch.Add(time.Duration(at)) }
+func (s *State) time(at int64) time.Time { return s.epoch.Add(time.Duration(at - s.skipped.Load())) }
 
 // instant is at, for one that may be missing.
 func (s *State) instant(t time.Time) int64 {

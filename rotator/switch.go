@@ -10,6 +10,18 @@ import "time"
 // operator's word always counts over the one that he saw.
 type Switch int64
 
+const (
+	// maxClock is the latest time that a switch is ordered by, in the year 2096.
+	maxClock = 4_000_000_000_000
+
+	// maxSwitch is the largest magnitude: what lies between counts what was said, and
+	// is more than can be. Nobody could say anything against a larger one.
+	maxSwitch = 5_000_000_000_000
+)
+
+// Valid tells whether a process can have said that.
+func (s Switch) Valid() bool { return s >= -maxSwitch && s <= maxSwitch }
+
 // Disabled tells whether the key must not be used.
 func (s Switch) Disabled() bool { return s > 0 }
 
@@ -25,7 +37,7 @@ func (s Switch) order() int64 { return max(int64(s), -int64(s)) }
 
 // next returns the switch that is said at now by who knows s.
 func (s Switch) next(now time.Time, disabled bool) Switch {
-	order := Switch(max(now.UnixMilli(), s.order()+1))
+	order := Switch(max(min(now.UnixMilli(), maxClock), s.order()+1))
 	if disabled {
 		return order
 	}

@@ -16,7 +16,7 @@ import (
 // The rights of the user that the README tells to make. AUTH and HELLO need none.
 var (
 	aclCommands = strings.Fields(`+evalsha +eval +xread +hscan
-		+time +hmget +hlen +hget +hset +hdel +zadd +zrem +zrangebyscore +zrevrange +xadd +unlink +pexpireat`)
+		+time +hmget +hlen +hget +hset +hdel +zadd +zcard +zrem +zrangebyscore +zrevrange +xadd +xrevrange +unlink +pexpireat`)
 	aclName     = []string{"+client|setname"}
 	aclKeys     = []string{"~{keycycler}:*"}
 	aclCluster  = []string{"+cluster|slots", "+command"}

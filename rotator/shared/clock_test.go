@@ -29,7 +29,8 @@ func TestClock(t *testing.T) {
 		{"clocks drift: an old one is replaced", []sample{{0, 0, 0}, {11 * time.Minute, time.Millisecond, 300 * time.Millisecond}}, 300 * time.Millisecond, 0, false},
 		{"Redis' clock was set forward", []sample{{0, 0, 0}, {time.Second, 10 * time.Millisecond, time.Hour}}, time.Hour, 1, true},
 		{"and back", []sample{{0, 0, 0}, {time.Second, 0, -time.Hour}, {2 * time.Second, 0, 0}}, 0, 2, false},
-		{"less than a second is no jump", []sample{{0, 0, 0}, {time.Second, time.Millisecond, 900 * time.Millisecond}}, 0, 0, false},
+		{"less than half a second is no jump", []sample{{0, 0, 0}, {time.Second, time.Millisecond, 400 * time.Millisecond}}, 0, 0, false},
+		{"more is one", []sample{{0, 0, 0}, {time.Second, time.Millisecond, 900 * time.Millisecond}}, 900 * time.Millisecond, 1, false},
 	} {
 		var c clock
 		for _, s := range row.samples {
@@ -42,12 +43,12 @@ func TestClock(t *testing.T) {
 		if got := c.local((redis + at + row.wrong).Milliseconds()).Sub(begin); got != at {
 			t.Errorf("%s: that is taken to be at %s, want %s", row.sentence, got, at)
 		}
-		if known, _, jumps := c.state(); !known || jumps != row.jumps || c.coarse() != row.coarse {
+		if known, _, jumps := c.status(); !known || jumps != row.jumps || c.coarse() != row.coarse {
 			t.Errorf("%s: known %t, %d jumps, coarse %t", row.sentence, known, jumps, c.coarse())
 		}
 	}
 	var c clock
-	if known, _, _ := c.state(); known {
+	if known, _, _ := c.status(); known {
 		t.Error("a clock without a sample is known")
 	}
 }
@@ -101,30 +102,19 @@ func TestPlace(t *testing.T) {
 		p, there place
 		want     bool
 	}{
-		{"nothing, and still nothing", place{"", "0-0"}, place{"", "0-0"}, true},
-		{"nothing, and then the first entries", place{"", "0-0"}, place{"a", "7-0"}, true},
-		{"some of those were read before it was known whose they are", place{"", "7-0"}, place{"a", "7-1"}, true},
-		{"the same", place{"a", "7-0"}, place{"a", "7-0"}, true},
-		{"further on", place{"a", "7-0"}, place{"a", "10-0"}, true},
-		{"back", place{"a", "7-1"}, place{"a", "7-0"}, false},
-		{"back, in the number of digits", place{"a", "10-0"}, place{"a", "9-9"}, false},
-		{"other data", place{"a", "7-0"}, place{"b", "7-0"}, false},
-		{"no data any more", place{"a", "7-0"}, place{"", "0-0"}, false},
-		{"none, before it was known whose", place{"", "7-0"}, place{"", "0-0"}, false},
+		{"nothing, and still nothing", place{}, place{}, true},
+		{"nothing, and then the first entries, which say so", place{}, place{epoch: "a", entry: 7}, true},
+		{"the same", place{epoch: "a", entry: 7}, place{epoch: "a", entry: 7}, true},
+		{"further on", place{epoch: "a", entry: 7}, place{epoch: "a", entry: 10}, true},
+		{"more owners", place{epoch: "a", kept: "k", entry: 7}, place{epoch: "a", kept: "k", owners: 9, entry: 7}, true},
+		{"as far, by another way", place{epoch: "a", entry: 7, mark: "m"}, place{epoch: "a", entry: 7, mark: "n"}, false},
+		{"back", place{epoch: "a", entry: 10}, place{epoch: "a", entry: 9}, false},
+		{"other data", place{epoch: "a", entry: 7}, place{epoch: "b", entry: 7}, false},
+		{"other owners", place{epoch: "a", kept: "k", entry: 7}, place{epoch: "a", kept: "l", entry: 7}, false},
+		{"no data any more", place{epoch: "a", entry: 7}, place{}, false},
 	} {
 		if got := row.p.continues(row.there); got != row.want {
 			t.Errorf("%s: %t", row.sentence, got)
-		}
-	}
-}
-
-func TestBefore(t *testing.T) {
-	ids := []string{"0-0", "0-1", "7-0", "7-2", "7-10", "10-0", "1795488952365-0", "1795488952365-1"}
-	for i, a := range ids {
-		for k, b := range ids {
-			if before(a, b) != (i < k) {
-				t.Errorf("%s before %s: %t", a, b, before(a, b))
-			}
 		}
 	}
 }

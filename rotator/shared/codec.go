@@ -38,6 +38,7 @@ func (s subject) field() string {
 // parseField reports false for what is not about a key.
 func parseField(field string) (subject, bool) {
 	digits, scope, scoped := strings.Cut(field, " ")
+	scope = strings.Clone(scope) // it outlives the entry that it is a part of
 	id, ok := rotator.ParseID(digits)
 	return subject{id, scope}, ok && (!scoped || rotator.ValidScope(scope))
 }
@@ -74,7 +75,7 @@ func (c codec) reason(f fact) string {
 }
 
 func (c codec) source(f fact) string {
-	if f.source == "" {
+	if f.source == "" || !isSource(f.source) {
 		return nothing
 	}
 	return f.source
@@ -92,16 +93,36 @@ func (c codec) decode(text string) (fact, bool) {
 		if err != nil || n < 0 && i < 3 {
 			return fact{}, false
 		}
-		times[i] = max(min(n, maxMillis), -maxMillis)
+		times[i] = min(n, maxMillis)
 	}
 	f := fact{
 		until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]),
 		reason: c.reasonOf(fields[4]), source: fields[5],
 	}
+	if !f.off.Valid() {
+		f.off = 0
+	}
 	if f.source == nothing || !isSource(f.source) {
 		f.source = ""
 	}
+	f.source = strings.Clone(f.source) // it outlives the text, which may be a long one
 	return f, true
+}
+
+// plausible tells whether nobody else can have written it: what was learned or cleared
+// long after now would void, or outlive, all that comes. As in the script.
+func (f fact) plausible(now int64) bool {
+	const ahead = 60 * 60 * 1000
+	return max(f.learned, f.cleared) <= now+ahead
+}
+
+// bounded is the fact with no more left of its cooldown than there was when that was
+// learned: Redis' clock may have been set back while no process was there to see it.
+func (f fact) bounded(now int64) fact {
+	if f.learned > now && f.until > 0 {
+		f.until = max(min(f.until, now+f.until-f.learned), 1)
+	}
+	return f
 }
 
 // maxSource is the longest source that is read, in bytes.

@@ -12,23 +12,27 @@
 // kept for no longer than that would have lasted: so clients that invent scopes
 // leave nothing behind.
 //
-// In Redis stand key ids, never keys. Deadlines are by Redis' own clock, so that
-// processes with wrong clocks agree. All names share one hash tag, so that they
+// In Redis stand key ids, never keys. Deadlines are by the journal's time: Redis' own
+// clock, so that processes with wrong clocks agree, and what makes good for it having
+// been set. All names share one hash tag, so that they
 // stand in one slot of a cluster, and all of them expire, the owners 30 days after the last one was written:
 //
 //	{prefix}:state      hash    key id → "<until> <learned> <cleared> <switch> <reason> <source>", times in ms since 1970, 0: never;
 //	                            the switch is above 0 for a key that an operator has disabled, below for one enabled again
 //	                    hash    "<key id> <scope>" → the same, for requests of the scope; its switch is 0
 //	{prefix}:deadlines  zset    field of the hash → when it is of no use any more
-//	{prefix}:log        stream  one entry a batch of changes: p=<id of the entry before>, n=<node>, fields of the hash → as there,
-//	                            <resource> → "<key id> <when it was used last>"
+//	{prefix}:log        stream  one entry a batch of changes: see entry. Its id is where it ends, in bytes
 //	{prefix}:owners     zset    "<resource> <key id>" → when it was used last, in ms since 1970; see rotator.Resource
-//	{prefix}:meta       hash    epoch=<of this data>, last=<id of the last entry>, fields=<of the hash>, time=<of the last change>
+//	{prefix}:meta       hash    version=2, epoch=<of this data>, kept=<of the owners>, last=<where the stream ends>, mark=<its last entry's name>, fields=<of the hash>,
+//	                            owners=<how many>, shift=<the journal's time less Redis' clock>, time=<the latest that was found right>,
+//	                            claim=<a change of the shift that wants a second process>, filler=<who fills in what was lost, until when>
+//
+// An epoch begins where data are made anew. Every entry names its own, and a process that
+// stands in another reads everything once.
 package shared
 
 import (
 	"context"
-	"crypto/rand"
 	"sync"
 	"time"
 
@@ -64,6 +68,11 @@ type Options struct {
 	// other. It must not block, nor close the journal.
 	Changed func(Health)
 
+	// Mended is called with what was lost in Redis or written over by somebody else, once
+	// each time, when this process finds out. All is made anew then, from what the
+	// processes know. It must not block.
+	Mended func(what string)
+
 	// Now is the clock of this process. Default: time.Now.
 	Now func() time.Time
 
@@ -83,9 +92,9 @@ const (
 	// batch is how many changes go into one round trip, and into one entry.
 	batch = 500
 
-	// logLength is about how many entries the stream keeps: how far behind a
-	// process may be and still catch up without reading everything.
-	logLength = 10_000
+	// logBytes is about how long the stream is: how far behind a process may be and
+	// still catch up without reading everything.
+	logBytes = 16 << 20
 
 	// flushTime bounds the last write when the journal is closed.
 	flushTime = time.Second
@@ -97,7 +106,7 @@ type Health struct {
 	Err     error         // the last error, while it is not healthy
 	Since   time.Time     // when Healthy last changed
 	Lag     time.Duration // how old the last change of another process was when it was applied here
-	Queue   int           // changes that are still to be written
+	Queue   int           // changes that are still to be written; or at most that, while it is not known what Redis lacks
 	Written uint64        // changes that were written
 	Heard   uint64        // changes of others that were applied
 	Resyncs uint64        // times that everything was read, the first included
@@ -114,6 +123,7 @@ type Journal struct {
 	node    string
 	timeout time.Duration
 	changed func(Health)
+	mended  func(what string)
 	now     func() time.Time
 
 	cancel  context.CancelFunc
@@ -128,13 +138,17 @@ type Journal struct {
 	pending map[subject]rotator.Change
 	owners  []rotator.Owner // that are still to be written, in order
 	mend    bool            // Redis holds data that is not sound
+	broken  string          // what of it; "": nothing
+	had     bool            // there were data when this process looked last
+	owned   bool            // there are owners in Redis
+	fill    refill
 	health  Health
 	hearing side
 	saving  side
 
 	// Only the listener's goroutine uses these.
 	place place
-	jumps int // of Redis' clock, when everything was read last
+	crowd crowd
 
 	clock clock
 }
@@ -175,15 +189,19 @@ func New(o Options) *Journal {
 	if o.Changed == nil {
 		o.Changed = func(Health) {}
 	}
+	if o.Mended == nil {
+		o.Mended = func(string) {}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &Journal{
 		client:  o.Client,
 		state:   o.State,
 		names:   namesFor(o.Prefix),
 		codec:   codec{reasons: o.Reasons},
-		node:    rand.Text(),
+		node:    shortName(),
 		timeout: o.Timeout,
 		changed: o.Changed,
+		mended:  o.Mended,
 		now:     o.Now,
 		cancel:  cancel,
 		written: make(chan struct{}),
@@ -191,6 +209,7 @@ func New(o Options) *Journal {
 		back:    make(chan struct{}, 1),
 		pending: make(map[subject]rotator.Change),
 		health:  Health{Healthy: true, Since: o.Now()},
+		clock:   clock{state: o.State},
 	}
 	j.done.Go(func() {
 		defer close(j.written)
@@ -229,16 +248,24 @@ func rouse(c chan<- struct{}) {
 
 // Health returns how the journal fares.
 func (j *Journal) Health() Health {
+	known := j.state.Size() // whose lock is taken before j.mu
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.snapshot()
+	return j.snapshot(known)
 }
 
 // snapshot is Health with j.mu held.
-func (j *Journal) snapshot() Health {
+func (j *Journal) snapshot(known int) Health {
 	h := j.health
-	h.Queue = len(j.pending) + len(j.owners)
+	h.Queue = len(j.pending) + len(j.owners) + j.fill.left(known)
 	return h
+}
+
+// hadData tells whether Redis held any when this process looked last.
+func (j *Journal) hadData() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.had
 }
 
 // Close writes what is queued, if Redis takes it within a second, and releases
@@ -259,12 +286,29 @@ func (j *Journal) Close() error {
 
 // linger writes what is left, as long as ctx and Redis let it.
 func (j *Journal) linger(ctx context.Context) {
-	for {
-		h := j.Health()
-		if !h.Healthy || h.Queue == 0 || j.flush(ctx) != nil {
+	for j.lingers() {
+		if j.flush(ctx) != nil {
 			return
 		}
 	}
+}
+
+// lingers tells whether something is left that can be written at once: what others
+// are filling in is not for this process to wait for.
+func (j *Journal) lingers() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.health.Healthy {
+		return false
+	}
+	if len(j.pending)+len(j.owners) > 0 {
+		return true
+	}
+	if !j.fill.due || j.fill.asked && !j.fill.turn {
+		return false
+	}
+	j.fill.at = time.Time{}
+	return true
 }
 
 // Destruct lets a Journal live in a caddy.UsagePool.
@@ -275,6 +319,7 @@ func (j *Journal) Destruct() error { return j.Close() }
 func (j *Journal) note(s *side, err error) {
 	j.telling.Lock()
 	defer j.telling.Unlock()
+	known := j.state.Size()
 	j.mu.Lock()
 	s.note(err)
 	if err != nil {
@@ -291,7 +336,7 @@ func (j *Journal) note(s *side, err error) {
 	if turned {
 		j.health.Healthy, j.health.Since = healthy, j.now()
 	}
-	h := j.snapshot()
+	h := j.snapshot(known)
 	j.mu.Unlock()
 	if cluster, ok := j.client.(*redis.ClusterClient); ok && err != nil {
 		// By itself it asks who has taken over from a dead master once a minute.

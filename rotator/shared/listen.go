@@ -3,7 +3,6 @@ package shared
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +15,18 @@ import (
 // place is how far this process has read: where to go on after a connection was
 // lost, and how to see that this is not possible.
 type place struct {
-	epoch string // of the data; "": there was none yet
-	entry string // the last one of the stream that was applied; 0-0: none
+	epoch  string // of the data; "": there was none yet
+	entry  int64  // where the last entry of the stream that was applied ends; 0: there was none
+	mark   string // its name
+	kept   string // the epoch of the owners
+	owners int64  // how many there were
 }
 
 // errGap says that entries are missing: everything must be read.
 var errGap = errors.New("the journal has a gap")
+
+// errAhead says that an entry comes from a time that is not known here yet.
+var errAhead = errors.New("the journal is ahead of this process's clock")
 
 // listen keeps this process up to date until ctx ends.
 func (j *Journal) listen(ctx context.Context) {
@@ -41,6 +46,7 @@ func (j *Journal) listen(ctx context.Context) {
 			return
 		case errors.Is(err, errGap):
 			known = false // nothing is wrong with Redis
+		case errors.Is(err, errAhead):
 		default:
 			j.note(&j.hearing, err)
 		}
@@ -62,59 +68,25 @@ func (j *Journal) catchUp(ctx context.Context, known bool) error {
 	if err != nil {
 		return err
 	}
-	if known && j.goesOn(there) {
+	if known && j.place.continues(there) {
 		return nil
 	}
 	return j.readAll(ctx, there)
 }
 
-// goesOn tells whether the stream leads on from where this process stands.
-func (j *Journal) goesOn(there place) bool {
-	if _, _, jumps := j.clock.state(); jumps != j.jumps || !j.place.continues(there) {
-		return false
-	}
-	j.place.epoch = there.epoch
-	return true
-}
-
 // continues tells whether the stream leads on from p to there, as far as can be
 // seen from here. Whether something between them is missing its entries will tell.
 func (p place) continues(there place) bool {
-	return (p.epoch == there.epoch || p.epoch == "") && !before(there.entry, p.entry)
-}
-
-// look asks where the data stands, and what time it is.
-func (j *Journal) look(ctx context.Context) (place, error) {
-	ctx, cancel := context.WithTimeout(ctx, j.timeout)
-	defer cancel()
-	sent := j.now()
-	reply, err := look.Run(ctx, j.client, []string{j.names.meta, j.names.state}).StringSlice()
-	if err != nil {
-		return place{}, err
+	if p == (place{}) {
+		return true // the first entry says that it is that
 	}
-	received := j.now()
-	if len(reply) != 5 {
-		return place{}, fmt.Errorf("unexpected reply of %d parts", len(reply))
-	}
-	seconds, err1 := strconv.ParseInt(reply[0], 10, 64)
-	micros, err2 := strconv.ParseInt(reply[1], 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return place{}, fmt.Errorf("unexpected reply: %w", err)
-	}
-	j.clock.sample(sent, received, time.Duration(seconds)*time.Second+time.Duration(micros)*time.Microsecond)
-	if reply[2] == "0" {
-		j.mu.Lock()
-		j.mend = true
-		j.mu.Unlock()
-		rouse(j.wake)
-	}
-	return place{epoch: reply[3], entry: reply[4]}, nil
+	return p.epoch == there.epoch && p.kept == there.kept &&
+		(p.entry < there.entry || p.entry == there.entry && p.mark == there.mark)
 }
 
 // readAll reads the whole hash, and the owners. The stream is read on from where it stood before,
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
-	_, _, jumps := j.clock.state()
 	seen := make(map[subject]fact)
 	for cursor := uint64(0); there.epoch != ""; {
 		fields, next, err := j.scan(ctx, cursor)
@@ -130,15 +102,30 @@ func (j *Journal) readAll(ctx context.Context, there place) error {
 			break
 		}
 	}
-	if err := j.readOwners(ctx); err != nil {
-		return err
+	var used map[rotator.Resource]int64
+	if there.epoch == "" || there.owners > 0 {
+		var err error
+		if used, err = j.readOwners(ctx); err != nil {
+			return err
+		}
 	}
-	j.place, j.jumps = there, jumps
-	j.refill(seen)
+	j.stand(there)
+	j.refill(seen, used)
 	j.mu.Lock()
 	j.health.Resyncs++
 	j.mu.Unlock()
 	return nil
+}
+
+// stand notes how far this process has read.
+func (j *Journal) stand(there place) {
+	if there.epoch == "" {
+		there = place{}
+	}
+	j.place = there
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.had = there.epoch != ""
 }
 
 // scanCount is how many fields of the hash are read at a time.
@@ -150,71 +137,25 @@ func (j *Journal) scan(ctx context.Context, cursor uint64) ([]string, uint64, er
 	return j.client.HScan(ctx, j.names.state, cursor, "", scanCount).Result()
 }
 
-// refill queues what this process knows and Redis does not: it has restarted
-// empty, or with old data. More than one process may do so, since what is known
-// already is no news.
-func (j *Journal) refill(seen map[subject]fact) {
-	now := j.now()
-	var missing []rotator.Change
-	j.state.Known(now, j, func(c rotator.Change) bool {
-		if j.missing(c, seen, j.clock.remote(now)) {
-			missing = append(missing, c)
-		}
-		return true
-	})
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.putBack(missing)
-}
-
-// missing reports whether the change is news to who has written what was seen.
-func (j *Journal) missing(c rotator.Change, seen map[subject]fact, now int64) bool {
-	about := subjectOf(c)
-	ours, theirs := j.remote(c), seen[about]
-	if about.scope != "" {
-		theirs.cleared = max(theirs.cleared, seen[about.key()].cleared)
-		if theirs.void(theirs.cleared) {
-			theirs.until = 0
-		}
-	}
-	return ours.adds(theirs, now)
-}
-
-// What is no news, and for how long a clearing is: as in the script, in ms.
-const (
-	tolerance = 100
-	tombstone = 24 * 60 * 60 * 1000
-)
-
-// adds reports whether f is news to who knows g.
-func (f fact) adds(g fact, now int64) bool {
-	if f.cleared > g.cleared+tolerance && f.cleared+tombstone > now || f.off.After(g.off) {
-		return true
-	}
-	if g.void(f.cleared) {
-		g.until = 0
-	}
-	return f.until > max(g.until+tolerance, now) && f.learned > max(f.cleared, g.cleared)
-}
-
 // follow applies what the stream brings, and looks now and then whether it brings
 // everything.
 func (j *Journal) follow(ctx context.Context, pause *pause) error {
-	looked, ahead := j.now(), ""
+	looked, ahead := j.now(), int64(0)
 	for {
-		streams, err := j.read(ctx)
-		if err != nil && !errors.Is(err, redis.Nil) {
+		entries, err := j.read(ctx)
+		if err != nil {
 			return err
 		}
-		for _, s := range streams {
-			for _, m := range s.Messages {
-				if err := j.applyBatch(m); err != nil {
-					return err
-				}
+		for _, m := range entries {
+			if err := j.applyEntry(m); err != nil {
+				return err
 			}
 		}
 		pause.reset()
-		if now := j.now(); len(streams) > 0 && now.Sub(looked) < heartbeat {
+		if now := j.now(); len(entries) > 0 && now.Sub(looked) < heartbeat {
+			if !sleep(ctx, j.crowd.pace()) {
+				return ctx.Err()
+			}
 			continue
 		}
 		there, err := j.look(ctx)
@@ -222,45 +163,85 @@ func (j *Journal) follow(ctx context.Context, pause *pause) error {
 			return err
 		}
 		// What was there a heartbeat ago should have come, if it was not evicted.
-		if !j.goesOn(there) || len(streams) == 0 && before(j.place.entry, ahead) {
+		if !j.place.continues(there) || len(entries) == 0 && j.place.entry < ahead {
 			return errGap
 		}
 		looked, ahead = j.now(), there.entry
 	}
 }
 
-func (j *Journal) read(ctx context.Context) ([]redis.XStream, error) {
+// readCount is how many entries are read at a time: as many as come while a command
+// crosses an ocean, and more.
+const readCount = 2000
+
+// wrongType begins the error for a key that is of another type than it should be.
+const wrongType = "WRONGTYPE"
+
+// read returns what comes next, if anything does within a heartbeat.
+func (j *Journal) read(ctx context.Context) ([]redis.XMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat+j.timeout)
 	defer cancel()
-	return j.client.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{j.names.log, j.place.entry}, Count: 100, Block: heartbeat,
+	streams, err := j.client.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{j.names.log, strconv.FormatInt(j.place.entry, 10) + "-0"}, Count: readCount, Block: heartbeat,
 	}).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil && strings.HasPrefix(err.Error(), wrongType):
+		j.haveMended()
+		return nil, errGap
+	case err != nil || len(streams) == 0:
+		return nil, err
+	}
+	return streams[0].Messages, nil
 }
 
-// applyBatch applies one entry of the stream, which must be the next.
-func (j *Journal) applyBatch(m redis.XMessage) error {
-	if m.Values["p"] != j.place.entry || j.ahead(m.ID) {
+// haveMended makes the writer drop what is in the way.
+func (j *Journal) haveMended() {
+	j.mu.Lock()
+	j.mend = true
+	j.mu.Unlock()
+	rouse(j.wake)
+}
+
+// applyEntry applies one entry of the stream, which must be the next of the data that
+// this process knows.
+func (j *Journal) applyEntry(m redis.XMessage) error {
+	e, ok := parseEntry(m)
+	if !ok {
+		j.haveMended()
 		return errGap
 	}
-	if m.Values["n"] != j.node {
-		for field, value := range m.Values {
-			text, _ := value.(string)
-			if !j.applyOwner(field, text) {
-				j.apply(field, text)
-			}
-		}
-		j.noteLag(m.ID)
+	switch {
+	case j.place == (place{}) && e.after == "":
+		j.stand(place{epoch: e.epoch, kept: e.epoch})
+	case e.epoch != j.place.epoch || e.after != j.place.mark:
+		return errGap
 	}
-	j.place.entry = m.ID
+	if j.ahead(e.time) {
+		return errAhead
+	}
+	j.crowd.note(j.now(), e.node)
+	for i := 0; i < len(e.lines); i += 2 {
+		if e.node == j.node {
+			break
+		}
+		if !j.applyOwner(e.lines[i], e.lines[i+1]) {
+			j.apply(e.lines[i], e.lines[i+1])
+		}
+	}
+	if e.node != j.node {
+		j.noteLag(e.time)
+	}
+	j.place.entry, j.place.mark = e.end, e.mark
 	return nil
 }
 
-// ahead tells whether an entry comes from the future, as this process sees Redis' time:
-// then Redis' clock was set forward, and what the entry says would be taken for too late.
-func (j *Journal) ahead(entry string) bool {
-	ms, _ := splitEntry(entry)
-	_, wrong, _ := j.clock.state()
-	return ms-j.clock.remote(j.now()) > (maxStep + wrong).Milliseconds()
+// ahead tells whether an entry comes from the future, as this process sees the
+// journal's time: then this process has stood still, or Redis' clock was set.
+func (j *Journal) ahead(ms int64) bool {
+	_, wrong, _ := j.clock.status()
+	return ms-j.clock.remote(j.now()) > (2*maxStep + wrong).Milliseconds()
 }
 
 // apply tells this process's memory what a field of the hash or of an entry says.
@@ -270,35 +251,39 @@ func (j *Journal) apply(field, text string) (subject, fact, bool) {
 	if !ok {
 		return about, fact{}, false
 	}
+	now := j.now()
 	f, ok := j.codec.decode(text)
-	if ok && j.state.Learn(j.now(), j.local(about, f), j) {
-		j.mu.Lock()
-		j.health.Heard++
-		j.mu.Unlock()
+	at := j.clock.remote(now)
+	if !ok || !f.plausible(at) {
+		return about, f, false
 	}
-	return about, f, ok
+	f = f.bounded(at)
+	news := j.state.Learn(now, j.local(about, f), j)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fill.told(about, f)
+	if news {
+		j.health.Heard++
+	}
+	return about, f, true
 }
 
-// noteLag keeps how old an entry was when it was applied: its id begins with the
-// time at which Redis took it.
-func (j *Journal) noteLag(entry string) {
-	ms, _ := splitEntry(entry)
+// noteLag keeps how old an entry was when it was applied.
+func (j *Journal) noteLag(ms int64) {
 	lag := time.Duration(j.clock.remote(j.now())-ms) * time.Millisecond
 	j.mu.Lock()
 	j.health.Lag = max(lag, 0)
 	j.mu.Unlock()
 }
 
-// before compares ids of stream entries, "<ms>-<n>".
-func before(a, b string) bool {
-	aTime, aSeq := splitEntry(a)
-	bTime, bSeq := splitEntry(b)
-	return aTime < bTime || aTime == bTime && aSeq < bSeq
-}
-
-func splitEntry(id string) (ms, seq int64) {
-	left, right, _ := strings.Cut(id, "-")
-	ms, _ = strconv.ParseInt(left, 10, 64)
-	seq, _ = strconv.ParseInt(right, 10, 64)
-	return ms, seq
+// sleep waits for d. It reports false when ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }

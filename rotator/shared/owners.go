@@ -74,26 +74,31 @@ func (j *Journal) minute(used time.Time) int64 {
 }
 
 // readOwners reads all that Redis knows, the latest first: what is used meanwhile moves
-// others back, and so hides nothing.
-func (j *Journal) readOwners(ctx context.Context) error {
+// others back, and so hides nothing. It returns when each was used, in ms.
+func (j *Journal) readOwners(ctx context.Context) (map[rotator.Resource]int64, error) {
 	seen := make(map[rotator.Resource]int64)
 	for start := int64(0); ; start += ownersPage {
 		n, err := j.readOwnersFrom(ctx, start, seen)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n < ownersPage {
-			break
+			return seen, nil
 		}
 	}
-	j.refillOwners(seen)
-	return nil
 }
 
 func (j *Journal) readOwnersFrom(ctx context.Context, start int64, seen map[rotator.Resource]int64) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
 	page, err := j.client.ZRevRangeWithScores(ctx, j.names.owners, start, start+ownersPage-1).Result()
+	if err != nil && strings.HasPrefix(err.Error(), wrongType) {
+		j.mu.Lock()
+		j.owned = true
+		j.mu.Unlock()
+		j.haveMended()
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -120,20 +125,6 @@ func (j *Journal) usedAt(r rotator.Resource, stands int64) int64 {
 	return stands - ownersTerm
 }
 
-// refillOwners queues what this process knows and Redis does not.
-func (j *Journal) refillOwners(seen map[rotator.Resource]int64) {
-	var missing []rotator.Owner
-	j.state.KnownOwners(j.now(), j, func(o rotator.Owner) bool {
-		if j.minute(o.Used) > seen[o.Resource] {
-			missing = append(missing, o)
-		}
-		return true
-	})
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.putBackOwners(missing)
-}
-
 // applyOwner tells this process's memory what a field of an entry says. It reports
 // false for a field that is not about a resource.
 func (j *Journal) applyOwner(field, text string) bool {
@@ -145,13 +136,14 @@ func (j *Journal) applyOwner(field, text string) bool {
 	}
 	j.learnOwner(r, id, used)
 	j.mu.Lock()
+	j.fill.toldOwner(r, used)
 	j.health.Heard++
 	j.mu.Unlock()
 	return true
 }
 
 func (j *Journal) learnOwner(r rotator.Resource, key rotator.ID, used int64) {
-	used = max(min(used, maxMillis), 0)
+	used = max(min(used, maxMillis), 0) // the state takes none that lies ahead
 	j.state.LearnOwner(j.now(), rotator.Owner{Resource: r, Key: key, Used: j.clock.local(used)}, j)
 }
 
@@ -164,4 +156,11 @@ func parseOwner(name, key string) (r rotator.Resource, id rotator.ID, ok bool) {
 	}
 	id, ok = rotator.ParseID(key)
 	return r, id, ok
+}
+
+// hasOwners tells whether there are any in Redis, as far as this process knows.
+func (j *Journal) hasOwners() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.owned
 }

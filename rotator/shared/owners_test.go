@@ -138,7 +138,7 @@ func TestOwnersQueueIsBounded(t *testing.T) {
 
 // ownerArgs are the script's arguments for owners alone.
 func ownerArgs(s *saver, most int, owners ...any) []any {
-	return append([]any{"epoch", 1000, "node", s.now(), 1000, most, len(owners) / 3}, owners...)
+	return append([]any{"epoch", 1 << 20, "node", s.now(), 1000, most, len(owners) / 3, 0, "", 1000, "mend"}, owners...)
 }
 
 func TestOwnersScript(t *testing.T) {

@@ -73,8 +73,8 @@ func TestQueueOfScopes(t *testing.T) {
 	}
 	taken := j.take()
 	fields := make(map[string]int64)
-	args := j.arguments(taken, nil)
-	for i := 7; i < len(args); i += 7 {
+	args := j.arguments(taken, nil, "")
+	for i := fixedArguments; i < len(args); i += 7 {
 		fields[args[i].(string)] = args[i+1].(int64)
 	}
 	redis, a, b := (1000 * time.Hour).Milliseconds(), pool.Key(0).String(), pool.Key(1).String()
@@ -129,8 +129,8 @@ func TestRefillOfScopes(t *testing.T) {
 		}
 		clear(j.pending)
 		id := pool.Key(0).ID()
-		j.refill(map[subject]fact{{id: id}: row.whole, {id, "gpt-x"}: row.scoped})
-		if c, got := j.pending[subject{id, "gpt-x"}]; got != row.want {
+		lacking := lacking(j, map[subject]fact{{id: id}: row.whole, {id, "gpt-x"}: row.scoped})
+		if c, got := lacking[subject{id, "gpt-x"}]; got != row.want {
 			t.Errorf("%s: queued %t, %+v", row.sentence, got, c)
 		}
 	}

@@ -56,7 +56,7 @@ func (s *saver) now() int64 {
 // save sends facts, as if it were sent then, and returns how many were news.
 func (s *saver) save(sent int64, facts map[string]fact) int64 {
 	s.Helper()
-	args := []any{"epoch", 1000, "node", sent, 1000, 0, 0}
+	args := []any{"epoch", 1 << 20, "node", sent, 1000, 0, 0, 0, "", 1000, "mend"}
 	for id, f := range facts {
 		args = append(args, id, f.until, f.learned, f.cleared, int64(f.off), s.codec.reason(f), s.codec.source(f))
 	}
@@ -92,7 +92,7 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 			"c": {cleared: now},
 			"d": {until: now + 60_000, learned: 1, reason: rotator.MaxReasons - 1},
 			"f": {off: rotator.Switch(now)},
-			"g": {until: now + 60_000, learned: now, off: -maxMillis, source: "x"},
+			"g": {until: now + 60_000, learned: now, off: -5_000_000_000_000, source: "x"},
 			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", maxSource)},
 		}
 		if n := s.save(now, facts); n != int64(len(facts)) {
@@ -107,7 +107,7 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 			t.Errorf("the same again: %d were news", n)
 		}
 		entries, err := c.XRange(context.Background(), s.names.log, "-", "+").Result()
-		if err != nil || len(entries) != 1 || len(entries[0].Values) != 2+len(facts) {
+		if err != nil || len(entries) != 1 || strings.Count(fmt.Sprint(entries[0].Values[entryField]), "\n") != 4+2*len(facts) {
 			t.Errorf("the stream has %v, %v", entries, err)
 		}
 	})

@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -153,6 +154,10 @@ func expiry(t *testing.T, backend Backend) {
 	nodes[0].Cool(1, time.Minute)
 	for i, n := range nodes {
 		Until(t, soon, "the news", func() bool { return n.Left(1) != 0 })
+		// A node that reads what is known reads one after the other.
+		for looked := time.Now(); n.Left(0) == 0 && time.Since(looked) < short/8; {
+			runtime.Gosched()
+		}
 		if n.Left(0) == 0 && time.Since(begin) < short-Tolerance {
 			t.Errorf("node %d knows the minute and not the %s", i, short)
 		}

@@ -12,17 +12,17 @@ import (
 // Proxy stands between a client and a server and makes the network bad.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	done     sync.WaitGroup
 	end      chan struct{}
 
-	mu    sync.Mutex
-	delay time.Duration
-	hole  bool   // nothing passes
-	deaf  string // no reply passes to what contains this
-	conns map[net.Conn]bool
-	bytes int64
-	held  int // parcels
+	mu     sync.Mutex
+	target string
+	delay  time.Duration
+	hole   bool   // nothing passes
+	deaf   string // no reply passes to what contains this
+	conns  map[net.Conn]bool
+	bytes  int64
+	held   int // parcels
 }
 
 // StartProxy passes connections on to target until the test ends.
@@ -69,6 +69,13 @@ func (p *Proxy) Deafen(word string) {
 	p.deaf = word
 }
 
+// Redirect lets new connections go to another server.
+func (p *Proxy) Redirect(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Cut ends all connections.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -98,7 +105,10 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			client.Close()
 			continue

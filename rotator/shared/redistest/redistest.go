@@ -35,7 +35,8 @@ type Server struct {
 	port   int
 	config []string // lines
 	args   []string
-	secure *TLS // nil: plain TCP
+	env    []string // besides this process's
+	secure *TLS     // nil: plain TCP
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	output *bytes.Buffer
@@ -120,6 +121,7 @@ func (s *Server) run(cmd *exec.Cmd) {
 	s.output = new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = time.Second // a child that saves may have the output, too
+	cmd.Env = append(os.Environ(), s.env...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

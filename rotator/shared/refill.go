@@ -1,0 +1,214 @@
+package shared
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+const (
+	// fillSpread is how long a process waits at most before it fills in what Redis does
+	// not know: others have found the same.
+	fillSpread = 400 * time.Millisecond
+
+	// fillBatch is how many changes go into one round trip then: few enough for news
+	// not to wait behind it.
+	fillBatch = 200
+
+	// fillRest is for how many times as long as a batch took the next one waits, so that
+	// Redis and those who hear of it have time for other things.
+	fillRest = 3
+)
+
+// refill is what this process may know and Redis not: that has restarted empty, or with
+// old data. News goes before it, and one process after the other does it. Until its turn
+// comes a process only collects what Redis is told; so of many that know the same, one
+// sends it.
+type refill struct {
+	due    bool
+	at     time.Time                  // when to try next
+	asked  bool                       // whether it is this process's turn
+	turn   bool                       // it is, and what follows is what to send
+	seen   map[subject]fact           // what Redis knows
+	used   map[rotator.Resource]int64 // and of which owners, when they were used, in minutes
+	facts  []rotator.Change
+	owners []rotator.Owner
+}
+
+// refill notes what Redis knows, and that it lacks something, if it does. More than one
+// process may find so.
+func (j *Journal) refill(seen map[subject]fact, used map[rotator.Resource]int64) {
+	lacks := j.lacks(seen, used)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fill = refill{}
+	if lacks {
+		j.fill = refill{due: true, at: j.now().Add(rand.N(fillSpread)), seen: seen, used: used}
+		rouse(j.wake)
+	}
+}
+
+// lacks tells whether this process knows anything that was not seen in Redis.
+func (j *Journal) lacks(seen map[subject]fact, used map[rotator.Resource]int64) (lacks bool) {
+	now := j.now()
+	at := j.clock.remote(now)
+	j.state.Known(now, j, func(c rotator.Change) bool {
+		lacks = j.missing(c, seen, at)
+		return !lacks
+	})
+	if !lacks {
+		j.state.KnownOwners(now, j, func(o rotator.Owner) bool {
+			lacks = j.minute(o.Used) > used[o.Resource]
+			return !lacks
+		})
+	}
+	return lacks
+}
+
+// told notes what Redis knows by now. j.mu is held.
+func (r *refill) told(about subject, f fact) {
+	if r.due && r.seen != nil {
+		r.seen[about] = f
+	}
+}
+
+// toldOwner is told for a resource. j.mu is held.
+func (r *refill) toldOwner(o rotator.Resource, used int64) {
+	if r.due && r.used != nil {
+		r.used[o] = max(r.used[o], used)
+	}
+}
+
+// left is how much is still to be sent, or at most that, until it is known. j.mu is held.
+func (r *refill) left(known int) int {
+	switch {
+	case !r.due:
+		return 0
+	case r.turn:
+		return len(r.facts) + len(r.owners) + 1
+	}
+	return max(known-len(r.seen)-len(r.used), 0) + 1
+}
+
+// fillNext does a part of what is due: it asks for its turn, or sends a batch.
+func (j *Journal) fillNext(ctx context.Context) error {
+	begin := j.now()
+	facts, owners, last, turn := j.takeFill()
+	how := "fill"
+	if last {
+		how = "filled"
+	}
+	news, err := j.send(ctx, facts, owners, how)
+	took := j.now().Sub(begin)
+	mine := err == nil && news >= 0
+	if mine && !turn {
+		j.computeFill()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fill.asked = true
+	switch {
+	case err != nil || !mine:
+		j.fill.facts = append(j.fill.facts, facts...)
+		j.fill.owners = append(j.fill.owners, owners...)
+		j.fill.at = j.now().Add(fillSpread/2 + rand.N(fillSpread))
+	case last:
+		j.health.Written += uint64(len(facts) + len(owners))
+		j.fill = refill{}
+	default:
+		j.health.Written += uint64(len(facts) + len(owners))
+		j.fill.at = j.now().Add(fillRest * took)
+	}
+	return err
+}
+
+// takeFill removes a batch; last tells that nothing is left then.
+func (j *Journal) takeFill() (facts []rotator.Change, owners []rotator.Owner, last, turn bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := &j.fill
+	n := min(len(r.facts), fillBatch)
+	facts, r.facts = r.facts[:n:n], r.facts[n:]
+	if n == 0 {
+		n = min(len(r.owners), fillBatch)
+		owners, r.owners = r.owners[:n:n], r.owners[n:]
+	}
+	return facts, owners, r.turn && len(r.facts)+len(r.owners) == 0, r.turn
+}
+
+// computeFill finds out what Redis lacks, now that it is this process's turn.
+func (j *Journal) computeFill() {
+	j.mu.Lock()
+	seen, used := j.fill.seen, j.fill.used
+	j.fill.seen, j.fill.used, j.fill.turn = nil, nil, true
+	j.mu.Unlock()
+
+	var facts []rotator.Change
+	now := j.clock.remote(j.now())
+	for _, c := range j.known() {
+		if j.missing(c, seen, now) {
+			facts = append(facts, c)
+		}
+	}
+	var owners []rotator.Owner
+	for _, o := range j.knownOwners() {
+		if j.minute(o.Used) > used[o.Resource] {
+			owners = append(owners, o)
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fill.turn { // nothing was read anew meanwhile
+		j.fill.facts, j.fill.owners = facts, owners
+	}
+}
+
+// known returns what this process knows. The state is locked for as long as it takes to
+// copy it.
+func (j *Journal) known() (all []rotator.Change) {
+	j.state.Known(j.now(), j, func(c rotator.Change) bool {
+		all = append(all, c)
+		return true
+	})
+	return all
+}
+
+func (j *Journal) knownOwners() (all []rotator.Owner) {
+	j.state.KnownOwners(j.now(), j, func(o rotator.Owner) bool {
+		all = append(all, o)
+		return true
+	})
+	return all
+}
+
+// missing reports whether the change is news to who has written what was seen.
+func (j *Journal) missing(c rotator.Change, seen map[subject]fact, now int64) bool {
+	about := subjectOf(c)
+	ours, theirs := j.remote(c), seen[about]
+	if about.scope != "" {
+		theirs.cleared = max(theirs.cleared, seen[about.key()].cleared)
+		if theirs.void(theirs.cleared) {
+			theirs.until = 0
+		}
+	}
+	return ours.adds(theirs, now)
+}
+
+// What is no news, and for how long a clearing is: as in the script, in ms.
+const (
+	tolerance = 100
+	tombstone = 24 * 60 * 60 * 1000
+)
+
+// adds reports whether f is news to who knows g.
+func (f fact) adds(g fact, now int64) bool {
+	if f.cleared > g.cleared+tolerance && f.cleared+tombstone > now || f.off.After(g.off) {
+		return true
+	}
+	if g.void(f.cleared) {
+		g.until = 0
+	}
+	return f.until > max(g.until+tolerance, now) && f.learned > max(f.cleared, g.cleared)
+}

@@ -1,0 +1,218 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+	"github.com/keycycler/keycycler/rotator/statetest"
+)
+
+// A Redis that comes back empty is filled by one of the nodes that know the same; what
+// only another knows, that one adds.
+func TestRefilledOnce(t *testing.T) {
+	t.Parallel()
+	const keys = 3000
+	server := redistest.Start(t)
+	nodes := startAll(t, 5, keys, to(server))
+	for s := range rotator.Slot(keys) {
+		nodes[s%5].Cool(s, time.Hour)
+	}
+	agreeOn(t, nodes, keys)
+	// The last node alone has these keys.
+	own, j, turns := open(t, redis.NewUniversalClient(to(server)()))
+	key, err := rotator.NewKey("sk-another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := &node{Member: statetest.Join(t, own, []rotator.Key{key}), journal: j, turns: turns}
+	until(t, "the first reading", func() bool { return j.Health().Resyncs > 0 })
+	last.Cool(0, time.Hour)
+	settled(t, append(nodes, last)...)
+	written := func() (sum uint64) {
+		for _, n := range append(nodes, last) {
+			sum += n.journal.Health().Written
+		}
+		return sum
+	}
+	before := written()
+	server.Do("FLUSHALL")
+	until(t, "Redis to hold all", func() bool {
+		return server.Client().HLen(context.Background(), "{keycycler}:state").Val() == keys+1
+	})
+	settled(t, append(nodes, last)...)
+	if sent := written() - before; sent > keys*5/4 {
+		t.Errorf("%d changes were sent, of %d", sent, keys+1)
+	}
+}
+
+// What is learned goes before what Redis has forgotten, however much that is.
+func TestNewsGoesBeforeRefills(t *testing.T) {
+	server := redistest.Start(t)
+	now := time.Now()
+	j := journalAt(now, time.Duration(now.UnixNano()))
+	j.client, j.names = server.Client(), namesFor(defaultPrefix)
+	for i, k := range statetest.Keys(t, 3*fillBatch) {
+		c := rotator.Change{ID: k.ID(), Until: now.Add(time.Hour), Learned: now}
+		if i == 0 {
+			j.Record(c)
+			continue
+		}
+		j.fill.facts = append(j.fill.facts, c)
+	}
+	j.fill.due, j.fill.turn, j.fill.at = true, true, now
+	var order []int
+	for range 4 {
+		if err := j.flush(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		entries := server.Client().XRange(context.Background(), j.names.log, "-", "+").Val()
+		e, _ := parseEntry(entries[len(entries)-1])
+		order = append(order, len(e.lines)/2)
+	}
+	if want := []int{1, fillBatch, fillBatch, fillBatch - 1}; !slices.Equal(order, want) || j.fill.due {
+		t.Errorf("batches of %v, want %v", order, want)
+	}
+}
+
+// While one node fills in, others have to wait, and hear what is told; they take over
+// when it does not go on.
+func TestOneFillsAtATime(t *testing.T) {
+	t.Parallel()
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		s := newSaver(t, c)
+		n := s.names
+		fill := func(node, how string, fields ...any) int64 {
+			args := append([]any{"mark" + node, 1 << 20, node, s.now(), 5000, 0, 0, 0, how, 1000, "mend"}, fields...)
+			news, err := save.Run(context.Background(), c, []string{n.meta, n.state, n.log, n.deadlines}, args...).Int64()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return news
+		}
+		if fill("a", "fill") != 0 || fill("b", "fill") != notYourTurn || fill("a", "fill") != 0 {
+			t.Error("the first is not the one that fills in")
+		}
+		if fill("b", "", "0123456789ab", s.now()+60_000, s.now(), 0, 0, "other", "-") != 1 {
+			t.Error("others cannot tell their news meanwhile")
+		}
+		if fill("a", "filled") != 0 || fill("b", "fill") != 0 || fill("a", "fill") != notYourTurn {
+			t.Error("the next one's turn did not come")
+		}
+		until(t, "the node that does not go on to lose its turn", func() bool { return fill("a", "fill") == 0 })
+	})
+}
+
+// The stream is bounded by its bytes, whatever stands in an entry.
+func TestStreamIsBounded(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := newSaver(t, server.Client())
+	now := s.now()
+	for i := range 200 {
+		facts := make(map[string]fact)
+		for k := range batch {
+			facts[fmt.Sprintf("%012x", k)] = fact{until: now + 60_000 + int64(i)*200, learned: now, source: strings.Repeat("x", 100)}
+		}
+		s.save(s.now(), facts)
+	}
+	used, _ := server.Do("MEMORY", "USAGE", s.names.log, "SAMPLES", 0).(int64)
+	entries := server.Client().XLen(context.Background(), s.names.log).Val()
+	t.Logf("%d entries take %d bytes", entries, used)
+	const asked = 1 << 20
+	if used > 2*asked || entries < 5 {
+		t.Errorf("the stream takes %d bytes, of which %d were asked for, in %d entries", used, asked, entries)
+	}
+}
+
+// A node that is far away reads all that has come since it asked last.
+func TestReadsManyAtOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes, proxy := cutOff(t, server)
+	nodes[0].Cool(0, time.Hour)
+	agreeOn(t, nodes, 1)
+	proxy.Blackhole(true)
+	unhealthy(t, nodes[2:])
+	for i := range 1000 { // each of them an entry
+		nodes[0].Cool(1, time.Hour+time.Duration(i)*time.Second)
+		settled(t, nodes[0])
+	}
+	agreeOn(t, nodes[:2], 2)
+	commands(server)
+	begin := time.Now()
+	proxy.Blackhole(false)
+	proxy.Cut()
+	agreeOn(t, nodes, 2)
+	if calls := commands(server)["xread"]; calls > 3*looks(begin, 3) {
+		t.Errorf("1,000 entries took %d readings", calls)
+	}
+	if n := nodes[2].journal.Health().Resyncs; n != 1 {
+		t.Errorf("everything was read %d times", n)
+	}
+}
+
+// Redis has no room for all, and evicts keys: whichever of ours is gone is back soon.
+func TestEviction(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			healed(t, server, func() {
+				for _, name := range []string{"meta", "state", "log", "deadlines", "owners"} {
+					evict(t, server, policy, "{keycycler}:"+name)
+				}
+			}, true)
+		})
+	}
+}
+
+// evict makes Redis itself choose the key: nothing else is there to go.
+func evict(t *testing.T, s *redistest.Server, policy, name string) {
+	t.Helper()
+	gone := func() bool { return s.Client().Exists(context.Background(), name).Val() == 0 }
+	s.Do("CONFIG", "SET", "maxmemory-policy", policy, "maxmemory-samples", 64)
+	if policy == "volatile-ttl" {
+		s.Do("PEXPIRE", name, 50_000) // the first to go
+	}
+	s.Do("CONFIG", "SET", "maxmemory", 1)
+	until(t, name+" to be evicted", gone)
+	s.Do("CONFIG", "SET", "maxmemory", 0)
+}
+
+func TestCrowd(t *testing.T) {
+	now := time.Now()
+	var c crowd
+	if c.pace() != 0 {
+		t.Errorf("alone: %s", c.pace())
+	}
+	for i := range 100 {
+		c.note(now, fmt.Sprint(i))
+		c.note(now, fmt.Sprint(i))
+	}
+	if got := c.pace(); got != 100*share {
+		t.Errorf("100 nodes: %s", got)
+	}
+	c.note(now.Add(crowdTerm), "0")
+	if got := c.pace(); got != 100*share {
+		t.Errorf("after a while: %s", got)
+	}
+	c.note(now.Add(2*crowdTerm), "0")
+	if got := c.pace(); got != share {
+		t.Errorf("when all but one have gone: %s", got)
+	}
+	for i := range 10_000 {
+		c.note(now.Add(2*crowdTerm), fmt.Sprint(i))
+	}
+	if got := c.pace(); got != maxPace || len(c.now) > 10_000 {
+		t.Errorf("too many: %s, %d", got, len(c.now))
+	}
+}
