@@ -81,6 +81,53 @@ func TestWhoComesAfterUsFindsTheBody(t *testing.T) {
 	eventually(t, "no temporary file is left", func() bool { return filesIn(files) == 0 })
 }
 
+// A regression would send the second upstream what the first one has left of a body
+// that could not be kept, as if it were all.
+func TestWhoComesAfterUsGetsNoPartOfABody(t *testing.T) {
+	breaks := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 100_000)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(breaks.Close)
+	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	}))
+	t.Cleanup(second.Close)
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	const pool = "keycycler {\n keys sk-part-1 sk-part-2\n replay {\n memory 0\n disk 0\n }\n }"
+	g := startGateway(t, fmt.Sprintf(`
+		handle /traced {
+			route {
+				tracing
+				%[1]s
+				reverse_proxy %[2]s
+			}
+		}
+		handle {
+			%[1]s
+			reverse_proxy %[2]s
+		}
+		handle_errors {
+			reverse_proxy %[3]s
+		}`, pool, breaks.URL, second.URL))
+	for protocol, c := range g.protocolClients() {
+		for _, path := range []string{"/", "/traced"} {
+			r, err := http.NewRequest(http.MethodPost, c.url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 10<<20))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := c.client.Do(r)
+			if err != nil {
+				continue // the server may hang up before the whole body has come
+			}
+			if res.Body.Close(); res.StatusCode == http.StatusOK {
+				t.Errorf("%s, %s: the second upstream took a part for all", protocol, path)
+			}
+		}
+	}
+}
+
 // sendsAllSizes sends bodies of many sizes. With fewer, those that are read whole before
 // the first attempt are left out.
 func sendsAllSizes(t *testing.T, client *http.Client, target string, fewer bool) {

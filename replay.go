@@ -234,6 +234,11 @@ func (b *replayBody) commit() {
 func (b *replayBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.over()
+}
+
+// over ends everything. b.mu is held.
+func (b *replayBody) over() {
 	b.phase, b.active = over, nil
 	if !b.lent { // who reads into it gives it back
 		b.copy.release()
