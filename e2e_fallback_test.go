@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fallbacks are ways for a request to come to a second upstream, by path. {pool} stands
@@ -209,4 +210,42 @@ func filesIn(dir string) (count int) {
 		}
 	}
 	return count
+}
+
+// The server ends a request whose body pauses, by a deadline that must not outlive the
+// body: an answer that takes longer would be cut off.
+func TestTheIdleTimeoutOfABodyEndsWithIt(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	const idle = 100 * time.Millisecond
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+		case <-time.After(4 * idle): // the deadline has passed, if there is one
+		}
+		fmt.Fprint(w, "late")
+	}))
+	t.Cleanup(upstream.Close)
+	g := newGateway(t)
+	g.global = fmt.Sprintf("servers {\ntimeouts {\nread_body_idle %s\n}\n}", idle)
+	g.start(fmt.Sprintf(`
+		@fails path /fails /traced
+		tracing /traced
+		keycycler {
+			keys sk-idle-1
+		}
+		reverse_proxy @fails 127.0.0.1:1
+		reverse_proxy %[1]s
+		handle_errors {
+			reverse_proxy %[1]s
+		}`, upstream.URL))
+	for protocol, c := range g.protocolClients() {
+		for _, path := range []string{"/", "/fails", "/traced"} {
+			for _, size := range []int{100, 200_000} {
+				if res, got := do(t, c.client, request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
+					t.Errorf("%s, %s, %d bytes: %s, %q", protocol, path, size, res.Status, got)
+				}
+			}
+		}
+	}
 }

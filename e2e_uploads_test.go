@@ -39,10 +39,7 @@ func TestRandomUploads(t *testing.T) {
 				disk 70KiB
 			}
 		}
-		reverse_proxy %[1]s
-		handle_errors {
-			reverse_proxy %[1]s
-		}`, upstream.URL))
+		reverse_proxy %s`, upstream.URL))
 	var h2c http.Protocols
 	h2c.SetUnencryptedHTTP2(true)
 	var uploads sync.WaitGroup

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -106,17 +105,10 @@ func (w *well) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w.direct = n
-	if !errors.Is(err, io.EOF) || last {
-		return n, err
+	if w.ended = errors.Is(err, io.EOF) && !last; w.ended {
+		return n, nil
 	}
-	w.ended = true
-	if b.phase != over && b.after == nil {
-		// As the reader above would do: an expired deadline ends the request, once its
-		// body has. After our time it must not be touched.
-		//nolint:errcheck // a connection without deadlines has none to end it
-		w.reader.Ctrl.SetReadDeadline(time.Time{})
-	}
-	return n, nil
+	return n, err
 }
 
 // Close implements io.Closer.
