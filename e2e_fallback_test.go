@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fallbacks are ways for a request to come to a second upstream, by path. {pool} stands
@@ -79,6 +80,53 @@ func TestWhoComesAfterUsFindsTheBody(t *testing.T) {
 		}
 	}
 	eventually(t, "no temporary file is left", func() bool { return filesIn(files) == 0 })
+}
+
+// A regression would send the second upstream what the first one has left of a body
+// that could not be kept, as if it were all.
+func TestWhoComesAfterUsGetsNoPartOfABody(t *testing.T) {
+	breaks := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 100_000)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(breaks.Close)
+	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	}))
+	t.Cleanup(second.Close)
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	const pool = "keycycler {\n keys sk-part-1 sk-part-2\n replay {\n memory 0\n disk 0\n }\n }"
+	g := startGateway(t, fmt.Sprintf(`
+		handle /traced {
+			route {
+				tracing
+				%[1]s
+				reverse_proxy %[2]s
+			}
+		}
+		handle {
+			%[1]s
+			reverse_proxy %[2]s
+		}
+		handle_errors {
+			reverse_proxy %[3]s
+		}`, pool, breaks.URL, second.URL))
+	for protocol, c := range g.protocolClients() {
+		for _, path := range []string{"/", "/traced"} {
+			r, err := http.NewRequest(http.MethodPost, c.url+path, struct{ io.Reader }{bytes.NewReader(make([]byte, 10<<20))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := c.client.Do(r)
+			if err != nil {
+				continue // the server may hang up before the whole body has come
+			}
+			if res.Body.Close(); res.StatusCode == http.StatusOK {
+				t.Errorf("%s, %s: the second upstream took a part for all", protocol, path)
+			}
+		}
+	}
 }
 
 // sendsAllSizes sends bodies of many sizes. With fewer, those that are read whole before
@@ -162,4 +210,42 @@ func filesIn(dir string) (count int) {
 		}
 	}
 	return count
+}
+
+// The server ends a request whose body pauses, by a deadline that must not outlive the
+// body: an answer that takes longer would be cut off.
+func TestTheIdleTimeoutOfABodyEndsWithIt(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	const idle = 100 * time.Millisecond
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+		case <-time.After(4 * idle): // the deadline has passed, if there is one
+		}
+		fmt.Fprint(w, "late")
+	}))
+	t.Cleanup(upstream.Close)
+	g := newGateway(t)
+	g.global = fmt.Sprintf("servers {\ntimeouts {\nread_body_idle %s\n}\n}", idle)
+	g.start(fmt.Sprintf(`
+		@fails path /fails /traced
+		tracing /traced
+		keycycler {
+			keys sk-idle-1
+		}
+		reverse_proxy @fails 127.0.0.1:1
+		reverse_proxy %[1]s
+		handle_errors {
+			reverse_proxy %[1]s
+		}`, upstream.URL))
+	for protocol, c := range g.protocolClients() {
+		for _, path := range []string{"/", "/fails", "/traced"} {
+			for _, size := range []int{100, 200_000} {
+				if res, got := do(t, c.client, request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
+					t.Errorf("%s, %s, %d bytes: %s, %q", protocol, path, size, res.Status, got)
+				}
+			}
+		}
+	}
 }

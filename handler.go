@@ -131,9 +131,11 @@ func (x *exchange) endBody(err error) {
 	if x.body == nil {
 		return
 	}
-	wanted := err != nil || x.body.replayable() && isBuffered(x.writer.client)
-	if !wanted || !x.body.handOver(x.r) {
+	if err == nil && !isBuffered(x.writer.client) {
 		x.body.finish()
+	} else if source := x.r.Body; !x.body.handOver(x.r) {
+		//nolint:errcheck // who reads it is told
+		source.Close()
 	}
 }
 

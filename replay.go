@@ -149,7 +149,7 @@ func eager(r *http.Request, limits replayLimits) bool {
 // readAll reads the whole body into the copy, before any attempt starts, if there is
 // memory for it. How the body ended, if it did, the attempts are told when they come
 // there. A client that pauses is waited for as long as the server waits between two
-// reads (read_idle_timeout, a minute): no key is drawn, and none counts, meanwhile.
+// reads (read_body_idle, a minute): no key is drawn, and none counts, meanwhile.
 // b.mu is held.
 func (b *replayBody) readAll(length int64) {
 	for b.end == nil && b.copy.size < length {
@@ -234,6 +234,11 @@ func (b *replayBody) commit() {
 func (b *replayBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.over()
+}
+
+// over ends everything. b.mu is held.
+func (b *replayBody) over() {
 	b.phase, b.active = over, nil
 	if !b.lent { // who reads into it gives it back
 		b.copy.release()

@@ -342,6 +342,24 @@ func TestExpectContinueIsNotAnsweredBeforeTheUpstreamReads(t *testing.T) {
 	}
 }
 
+// A client that says that it goes on as it is answered would be waited for.
+func TestAnIncrementalBodyStreams(t *testing.T) {
+	for value, streams := range map[string]bool{"?1": true, "?1;a=b": true, "?0": false, "1": false, "": false} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("all of it"))
+		if value != "" {
+			r.Header.Set("Incremental", value)
+		}
+		b := newReplayBody(r, replayLimits{total: ample, memory: 1 << 20})
+		if read := b.came() > 0; read == streams {
+			t.Errorf("Incremental: %s: read before the first attempt: %t", value, read)
+		}
+		if got, err := io.ReadAll(b.attempt(r.Clone(t.Context()))); string(got) != "all of it" || err != nil {
+			t.Errorf("Incremental: %s: the attempt got %q, %v", value, got, err)
+		}
+		b.finish()
+	}
+}
+
 // FuzzReplay drives a body with a random schedule of reads by attempts that begin
 // and end, and checks every byte.
 func FuzzReplay(f *testing.F) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -30,10 +30,18 @@ type well struct {
 	opaque bool  // a handler before us changes what comes
 	handed bool  // who reads here, but for our own pulls, gets the body from its start
 	last   bool  // the pull under way began after that
+
+	copied bool // there is no well, and the request is a copy of the server's
 }
 
-// dialVar is the variable that reverse_proxy sets when it turns to an upstream.
-const dialVar = "reverse_proxy.dial_info"
+const (
+	// dialVar is the variable that reverse_proxy sets when it turns to an upstream.
+	dialVar = "reverse_proxy.dial_info"
+
+	// copyKey is of the context that its handle_response, which forward_auth is made
+	// of, gives to a copy of the request.
+	copyKey caddy.CtxKey = "reverse_proxy_handle_response_context"
+)
 
 // dig puts a well below the request's body. It reports whether what is read from the
 // body can be handed back to everybody: not where idle timeouts are turned off, nor
@@ -49,6 +57,7 @@ func (w *well) dig(b *replayBody, r *http.Request) bool {
 	}
 	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if _, ok := vars[dialVar]; ok {
+		w.copied = ctx.Value(copyKey) != nil
 		return false
 	}
 	w.body, w.reader, w.source = b, reader, reader.ReadCloser
@@ -96,17 +105,10 @@ func (w *well) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w.direct = n
-	if !errors.Is(err, io.EOF) || last {
-		return n, err
+	if w.ended = errors.Is(err, io.EOF) && !last; w.ended {
+		return n, nil
 	}
-	w.ended = true
-	if b.phase != over && b.after == nil {
-		// As the reader above would do: an expired deadline ends the request, once its
-		// body has. After our time it must not be touched.
-		//nolint:errcheck // a connection without deadlines has none to end it
-		w.reader.Ctrl.SetReadDeadline(time.Time{})
-	}
-	return n, nil
+	return n, err
 }
 
 // Close implements io.Closer.
@@ -121,20 +123,27 @@ func (w *well) Close() error {
 }
 
 // handOver gives the body, whole, to who comes after us with the request or a copy of
-// it, until the request ends; then everything is given back. It reports false where the
-// body is not whole, or nothing was taken from it.
+// it, until the request ends; then everything is given back. A body that is not whole any
+// more nobody gets: a part must not be taken for all of it. It reports false where the
+// rest must be closed for that.
 func (b *replayBody) handOver(r *http.Request) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ctx := r.Context()
-	if b.phase != keeping || b.came() == 0 && b.end == nil && !b.pulling || ctx.Done() == nil {
-		return false
+	if b.came() == 0 && b.end == nil && !b.pulling {
+		b.phase, b.active = over, nil // nothing was taken from it
+		return true
 	}
-	b.phase, b.after = flowing, &attemptBody{body: b}
-	b.active = b.after
-	b.well.handed = b.well.reader != nil && !b.well.opaque
+	ctx := r.Context()
+	b.after = &attemptBody{body: b}
+	b.active, r.Body = b.after, b.after
 	b.turn.Broadcast()
-	r.Body = b.after
+	if b.phase != keeping || b.well.copied || ctx.Done() == nil {
+		b.well.handed = b.well.reader != nil
+		b.over()
+		return b.well.handed
+	}
+	b.phase = flowing
+	b.well.handed = b.well.reader != nil && !b.well.opaque
 	context.AfterFunc(ctx, b.finish)
 	return true
 }
