@@ -172,7 +172,7 @@ func uuidOf(id string) string { return "00000000-0000-0000-0000-" + id }
 func owned(t *testing.T, h *Handler, s rotator.Slot, id string) string {
 	t.Helper()
 	pool := h.roster.Load().pool
-	pool.Own(time.Now(), s, h.resources.resource([]byte(id)))
+	pool.Own(time.Now(), s, h.provider.made.resource([]byte(id)))
 	return pool.Key(s).Secret()
 }
 
