@@ -174,3 +174,28 @@ func TestExcusedRefusalsDoNotCount(t *testing.T) {
 		}
 	})
 }
+
+// A reload keeps what is on trial: a success after it brings the keys back.
+func TestAReloadKeepsTheTrial(t *testing.T) {
+	h := provision(t, 3, func(h *Handler) { h.Pool = "reloaded-trial" })
+	pool, now := h.roster.Load().pool, time.Now()
+	token, _ := pool.CoolRevocably(now, 0, rotator.Cooldown{For: time.Hour, Reason: 1})
+	h.guard.refuse(now, new(run), false, nil, nil, now)
+	h.guard.mu.Lock()
+	h.guard.try([]sentence{{pool, token}})
+	h.guard.mu.Unlock()
+	other := provision(t, 0, func(h *Handler) { h.Pool, h.Keys = "reloaded-trial", []string{"sk-demo-stranger"} })
+	next := provision(t, 0, func(h *Handler) { h.Pool, h.Keys = "reloaded-trial", append(demoKeys(3), "sk-demo-new") })
+	if err := h.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		h     *Handler
+		ready int
+	}{{other, 3}, {next, 4}} {
+		serve(row.h, script(fine), post("x"))
+		if c := next.roster.Load().pool.Census(time.Now()); c.Ready != row.ready {
+			t.Errorf("%d keys are ready, want %d", c.Ready, row.ready)
+		}
+	}
+}

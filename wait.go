@@ -200,8 +200,8 @@ func (x *exchange) inLine(w *waiter, left time.Duration) (outcome string) {
 	defer cancel()
 	stop := x.body.prefetch(cancel)
 	outcome = x.watch(ctx, w, left)
-	if stop() && outcome != waitReady {
-		// The server must not wait for the rest of an upload before it answers.
+	if reading := stop(); reading && outcome != waitReady || outcome == waitStopped && x.body != nil {
+		// The server must not wait for the rest of an upload before it answers, or ends.
 		//nolint:errcheck // then it does
 		http.NewResponseController(x.writer.client).SetReadDeadline(time.Now())
 	}

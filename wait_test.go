@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -558,5 +559,76 @@ func TestWhoWaitsForOneKeyHoldsNobodyUp(t *testing.T) {
 			synctest.Wait()
 		}
 		done.Wait()
+	})
+}
+
+// Who waits does not go out while the pool is closed, but for one now and then; and all
+// do when it is open again.
+func TestAClosedPoolIsClosedForWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 500, time.Hour, func(h *Handler) { h.Pool, h.Limit = "closed-for-who-waits", &Limit{Concurrency: 1} })
+		silence(h)
+		for range 10_000 {
+			h.guard.serve(time.Now())
+		}
+		coolAll(h, time.Minute, 20*time.Millisecond)
+		var calls, refusing atomic.Int64
+		refusing.Store(1)
+		next := handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			calls.Add(1)
+			time.Sleep(time.Millisecond)
+			if refusing.Load() == 1 {
+				return limited.write(w)
+			}
+			return fine.write(w)
+		})
+		var done sync.WaitGroup
+		for range 400 {
+			done.Go(func() { _, _ = serve(h, next, post("x")) })
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute + 5*time.Second)
+		if n := calls.Load(); n < 10 || n > 120 {
+			t.Errorf("%d calls in five seconds", n)
+		}
+		if n := h.room.waiting.Load(); n < 200 {
+			t.Errorf("only %d still wait", n)
+		}
+		time.Sleep(time.Minute)
+		if n := calls.Load(); n > 130 {
+			t.Errorf("%d calls in another minute", n)
+		}
+		refusing.Store(0)
+		began := time.Now()
+		done.Wait()
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("it took %s until all were served", took)
+		}
+	})
+}
+
+// When the process stops nobody waits any more.
+func TestWhoWaitsIsSentAwayWhenTheProcessStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		coolAll(h, 30*time.Minute, 0)
+		var done sync.WaitGroup
+		ask := func() {
+			w, _ := serve(h, script(fine), post("x"))
+			if w.Code != 503 || w.Header().Get("Retry-After") != "1" || w.Header().Get("Connection") != "close" || !strings.Contains(w.Body.String(), "stopping") {
+				t.Errorf("client got %d %v %s", w.Code, w.Header(), w.Body)
+			}
+		}
+		for range 10 {
+			done.Go(ask)
+		}
+		synctest.Wait()
+		began := time.Now()
+		h.room.close()
+		done.Wait()
+		ask()
+		if time.Since(began) != 0 {
+			t.Errorf("it took %s", time.Since(began))
+		}
 	})
 }
