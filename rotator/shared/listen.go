@@ -131,6 +131,7 @@ func (j *Journal) stand(there place) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.had = there.epoch != ""
+	j.everHad = j.everHad || j.had
 }
 
 // scanCount is how many fields of the hash are read at a time.

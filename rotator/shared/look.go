@@ -144,7 +144,7 @@ func (j *Journal) settle(s sight) (*step, error) {
 	case off < 0:
 		return &step{from: s.shift, to: s.shift - off.Milliseconds()}, nil
 	case j.vouched(s), j.clock.claim(s.received, true) >= youth:
-		if j.hadData() { // else it knows nothing by another time than its own
+		if j.shared() { // else it knows nothing by another time than its own
 			j.state.Skip(off)
 		}
 	default:
