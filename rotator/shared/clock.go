@@ -24,6 +24,7 @@ type clock struct {
 	taken   time.Time     // when that was found out …
 	trip    time.Duration // … and how long it took
 	first   time.Time     // when anything was found out first
+	alone   bool          // nobody had noted the time lately then
 	jumps   int           // how often the journal's time was another than before
 	shift   int64         // the journal's time less Redis' clock, in ms
 	claimed time.Time     // since when this process is behind for a reason that is not known; zero: it is not
@@ -96,11 +97,21 @@ func (c *clock) off(sent, received time.Time, journal time.Duration) time.Durati
 	return ahead
 }
 
-// young tells whether this process does not know the time for long.
-func (c *clock) young(now time.Time) bool {
+// unsure tells whether others may know better what time it is: this process does not
+// know it for long, and nobody had noted it lately when it asked first.
+func (c *clock) unsure(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.known || now.Sub(c.first) < youth
+	return !c.known || c.alone && now.Sub(c.first) < youth
+}
+
+// begin notes whether nobody had noted the time lately when this process asked first.
+func (c *clock) begin(alone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		c.alone = alone
+	}
 }
 
 // coarse tells whether the best sample is worth another try.

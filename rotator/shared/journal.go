@@ -140,6 +140,7 @@ type Journal struct {
 	mend    bool            // Redis holds data that is not sound
 	broken  string          // what of it; "": nothing
 	had     bool            // there were data when this process looked last
+	everHad bool            // there were some at any time
 	owned   bool            // there are owners in Redis
 	fill    refill
 	health  Health
@@ -259,6 +260,13 @@ func (j *Journal) snapshot(known int) Health {
 	h := j.health
 	h.Queue = len(j.pending) + len(j.owners) + j.fill.left(known)
 	return h
+}
+
+// shared tells whether this process has ever found data in Redis.
+func (j *Journal) shared() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.everHad
 }
 
 // hadData tells whether Redis held any when this process looked last.

@@ -31,7 +31,8 @@ var errAhead = errors.New("the journal is ahead of this process's clock")
 // listen keeps this process up to date until ctx ends.
 func (j *Journal) listen(ctx context.Context) {
 	var pause pause
-	known := false // whether j.place is where this process stands
+	known := false    // whether j.place is where this process stands
+	var gap time.Time // when the last one was found
 	for {
 		err := j.catchUp(ctx, known)
 		if err == nil {
@@ -44,9 +45,13 @@ func (j *Journal) listen(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errGap):
-			known = false // nothing is wrong with Redis
-		case errors.Is(err, errAhead):
+		case errors.Is(err, errGap), errors.Is(err, errAhead):
+			known = known && !errors.Is(err, errGap)
+			// Nothing is wrong with Redis: at once, if that does not happen all the time.
+			if now := j.now(); now.Sub(gap) > heartbeat {
+				gap = now
+				continue
+			}
 		default:
 			j.note(&j.hearing, err)
 		}
@@ -126,6 +131,7 @@ func (j *Journal) stand(there place) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.had = there.epoch != ""
+	j.everHad = j.everHad || j.had
 }
 
 // scanCount is how many fields of the hash are read at a time.

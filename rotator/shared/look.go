@@ -60,7 +60,7 @@ func (j *Journal) ask(ctx context.Context, change *step) (sight, error) {
 	defer cancel()
 	s := sight{sent: j.now()}
 	args := []any{"", 0, j.node, "", "", ""}
-	if _, wrong, _ := j.clock.status(); !j.clock.young(s.sent) {
+	if _, wrong, _ := j.clock.status(); !j.clock.unsure(s.sent) {
 		args[0], args[1] = j.clock.remote(s.sent), (maxStep + wrong).Milliseconds()
 	}
 	if change != nil {
@@ -137,13 +137,14 @@ func (j *Journal) settle(s sight) (*step, error) {
 			return &step{from: s.shift, to: s.shift + wait}, nil
 		}
 	}
+	j.clock.begin(s.journal(s.shift).Milliseconds()-s.seen > (2 * heartbeat).Milliseconds())
 	off := j.clock.off(s.sent, s.received, s.journal(s.shift))
 	switch {
-	case off == 0, off < 0 && j.clock.young(s.received):
+	case off == 0, off < 0 && j.clock.unsure(s.received):
 	case off < 0:
 		return &step{from: s.shift, to: s.shift - off.Milliseconds()}, nil
 	case j.vouched(s), j.clock.claim(s.received, true) >= youth:
-		if j.hadData() { // else it knows nothing by another time than its own
+		if j.shared() { // else it knows nothing by another time than its own
 			j.state.Skip(off)
 		}
 	default:

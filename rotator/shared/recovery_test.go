@@ -247,7 +247,6 @@ func TestRedisClockIsSet(t *testing.T) {
 		servers[i] = server
 		clients[i] = func() *redis.UniversalOptions { return clientOptions(server.Addr()) }
 		groups[i] = startAll(t, 2, 4, clients[i])
-		elder(groups[i]...)
 		groups[i][0].Cool(0, time.Minute)
 		groups[i][1].Cool(1, time.Minute)
 		groups[i][1].Clear(1)

@@ -12,16 +12,6 @@ import (
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
-// elder makes what follows treat the nodes as some that have been there for a while.
-func elder(nodes ...*node) {
-	for _, n := range nodes {
-		c := &n.journal.clock
-		c.mu.Lock()
-		c.first = c.first.Add(-youth)
-		c.mu.Unlock()
-	}
-}
-
 // promise is until when the keys may cool at the latest.
 type promise map[rotator.Slot]time.Time
 
@@ -68,7 +58,6 @@ func TestStepsOfRedisClock(t *testing.T) {
 					o.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
 				}
 				nodes := startAll(t, 2, 5, to(server), later)
-				elder(nodes...)
 				ends := promise{0: time.Now().Add(2 * time.Hour), 1: time.Now().Add(65 * time.Minute)}
 				nodes[0].Cool(0, 2*time.Hour)
 				nodes[1].Cool(1, 65*time.Minute)
@@ -117,7 +106,6 @@ func TestReplicaWithAnotherClock(t *testing.T) {
 			proxy := redistest.StartProxy(t, master.Addr())
 			far := func() *redis.UniversalOptions { return clientOptions(proxy.Addr()) }
 			nodes := startAll(t, 2, 5, far, impatient)
-			elder(nodes...)
 			ends := promise{0: time.Now().Add(2 * time.Hour)}
 			nodes[0].Cool(0, 2*time.Hour)
 			agreeOn(t, nodes, 1)
@@ -160,7 +148,6 @@ func TestPausedMachine(t *testing.T) {
 			nodes := startAll(t, 2, 5, to(server), at(&others))
 			paused := startAll(t, 1, 5, to(server), at(&stood))[0]
 			all := append(nodes, paused)
-			elder(all...)
 			ends := promise{0: time.Now().Add(time.Hour), 1: time.Now().Add(11 * time.Minute)}
 			paused.Cool(0, time.Hour)
 			nodes[0].Cool(1, 11*time.Minute)
