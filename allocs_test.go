@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -79,12 +77,6 @@ func requestsTo(t testing.TB, h *Handler, size int, length int64, next handlerFu
 			t.Fatal(err)
 		}
 	}
-}
-
-// silence turns logging off: its sampling depends on the clock.
-func silence(h *Handler) {
-	h.logger = zap.NewNop()
-	h.announcer.logger, h.announcer.sampled = h.logger, h.logger
 }
 
 // flushes is a discard that can be flushed, as every connection of Caddy's can.

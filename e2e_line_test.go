@@ -69,7 +69,7 @@ func TestWhoLeavesIsNoticedByItsConnection(t *testing.T) {
 				if _, secure := conn.(*tls.Conn); !secure {
 					host = "127.0.0.1"
 				}
-				go io.WriteString(conn, strings.Replace(text, "%HOST%", host, 1)) //nolint:errcheck // it may be cut off
+				go io.WriteString(conn, strings.Replace(text, "%HOST%", host, 1)) // it may be cut off
 				return conn
 			}
 			waits := func(want int) {

@@ -17,6 +17,9 @@ const (
 	stepBytes = 1024
 )
 
+// keepsLittle has the copy of a body outgrown within some steps.
+const keepsLittle = "replay {\nmemory 2KiB\ndisk 2KiB\n}"
+
 // slowUpload is what a client uploads in steps.
 var slowUpload = strings.Repeat("u", steps*stepBytes)
 
@@ -75,6 +78,14 @@ var clientFaults = []faultCase{
 	{
 		fault: "… uploads it over HTTP/2", client: served, calls: 2, cools: 1, lasts: true, acts: overHTTP2(uploadInSteps),
 		answers: []onWire{readsAll(limited), says(fine)},
+	},
+	{
+		fault: "… uploads more than may be kept of it, and the upstream sends a 429", client: passedOn, calls: 1, cools: 1, lasts: true, acts: uploadInSteps,
+		options: keepsLittle, answers: []onWire{readsAll(limited)},
+	},
+	{
+		fault: "… uploads as much over HTTP/2, and the upstream answers", client: served, calls: 1, lasts: true, acts: overHTTP2(uploadInSteps),
+		options: keepsLittle, answers: []onWire{readsAll(fine)},
 	},
 	{
 		fault: "The client reads a kilobyte at a time", client: served, calls: 2, cools: 1, lasts: true, acts: readInSteps,

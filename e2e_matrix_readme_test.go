@@ -5,6 +5,8 @@ package keycycler_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +35,58 @@ func TestFaultMatrixStandsInTheREADME(t *testing.T) {
 	if !strings.Contains(string(readme), "\n\n"+table.String()+"\n") {
 		t.Errorf("the README's table is another than:\n%s", &table)
 	}
+}
+
+// The README's second table names tests, each of which there is.
+func TestWhatElseGoesWrongIsTested(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n| what else goes wrong |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")[2:]
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		shown := cells[len(cells)-1]
+		tests := regexp.MustCompile("`(Test|Fuzz)\\w+`").FindAllString(shown, -1)
+		if len(cells) != 3 || len(tests) == 0 {
+			t.Errorf("no test is named: %s", row)
+		}
+		for _, test := range tests {
+			if name := strings.Trim(test, "`"); !declares(t, packageOf(shown), name) {
+				t.Errorf("there is no %s: %s", name, row)
+			}
+		}
+	}
+	if len(rows) < 2 {
+		t.Errorf("this test looks at nothing: %q", table)
+	}
+}
+
+// packageOf returns the directory of the package that is named after the tests.
+func packageOf(shown string) string {
+	_, dir, named := strings.Cut(shown, " of `")
+	if !named {
+		return "."
+	}
+	return strings.Trim(dir, "`")
+}
+
+// declares reports whether a test file of the directory has a test of this name.
+func declares(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(source), "\nfunc "+name+"(")
+	})
 }
 
 // row is the case's line of the table.

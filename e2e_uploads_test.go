@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ var uploadsFor = flag.Duration("uploads", 2*time.Second, "how long TestRandomUpl
 // early, with copies that outgrow what may be kept of them. Whatever comes of a request,
 // an answer says that the whole body has come; and nothing ends the process.
 func TestRandomUploads(t *testing.T) {
-	upstream := startProvider(t, unsteady)
+	upstream := httptest.NewServer(http.HandlerFunc(unsteady)) // a provider notes each body
+	t.Cleanup(func() { closeServer(t, upstream) })
 	g := newGateway(t)
 	g.level, g.global = "ERROR", "servers {\nprotocols h1 h2 h2c\n}"
 	g.start(fmt.Sprintf(`

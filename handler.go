@@ -134,8 +134,7 @@ func (x *exchange) endBody(err error) {
 	if err == nil && !isBuffered(x.writer.client) {
 		x.body.finish()
 	} else if source := x.r.Body; !x.body.handOver(x.r) {
-		//nolint:errcheck // who reads it is told
-		source.Close()
+		source.Close() // who reads it is told
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -182,4 +183,10 @@ func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot
 	o := in.attempt(ctx, r, s)
 	o.context.report = new(report)
 	return &o.request
+}
+
+// silence turns logging off: its sampling depends on the clock.
+func silence(h *Handler) {
+	h.logger = zap.NewNop()
+	h.announcer.logger, h.announcer.sampled = h.logger, h.logger
 }

@@ -44,7 +44,7 @@ func (up *upstream) answer(w http.ResponseWriter, r *http.Request, c call) {
 		})
 	case "POST /v1/audio/speech":
 		w.Header().Set("Content-Type", "audio/mpeg")
-		w.Write(speech) //nolint:errcheck // the client may have left
+		w.Write(speech) // the client may have left
 	case "GET /v1/realtime":
 		up.realtime(w, r)
 	default:
@@ -119,7 +119,7 @@ func (up *upstream) realtime(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer conn.CloseNow() //nolint:errcheck // closed already where all went well
+	defer conn.CloseNow() // closed already where all went well
 	conn.SetReadLimit(1 << 20)
 	if err := conn.Write(r.Context(), websocket.MessageText, []byte(`{"type":"session.created","event_id":"hello"}`)); err != nil {
 		return

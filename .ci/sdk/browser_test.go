@@ -66,7 +66,7 @@ func startBrowser(t *testing.T) *browser {
 // stop lets the process end by itself: what it has been asked is done by then.
 func (b *browser) stop(t *testing.T, process *exec.Cmd, in io.Closer) {
 	in.Close()
-	late := time.AfterFunc(patience, func() { process.Process.Kill() }) //nolint:errcheck // Wait tells
+	late := time.AfterFunc(patience, func() { process.Process.Kill() }) // Wait tells
 	defer late.Stop()
 	if err := process.Wait(); err != nil {
 		t.Errorf("the browser did not end well: %v\n%s", err, b.log.String())

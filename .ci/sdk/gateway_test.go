@@ -114,7 +114,7 @@ func (g *gateway) start(t *testing.T, text string, listeners ...*net.TCPListener
 		f.Close() // the process has its own: when it dies, so does the port
 	}
 	go func() {
-		g.process.Wait() //nolint:errcheck // a test that needs Caddy notices
+		g.process.Wait() // a test that needs Caddy notices
 		close(g.exited)
 	}()
 	t.Cleanup(func() {
@@ -160,11 +160,11 @@ func (g *gateway) stop(t *testing.T) {
 		return
 	}
 	g.stopped = true
-	g.process.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
+	g.process.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
 	case <-g.exited:
 	case <-time.After(patience):
-		g.process.Process.Kill() //nolint:errcheck // as above
+		g.process.Process.Kill() // as above
 		<-g.exited
 		t.Error("the gateway did not end by itself")
 	}

@@ -132,7 +132,7 @@ func (c goClient) speech(t *testing.T, s *stage) result {
 	api, ctx := c.connect(t, s)
 	response, err := api.Audio.Speech.New(ctx, openai.AudioSpeechNewParams{
 		Input: "Keys come and keys cool.",
-		Model: openai.SpeechModelTTS1,
+		Model: "tts-1",
 		Voice: openai.AudioSpeechNewParamsVoiceUnion{OfString: openai.String("alloy")},
 	})
 	if err != nil {

@@ -50,7 +50,7 @@ func browserRealtime(t *testing.T, s *stage) talk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.CloseNow() //nolint:errcheck // closed already where all went well
+	defer conn.CloseNow() // closed already where all went well
 	conn.SetReadLimit(1 << 20)
 	r := talk{Protocol: conn.Subprotocol()}
 	for events := toSend(); ; events = events[1:] {

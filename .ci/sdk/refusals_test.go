@@ -110,5 +110,5 @@ func never(string) *refusal { return nil }
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client may have left
+	json.NewEncoder(w).Encode(body) // the client may have left
 }

@@ -117,7 +117,7 @@ func TestRealtimeToken(t *testing.T) {
 		Subprotocols: []string{"realtime", "openai-insecure-api-key." + clientKey},
 	})
 	if err == nil {
-		conn.CloseNow() //nolint:errcheck // it should not be open
+		conn.CloseNow() // it should not be open
 		t.Fatal("a wrong token opens a websocket")
 	}
 	if answer == nil || answer.StatusCode != http.StatusUnauthorized || len(up.seen()) != 0 {

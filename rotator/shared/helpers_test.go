@@ -1,7 +1,8 @@
 package shared
 
 import (
-	"runtime"
+	"fmt"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -162,13 +163,15 @@ func checkTurns(t testing.TB, nodes []*node, want int) {
 	}
 }
 
-// checkLeaks fails the test if, after its other cleanups, goroutines are left.
+// checkLeaks fails the test if, after its other cleanups, goroutines are left that it
+// has started from now on. Other tests may run meanwhile.
 func checkLeaks(t testing.TB) {
 	t.Helper()
+	pprof.SetGoroutineLabels(pprof.WithLabels(t.Context(), pprof.Labels(leakLabel, t.Name())))
 	t.Cleanup(func() {
 		var left string
 		gone := func() bool {
-			left = ours()
+			left = startedBy(t)
 			return left == ""
 		}
 		deadline := time.Now().Add(limit)
@@ -183,13 +186,21 @@ func checkLeaks(t testing.TB) {
 	})
 }
 
-// ours returns the stacks of goroutines that belong to a journal or its client.
-func ours() string {
-	stacks := make([]byte, 1<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
+// leakLabel names, in profiles, the test that has started a goroutine, or that has
+// started one that did.
+const leakLabel = "leaks"
+
+// startedBy returns the stacks of the goroutines that the test has started.
+func startedBy(t testing.TB) string {
+	t.Helper()
+	var profile strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		t.Fatal(err)
+	}
+	label := fmt.Sprintf("%q:%q", leakLabel, t.Name())
 	var left []string
-	for _, s := range strings.Split(string(stacks), "\n\n") {
-		if strings.Contains(s, "shared.(*Journal)") || strings.Contains(s, "internal/pool.") {
+	for s := range strings.SplitSeq(profile.String(), "\n\n") {
+		if strings.Contains(s, label) && !strings.Contains(s, "testing.tRunner") { // which is the test itself
 			left = append(left, s)
 		}
 	}

@@ -158,10 +158,10 @@ func TestScriptAgainstStateInScopes(t *testing.T) {
 			for range 30 {
 				about, f := subjects[r.IntN(3)], fact{}
 				if r.IntN(3) > 0 {
-					f.until, f.learned = now+60_000+1000*r.Int64N(8), now-r.Int64N(10)
+					f.until, f.learned = now+60_000+1000*r.Int64N(8), now-200*r.Int64N(10)
 				}
 				if f.until == 0 || r.IntN(3) == 0 {
-					f.cleared = now - r.Int64N(10)
+					f.cleared = now - 200*r.Int64N(10)
 				}
 				s.save(s.now(), map[string]fact{about.field(): f})
 				j.state.Learn(begin, j.local(about, f), j)

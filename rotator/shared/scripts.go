@@ -92,8 +92,10 @@ return {t[1], t[2], broken, epoch, text(last), kept, text(shift), text(seen), te
 // save joins changes with what is known, tells the others what is news, and
 // forgets what is over. Of two clearings the later counts, and of the cooldowns
 // that were learned after it the later deadline, as in rotator.State.Learn; less
-// than a tenth of a second is the network's doing and no news. Of two switches the
-// one of larger magnitude counts, as in rotator.Switch.
+// than a tenth of a second is the network's doing and no news, nor is a clearing that is
+// later by less and ends nothing: nodes that pass it on from one Redis to another would
+// tell each other for ever, a millisecond later each time. Of two switches the one of
+// larger magnitude counts, as in rotator.Switch.
 //
 // A field that is longer than an id is that of a scope. The clearing in the id's own
 // field counts there, too. A clearing in a scope is kept for as long as what it ended
@@ -215,10 +217,12 @@ for i = first, #ARGV, 7 do
   local known_till, known_learned, known_cleared, known_off, known_rest, known = parse(redis.call('HGET', KEYS[2], field))
   local last = math.max(cleared, known_cleared)
   floor = math.max(floor, last)
+  local ends = known_learned > 0 and known_learned <= floor
   if known_learned <= floor then
     known_till, known_learned, known_rest = 0, 0, '- -'
   end
-  local changed = last > known_cleared and (known or not scoped or till > time and learned <= last)
+  local later = last > known_cleared and (ends or known_cleared == 0 or last > known_cleared + tolerance)
+  local changed = later and (known or not scoped or till > time and learned <= last)
   if learned > floor and till > math.max(known_till + tolerance, time) then
     known_till, known_learned, known_rest, changed = till, learned, rest, true
   end
