@@ -50,8 +50,8 @@ func (x *exchange) acquits(now time.Time, v verdict, fresh []sentence) bool {
 	for _, s := range x.suspects {
 		s.pool.Retract(now, s.token)
 	}
-	x.h.guard.excuse(x.run)
-	x.h.metrics.stopped.Inc()
-	x.h.announcer.stopped(len(x.suspects), false)
+	x.g.guard.excuse(x.run)
+	x.g.metrics.stopped.Inc()
+	x.g.announcer.stopped(len(x.suspects), false)
 	return true
 }

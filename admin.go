@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,15 +34,8 @@ func (*Admin) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-const (
-	adminPrefix = "/keycycler/"
-
-	defaultLimit = 100  // keys in one answer
-	maxLimit     = 1000 // likewise
-
-	maxCool     = maxCooldownMax // what an operator may cool a key for
-	maxCoolBody = 4 << 10        // bytes
-)
+// maxCoolBody bounds the body of POST …/cool, in bytes.
+const maxCoolBody = 4 << 10
 
 // methods are what one path answers, by method.
 type methods map[string]caddy.AdminHandlerFunc
@@ -173,23 +165,12 @@ func (*Admin) listRejections(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	minutes := []minuteStatus{}
-	for _, m := range v.handlers[0].history.last(time.Now()) {
+	for _, m := range v.pools[0].history.last(time.Now()) {
 		if counts := m.byName(); len(counts) > 0 {
 			minutes = append(minutes, minuteStatus{m.start(), counts})
 		}
 	}
 	return writeJSON(w, minutes)
-}
-
-// byName returns the counts that are not 0, by what the rejections meant.
-func (m minute) byName() map[string]int {
-	counts := make(map[string]int)
-	for r, n := range m.rejections {
-		if n > 0 {
-			counts[reasonName(rotator.Reason(r))] += n
-		}
-	}
-	return counts
 }
 
 // listKeys answers GET /keycycler/pools/<pool>/keys.
@@ -201,7 +182,7 @@ func (*Admin) listKeys(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	filter, err := parseFilter(query)
 	if err != nil {
-		return err
+		return apiError(http.StatusBadRequest, "%w", err)
 	}
 	limit, err := parseLimit(query.Get("limit"))
 	if err != nil {
@@ -221,24 +202,6 @@ func (*Admin) listKeys(w http.ResponseWriter, r *http.Request) error {
 		page.Keys = append(page.Keys, keyStatusOf(now, p.id(), st))
 	}
 	return writeJSON(w, page)
-}
-
-func parseFilter(query url.Values) (f keyFilter, err error) {
-	if name := query.Get("state"); name != "" {
-		condition, ok := rotator.ParseCondition(name)
-		if !ok {
-			return f, apiError(http.StatusBadRequest, "state: unknown state %s: ready, cooling or disabled", shown(name))
-		}
-		f.condition = &condition
-	}
-	if name := query.Get("class"); name != "" {
-		reason, ok := parseReason(name)
-		if !ok {
-			return f, apiError(http.StatusBadRequest, "class: unknown class %s: one of %s", shown(name), strings.Join(reasonNames, ", "))
-		}
-		f.reason = &reason
-	}
-	return f, nil
 }
 
 func parseLimit(text string) (int, error) {
@@ -284,7 +247,7 @@ func (*Admin) changeKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := time.Now()
-	v.change(now, p, verb)
+	changeOne(now, v, p, verb)
 	return writeJSON(w, keyStatusOf(now, p.id(), p.status(now)))
 }
 
@@ -301,9 +264,9 @@ func (*Admin) changeAll(w http.ResponseWriter, r *http.Request) error {
 	}
 	filter, err := parseFilter(r.URL.Query())
 	if err != nil {
-		return err
+		return apiError(http.StatusBadRequest, "%w", err)
 	}
-	return writeJSON(w, v.changeAll(time.Now(), filter, verb))
+	return writeJSON(w, changeAll(time.Now(), v, filter, verb))
 }
 
 // verb is what an operator does to a key.
@@ -364,18 +327,18 @@ func (v verb) do(now time.Time, p place) bool {
 	}
 }
 
-// change applies the verb to one key, and tells the log.
-func (v *view) change(now time.Time, p place, verb verb) bool {
+// changeOne applies the verb to one key of the pool, and tells the log.
+func changeOne(now time.Time, v *view, p place, verb verb) bool {
 	changed := verb.do(now, p)
 	if changed {
-		v.handlers[0].logger.Info(verb.past, zap.Stringer("key_id", p.id()), zap.Float64("seconds", verb.cool.Seconds()))
+		v.pools[0].logger.Info(verb.past, zap.Stringer("key_id", p.id()), zap.Float64("seconds", verb.cool.Seconds()))
 	}
 	return changed
 }
 
 // changeAll applies the verb to all keys that the filter takes, and tells the log
 // once.
-func (v *view) changeAll(now time.Time, f keyFilter, verb verb) changed {
+func changeAll(now time.Time, v *view, f keyFilter, verb verb) changed {
 	var c changed
 	for p := range v.keys(now, f, nil) {
 		c.Keys++
@@ -383,7 +346,7 @@ func (v *view) changeAll(now time.Time, f keyFilter, verb verb) changed {
 			c.Changed++
 		}
 	}
-	v.handlers[0].logger.Info("all "+strings.Replace(verb.past, "key was", "keys were", 1),
+	v.pools[0].logger.Info("all "+strings.Replace(verb.past, "key was", "keys were", 1),
 		zap.Int("keys", c.Keys), zap.Int("changed", c.Changed), zap.Float64("seconds", verb.cool.Seconds()))
 	return c
 }

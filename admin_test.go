@@ -1,11 +1,7 @@
 package keycycler
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -16,52 +12,6 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
-
-// adminMux serves the admin API as Caddy's admin endpoint does.
-func adminMux() http.Handler {
-	mux := http.NewServeMux()
-	for _, route := range new(Admin).Routes() {
-		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
-			var failed caddy.APIError
-			switch err := route.Handler.ServeHTTP(w, r); {
-			case errors.As(err, &failed):
-				w.WriteHeader(failed.HTTPStatus)
-				json.NewEncoder(w).Encode(failed)
-			case err != nil:
-				w.WriteHeader(http.StatusInternalServerError)
-				fmt.Fprint(w, err)
-			}
-		})
-	}
-	return mux
-}
-
-// ask calls the admin API and returns status and body.
-func ask(method, path, body string) (int, string) {
-	w := httptest.NewRecorder()
-	adminMux().ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
-	return w.Code, w.Body.String()
-}
-
-// askFor decodes the answer, which must be a success.
-func askFor[T any](t *testing.T, method, path, body string) (answer T) {
-	t.Helper()
-	status, text := ask(method, path, body)
-	if status != http.StatusOK {
-		t.Fatalf("%s %s: %d %s", method, path, status, text)
-	}
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&answer); err != nil {
-		t.Fatalf("%s %s: %v in %s", method, path, err, text)
-	}
-	return answer
-}
-
-// provisionNamed returns a pool with 20 demo keys.
-func provisionNamed(t *testing.T, pool string) *Handler {
-	return provision(t, 20, func(h *Handler) { h.Pool = pool })
-}
 
 func TestAdminAPI(t *testing.T) {
 	name := freshPool("admin-test")
@@ -138,10 +88,10 @@ func TestAdminAPI(t *testing.T) {
 }
 
 func TestAdminPaging(t *testing.T) {
-	h := provision(t, 250, func(h *Handler) { h.Pool = "paging" })
+	h := newPool(t, 250, func(c *gatewayConfig) { c.Pool = "paging" })
 	now := time.Now()
 	for s := range 30 {
-		h.roster.Load().pool.Disable(now, rotator.Slot(s))
+		h.keys().Disable(now, rotator.Slot(s))
 	}
 	for query, want := range map[string]int{"": 250, "limit=7": 250, "limit=1000": 250, "state=disabled&limit=9": 30, "state=cooling": 0, "class=rate_limited": 0} {
 		var ids []string
@@ -217,17 +167,17 @@ func TestViews(t *testing.T) {
 	before := provisionNamed(t, "before")
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	defer cancel()
-	var handlers []*Handler
+	var gateways []*gateway
 	for i, keys := range [][]string{demoKeys(5), {"sk-demo-5", "sk-demo-6"}, {"sk-demo-9"}, {"sk-demo-6", "sk-demo-5"}} {
-		h := &Handler{Pool: []string{"views", "views", "other", "views"}[i], Keys: keys}
-		if err := h.Provision(ctx); err != nil {
-			t.Fatal(err)
-		}
-		handlers = append(handlers, h)
+		gateways = append(gateways, newPool(t, 0, func(c *gatewayConfig) {
+			c.Pool = []string{"views", "views", "other", "views"}[i]
+			(*c.Keys.groups)[0].texts = keys
+			c.Events, c.Registry = ctx, ctx.GetMetricsRegistry()
+		}))
 	}
 	now := time.Now()
-	handlers[1].roster.Load().pool.Cool(now, 1, rotator.Cooldown{For: time.Minute, Reason: rotator.Reason(ttl.RateLimited)})
-	handlers[0].roster.Load().pool.Disable(now, 4)
+	gateways[1].keys().Cool(now, 1, rotator.Cooldown{For: time.Minute, Reason: rotator.Reason(ttl.RateLimited)})
+	gateways[0].keys().Disable(now, 4)
 	got := askFor[[]poolStatus](t, "GET", "/keycycler/pools", "")
 	if len(got) != 2 || got[0].Pool != "other" || got[1].Pool != "views" || got[1].Keys != 6 || got[1].Cooling != 1 || got[1].Disabled != 1 || got[1].Ready != 4 {
 		t.Errorf("pools: %+v", got)
@@ -241,38 +191,15 @@ func TestViews(t *testing.T) {
 	if status, _ := ask("GET", "/keycycler/pools/views/keys/"+idOf("sk-demo-9"), ""); status != 404 {
 		t.Errorf("a key of another pool is found: %d", status)
 	}
-	handlers[0].roster.Load().pool.Enable(now, 4)
-	for _, h := range handlers {
-		h.Cleanup()
+	gateways[0].keys().Enable(now, 4)
+	for _, g := range gateways {
+		g.close()
 	}
 	if got := askFor[[]poolStatus](t, "GET", "/keycycler/pools", ""); len(got) != 1 || got[0].Pool != "before" {
 		t.Errorf("when the newest config is gone: %+v", got)
 	}
-	before.Cleanup()
+	before.close()
 	if status, body := ask("GET", "/keycycler/pools", ""); status != 200 || body != "[]\n" {
 		t.Errorf("without a pool: %d %s", status, body)
-	}
-}
-
-func TestHistory(t *testing.T) {
-	var h history
-	start := time.Unix(1_800_000_000, 0) // a whole minute
-	for i, r := range []rotator.Reason{1, 1, 2} {
-		h.note(start.Add(time.Duration(i)*20*time.Second), r)
-	}
-	h.note(start.Add(59*time.Minute), 1)
-	last := h.last(start.Add(59*time.Minute + 30*time.Second))
-	if len(last) != 60 || last[0].rejections[1] != 2 || last[0].rejections[2] != 1 || last[59].rejections[1] != 1 || !last[0].start().Equal(start) {
-		t.Errorf("the last hour is %+v", last)
-	}
-	if last := h.last(start.Add(60 * time.Minute)); last[0].rejections[1] != 0 || last[58].rejections[1] != 1 {
-		t.Errorf("a minute later it is %+v", last)
-	}
-	h.note(start.Add(60*time.Minute), 1) // takes the place of the first
-	if last := h.last(start.Add(60 * time.Minute)); last[59].rejections[1] != 1 || last[59].rejections[2] != 0 {
-		t.Errorf("the newest minute is %+v", last[59])
-	}
-	if last := h.last(start.Add(1000 * time.Hour)); slices.ContainsFunc(last, func(m minute) bool { return m.rejections[1] > 0 }) {
-		t.Error("old rejections are back")
 	}
 }

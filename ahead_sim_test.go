@@ -53,8 +53,9 @@ func TestLookingAheadSavesRejections(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const keys = 20
 			u := &telling{buckets: make(map[string]*bucket)}
-			h := provision(t, keys, func(h *Handler) {
-				h.Cooldown = &Cooldown{Ahead: &ahead, Min: duration(0)}
+			h := provision(t, keys, func(c *gatewayConfig) {
+				c.Ahead = ahead
+				c.Policy.Min = 0
 			})
 			for _, k := range demoKeys(keys) {
 				u.buckets[k] = newBucket(10, 6*time.Second)

@@ -55,15 +55,18 @@ func TestAllocations(t *testing.T) {
 // requests returns a function that sends a request with a body of that many bytes,
 // stating a length of it, through a handler to next.
 func requests(t testing.TB, size int, length int64, next handlerFunc) func() {
-	h := provision(t, 1000, func(h *Handler) {
+	h := provision(t, 1000, func(c *gatewayConfig) {
 		// Rejected keys are back at once: there is always one that is ready.
-		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour), Jitter: new(float64)}
+		c.Policy.Min = 0
+		c.Policy.Default = time.Nanosecond
+		c.Policy.Max = 24 * time.Hour
+		c.Policy.Jitter = 0
 	})
 	return requestsTo(t, h, size, length, next)
 }
 
 // requestsTo is requests for a handler that there is already.
-func requestsTo(t testing.TB, h *Handler, size int, length int64, next handlerFunc) func() {
+func requestsTo(t testing.TB, h *gateway, size int, length int64, next handlerFunc) func() {
 	silence(h)
 	content := bytes.Repeat([]byte("x"), size)
 	r, body := benchRequest(content)
@@ -98,7 +101,7 @@ func picks(t testing.TB) func() {
 }
 
 // coolingPool returns a handler with so many keys, of which so many percent cool.
-func coolingPool(t testing.TB, keys, percent int) *Handler {
+func coolingPool(t testing.TB, keys, percent int) *gateway {
 	h := provision(t, keys, nil)
 	pool := h.roster.Load().pool
 	for slot := range rotator.Slot(keys * percent / 100) {

@@ -56,26 +56,34 @@ func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
 }
 
 // exhaustedModel tells that a pool has no key that is ready for a model.
-func (a *announcer) exhaustedModel(model string, keys int, f refusal) {
+func (a *announcer) exhaustedModel(model string, keys int, out shortage) {
 	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready for the model"); e != nil {
 		e.Write(
 			zap.String("model", model),
 			zap.Int("keys", keys),
-			zap.String("class", f.reason()),
-			zap.Float64("seconds", f.wait.Seconds()),
+			zap.String("class", out.class),
+			zap.Float64("seconds", out.wait.Seconds()),
 		)
 	}
 }
 
 // exhaustedLimit tells that no key of a pool is ready, of which some are at the limit of
 // the config: that may come and go many times a second.
-func (a *announcer) exhaustedLimit(keys int, f refusal) {
+func (a *announcer) exhaustedLimit(keys int, out shortage) {
 	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready: some are at their limit"); e != nil {
 		e.Write(
 			zap.Int("keys", keys),
-			zap.String("class", f.reason()),
-			zap.Float64("seconds", f.wait.Seconds()),
+			zap.String("class", out.class),
+			zap.Float64("seconds", out.wait.Seconds()),
 		)
+	}
+}
+
+// exhaustedOwner tells that none of the keys is ready that can serve a request for what
+// one of them has made.
+func (a *announcer) exhaustedOwner(keys int, out shortage) {
+	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready that can use the resource"); e != nil {
+		e.Write(zap.Int("keys", keys), zap.String("class", out.class), zap.Float64("seconds", out.wait.Seconds()))
 	}
 }
 
@@ -87,24 +95,33 @@ type cooledKey struct {
 	pool   string
 	key    rotator.Key
 	status int
-	v      verdict
+	class  string
+	source string
 	scope  string
+	rests  time.Duration
+	spent  bool // a success left nothing of its allowance
+}
+
+// shortage is why no key is ready, and until when.
+type shortage struct {
+	class string
+	wait  time.Duration
 }
 
 // logCooling writes the line.
 func (a *announcer) logCooling(c cooledKey) {
 	level := zapcore.InfoLevel
-	if c.v.spent {
+	if c.spent {
 		level = zapcore.DebugLevel // nothing was rejected, and it may happen many times a minute
 	}
 	if e := a.sampled.Check(level, "key is cooling"); e != nil {
 		e.Write(
 			zap.Stringer("key_id", c.key),
 			zap.Int("status", c.status),
-			zap.String("class", reasonName(c.v.reason())),
-			zap.String("source", c.v.source),
+			zap.String("class", c.class),
+			zap.String("source", c.source),
 			zap.String("scope", c.scope),
-			zap.Float64("seconds", c.v.cooldown.Seconds()),
+			zap.Float64("seconds", c.rests.Seconds()),
 		)
 	}
 }
@@ -118,10 +135,10 @@ func (a *announcer) emitCooling(c cooledKey) {
 		"pool":    c.pool,
 		"key_id":  c.key.String(),
 		"status":  c.status,
-		"class":   reasonName(c.v.reason()),
-		"source":  c.v.source,
+		"class":   c.class,
+		"source":  c.source,
 		"scope":   c.scope,
-		"seconds": c.v.cooldown.Seconds(),
+		"seconds": c.rests.Seconds(),
 	})
 }
 
@@ -155,19 +172,19 @@ func (a *announcer) reopened(back int) {
 }
 
 // exhausted tells that a pool has no key that is ready.
-func (a *announcer) exhausted(pool string, keys int, f refusal) {
+func (a *announcer) exhausted(pool string, keys int, out shortage) {
 	a.logger.Warn("no key is ready",
 		zap.Int("keys", keys),
-		zap.String("class", f.reason()),
-		zap.Float64("seconds", f.wait.Seconds()))
+		zap.String("class", out.class),
+		zap.Float64("seconds", out.wait.Seconds()))
 	if !a.listened(eventExhausted) {
 		return
 	}
 	a.events.Emit(a.ctx, eventExhausted, map[string]any{
 		"pool":    pool,
 		"keys":    keys,
-		"class":   f.reason(),
-		"seconds": f.wait.Seconds(),
+		"class":   out.class,
+		"seconds": out.wait.Seconds(),
 	})
 }
 
@@ -177,9 +194,10 @@ type tracer struct{ span trace.Span }
 
 func tracerFor(r *http.Request) tracer { return tracer{trace.SpanFromContext(r.Context())} }
 
-// attempt notes one call to the upstream. Names are OpenTelemetry's where it has
+// attempt notes one call to the upstream. system is the provider's name of OpenTelemetry's,
+// if it has one. Names are OpenTelemetry's where it has
 // any (https://opentelemetry.io/docs/specs/semconv/gen-ai/).
-func (t tracer) attempt(p *provider, rep *report, status int, outcome string) {
+func (t tracer) attempt(system string, rep *report, status int, outcome string) {
 	if !t.span.IsRecording() {
 		return
 	}
@@ -189,8 +207,8 @@ func (t tracer) attempt(p *provider, rep *report, status int, outcome string) {
 		attribute.Int("keycycler.attempt", rep.attempts),
 		attribute.String("keycycler.outcome", outcome),
 	}
-	if p.genAI != "" {
-		attributes = append(attributes, attribute.String("gen_ai.provider.name", p.genAI))
+	if system != "" {
+		attributes = append(attributes, attribute.String("gen_ai.provider.name", system))
 	}
 	if model := rep.model(); model != "" {
 		attributes = append(attributes, attribute.String("gen_ai.request.model", model))

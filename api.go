@@ -5,6 +5,17 @@ import "time"
 // The admin API's answers, which the command and the status page read too. Tools
 // build on these names: they stay.
 
+const (
+	// adminPrefix is where the API and the page are, at Caddy's admin endpoint.
+	adminPrefix = "/keycycler/"
+
+	defaultLimit = 100  // keys in one answer
+	maxLimit     = 1000 // likewise
+
+	// maxCool is what an operator may cool a key for.
+	maxCool = 365 * 24 * time.Hour
+)
+
 // poolStatus is one pool at one instant.
 type poolStatus struct {
 	Pool     string      `json:"pool"`

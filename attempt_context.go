@@ -44,6 +44,11 @@ type attemptContext struct {
 	viewRepl *caddy.Replacer
 }
 
+// begin makes c the context of an attempt with this key, whose request is about to be made.
+func (c *attemptContext) begin(ctx context.Context, request *http.Request, r *report, key rotator.Key) {
+	c.Context, c.request, c.report, c.key = ctx, request, r, key
+}
+
 // Value implements context.Context.
 func (c *attemptContext) Value(key any) any {
 	switch key {

@@ -87,10 +87,12 @@ func BenchmarkHandler(b *testing.B) {
 // BenchmarkRejection measures a request whose first attempt is rejected. The
 // cooldown ends at once, so that there is always a key.
 func BenchmarkRejection(b *testing.B) {
-	h := provision(b, 1000, func(h *Handler) {
-		h.Cooldown = &Cooldown{Min: duration(0), Default: duration(time.Nanosecond), Max: duration(24 * time.Hour)}
+	h := provision(b, 1000, func(c *gatewayConfig) {
+		c.Policy.Min = 0
+		c.Policy.Default = time.Nanosecond
+		c.Policy.Max = 24 * time.Hour
 	})
-	h.logger = zap.NewNop()
+	h.Logger = zap.NewNop()
 	attempts := 0
 	next := handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		if attempts++; attempts%2 == 1 {
@@ -116,7 +118,7 @@ func BenchmarkRejection(b *testing.B) {
 // BenchmarkExhausted measures the answer of a pool that has no key.
 func BenchmarkExhausted(b *testing.B) {
 	h := provision(b, 10, nil)
-	h.logger = zap.NewNop()
+	h.Logger = zap.NewNop()
 	r, body := benchRequest([]byte("x"))
 	for range 10 {
 		body.Reset([]byte("x"))
@@ -136,7 +138,7 @@ func BenchmarkExhausted(b *testing.B) {
 
 // BenchmarkJudge measures what a rejection without a body means.
 func BenchmarkJudge(b *testing.B) {
-	j := newJudge(ttl.OpenAI, (*Cooldown)(nil).policy(), nil)
+	j := newJudge(ttl.OpenAI, ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, nil)
 	response := ttl.Response{Status: 429, Header: http.Header{"Retry-After": {"40"}}, Now: time.Now()}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -148,7 +150,7 @@ func BenchmarkJudge(b *testing.B) {
 
 // BenchmarkAdmin measures the admin API with 1,000 keys, half of them cooling.
 func BenchmarkAdmin(b *testing.B) {
-	h := provision(b, 1000, func(h *Handler) { h.Pool = "bench-admin" })
+	h := provision(b, 1000, func(c *gatewayConfig) { c.Pool = "bench-admin" })
 	pool := h.roster.Load().pool
 	for s := range rotator.Slot(500) {
 		pool.Cool(time.Now(), s, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})

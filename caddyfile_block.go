@@ -1,8 +1,6 @@
 package keycycler
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,20 +59,6 @@ func parseSubBlock(d *caddyfile.Dispenser, block string, options map[string]opti
 // optionName is how errors call an option of this block.
 func optionName(block, name string) string {
 	return strings.TrimPrefix(block+" "+name, "keycycler ")
-}
-
-// shownName is shown for what stands in an option's place, where a key may well
-// have slipped onto a line of its own.
-func shownName(name string) string {
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
-		return "(not shown: it could be a key, and keys belong behind 'keys')"
-	}
-	return shown(name)
-}
-
-// names returns the keys of a map with string keys, sorted.
-func names[V any](m map[string]V) string {
-	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 }
 
 // value returns the option's only or first argument, which must be there: want

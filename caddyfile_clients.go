@@ -9,7 +9,7 @@ func (h *Handler) parseClientTokens(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.ClientTokens = append(h.ClientTokens, tokens...)
-	return wrap(d, h.checkClientTokens())
+	return wrap(d, checkTokens(h.ClientTokens))
 }
 
 // parseClientTokensFile parses `client_tokens_file <path>`.
@@ -19,5 +19,5 @@ func (h *Handler) parseClientTokensFile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.ClientTokensFiles = append(h.ClientTokensFiles, path)
-	return wrap(d, h.checkClientTokensFiles())
+	return wrap(d, checkTokensFiles(h.ClientTokensFiles))
 }

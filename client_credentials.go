@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// maxTokenLen is the longest token that a client may have, in bytes.
+const maxTokenLen = 4096
+
 // credentialsOf yields what the request presents as its credentials, wherever they are
 // taken off before it goes upstream (credentialHeaders, credentialProtocols and
 // credentialQuery). Empty ones are none.

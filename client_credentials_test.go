@@ -2,25 +2,12 @@ package keycycler
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/net/http/httpguts"
 )
-
-// presenting returns a request with this header, one field a line, and query.
-func presenting(query, header string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", nil)
-	r.URL.RawQuery = query
-	for line := range strings.Lines(header) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-		r.Header.Add(name, value)
-	}
-	return r
-}
 
 func TestCredentialsOf(t *testing.T) {
 	for _, test := range []struct {

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -23,13 +22,13 @@ const lookInterval = 250 * time.Millisecond
 type connKey struct{}
 
 // joinServer makes the server tell of its connections, and of its end.
-func (h *Handler) joinServer(ctx caddy.Context) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+func (g *gateway) joinServer() {
+	server, ok := g.Events.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return
 	}
 	server.RegisterOnShutdown(closeRooms)
-	if h.MaxWait > 0 {
+	if g.MaxWait > 0 {
 		server.RegisterConnContext(withConn)
 	}
 }

@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// maxTokenLen is the longest token that a client may have, in bytes.
-	maxTokenLen = 4096
-
 	// shortToken is below which a token, in bytes, is said to be guessable.
 	shortToken = 16
 
@@ -63,7 +60,7 @@ func parseClient(text string) (*client, error) {
 
 func checkClientName(name string) error {
 	if name == "" || !isName(name) || strings.HasPrefix(name, "sk-") {
-		return fmt.Errorf("the name before the colon must be 1 to %d letters, digits, dots, dashes or underscores and not begin with sk-: a token that has a colon needs a name before it", maxPoolName)
+		return fmt.Errorf("the name before the colon must be 1 to %d letters, digits, dots, dashes or underscores and not begin with sk-: a token that has a colon needs a name before it", maxName)
 	}
 	return nil
 }
@@ -81,16 +78,19 @@ func checkToken(token string) error {
 	return nil
 }
 
-// wantsTokens tells whether the config lets in clients with a token alone.
-func (h *Handler) wantsTokens() bool { return h.ClientTokens != nil || h.ClientTokensFiles != nil }
+// tokenSource is where clients' tokens come from.
+type tokenSource struct {
+	from *inputs // behind a pointer, so that what prints a struct around it stops there
+	log  *zap.Logger
+}
 
-// checkClientTokens checks tokens that have no placeholders, so that an error in a
+// checkTokens checks tokens that have no placeholders, so that an error in a
 // Caddyfile names the line.
-func (h *Handler) checkClientTokens() error {
-	if h.ClientTokens != nil && len(h.ClientTokens) == 0 {
+func checkTokens(texts []string) error {
+	if texts != nil && len(texts) == 0 {
 		return errors.New("client_tokens: the list is empty: add a token, or leave the option out to let everybody in")
 	}
-	for i, text := range h.ClientTokens {
+	for i, text := range texts {
 		if strings.ContainsAny(text, "{}") {
 			continue
 		}
@@ -101,13 +101,13 @@ func (h *Handler) checkClientTokens() error {
 	return nil
 }
 
-// checkClientTokensFiles finds a token that stands where a path belongs, if it can be
+// checkTokensFiles finds a token that stands where a path belongs, if it can be
 // told from one.
-func (h *Handler) checkClientTokensFiles() error {
-	if h.ClientTokensFiles != nil && len(h.ClientTokensFiles) == 0 {
+func checkTokensFiles(paths []string) error {
+	if paths != nil && len(paths) == 0 {
 		return errors.New("client_tokens_file: the list is empty: add a file, or leave the option out to let everybody in")
 	}
-	for _, path := range h.ClientTokensFiles {
+	for _, path := range paths {
 		switch {
 		case path == "":
 			return errors.New("client_tokens_file: the path is empty")
@@ -129,16 +129,16 @@ func shownPath(path string) string {
 	return path
 }
 
-// tokenInputs returns what clients' tokens are read from.
-func (h *Handler) tokenInputs() inputs {
-	return inputs{paths: h.ClientTokensFiles, texts: h.ClientTokens}
+// Format writes nothing of the source, whatever the verb: it may hold tokens in plain text.
+func (s *tokenSource) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%d tokens and %d files", len(s.from.texts), len(s.from.paths))
 }
 
-// readTokens reads the tokens of the options client_tokens and client_tokens_file.
-func (h *Handler) readTokens() (tokenSet, error) {
-	r := tokenReader{set: make(tokenSet), from: make(map[digest]string), log: h.logger}
+// read reads the tokens of the options client_tokens and client_tokens_file.
+func (s *tokenSource) read() (tokenSet, error) {
+	r := tokenReader{set: make(tokenSet), from: make(map[digest]string), log: s.log}
 	repl := caddy.NewReplacer()
-	for i, text := range h.ClientTokens {
+	for i, text := range s.from.texts {
 		where := fmt.Sprintf("client_tokens: token %d", i+1)
 		text, err := expand(repl, text)
 		if err != nil {
@@ -148,7 +148,7 @@ func (h *Handler) readTokens() (tokenSet, error) {
 			return nil, err
 		}
 	}
-	for _, path := range h.ClientTokensFiles {
+	for _, path := range s.from.paths {
 		if err := readFile(repl, path, shownPath(path), r.addLines); err != nil {
 			return nil, fmt.Errorf("client_tokens_file: %w", err)
 		}

@@ -13,12 +13,6 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// hashOf writes a token as its SHA-256.
-func hashOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return digestPrefix + hex.EncodeToString(sum[:])
-}
-
 func TestParseClient(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -116,15 +110,15 @@ var knownWords = func() string {
 func readTokensOf(t *testing.T, tokens []string, files ...string) (tokenSet, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
-	h := &Handler{ClientTokens: tokens, logger: zap.New(core)}
+	source := &tokenSource{from: &inputs{texts: tokens}, log: zap.New(core)}
 	for i, content := range files {
 		path := filepath.Join(t.TempDir(), fmt.Sprint("tokens", i))
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		h.ClientTokensFiles = append(h.ClientTokensFiles, path)
+		source.from.paths = append(source.from.paths, path)
 	}
-	set, err := h.readTokens()
+	set, err := source.read()
 	return set, logs, err
 }
 

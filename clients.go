@@ -30,47 +30,44 @@ func (n clientName) String() string { return string(n) }
 
 // clients are those whom a handler lets in. It is safe for concurrent use.
 type clients struct {
+	source  *tokenSource
 	tokens  atomic.Pointer[tokenSet] // changes when a tokens file does
 	unwatch func()                   // nil where nothing can change
 }
 
-// loadClients reads the tokens that the config wants of clients, and watches them.
-func (h *Handler) loadClients() error {
-	if !h.wantsTokens() {
-		h.logger.Info("no client tokens: whoever reaches this site may use its keys")
-		return nil
-	}
-	in := h.tokenInputs()
+// newClients reads the tokens and watches them.
+func newClients(source *tokenSource) (*clients, error) {
+	in := source.from
 	state := in.sources()
-	set, err := h.readTokens()
+	set, err := source.read()
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case len(set) == 0:
-		return errors.New("client_tokens_file: no token in the files: nobody would be let in")
+		return nil, errors.New("client_tokens_file: no token in the files: nobody would be let in")
 	}
-	h.clients = new(clients)
-	h.clients.tokens.Store(&set)
-	h.clients.unwatch = in.watch(state, h.reloadTokens, func(err error) {
-		h.logger.Warn("client tokens were not read again: going on with the last good ones", zap.Error(err))
+	c := &clients{source: source}
+	c.tokens.Store(&set)
+	c.unwatch = in.watch(state, c.reload, func(err error) {
+		source.log.Warn("client tokens were not read again: going on with the last good ones", zap.Error(err))
 	})
-	return nil
+	return c, nil
 }
 
-// reloadTokens reads the tokens again. A file that cannot be read changes nothing. One
+// reload reads the tokens again. A file that cannot be read changes nothing. One
 // that is there and empty takes its tokens away: where none is left, nobody is let in.
-func (h *Handler) reloadTokens() error {
-	set, err := h.readTokens()
+func (c *clients) reload() error {
+	set, err := c.source.read()
 	if err != nil {
 		return err
 	}
 	same := func(a, b *client) bool { return a.name == b.name }
-	switch old := *h.clients.tokens.Swap(&set); {
+	switch old := *c.tokens.Swap(&set); {
 	case maps.EqualFunc(old, set, same):
 	case len(set) == 0:
-		h.logger.Warn("no client token is left: nobody is let in")
+		c.source.log.Warn("no client token is left: nobody is let in")
 	default:
-		h.logger.Info("client tokens have changed", zap.Int("tokens", len(set)))
+		c.source.log.Info("client tokens have changed", zap.Int("tokens", len(set)))
 	}
 	return nil
 }
@@ -135,32 +132,4 @@ func userOf(repl *caddy.Replacer) string {
 		return ""
 	}
 	return caddy.ToString(user)
-}
-
-// letIn tells whether the request may go on, and whose it is.
-func (h *Handler) letIn(r *http.Request) (name string, presented, ok bool) {
-	if h.clients == nil {
-		return "", false, true
-	}
-	c, presented := h.clients.admit(r)
-	if c == nil {
-		return "", presented, false
-	}
-	c.tell(r)
-	return c.name, presented, true
-}
-
-// unauthorized answers a request without a valid token. It reads nothing of its body,
-// and says nothing of what was presented.
-func (h *Handler) unauthorized(w http.ResponseWriter, r *http.Request, presented bool) error {
-	h.metrics.unauthorized.Inc()
-	h.announcer.unauthorized(presented)
-	report := reportFor(r)
-	report.pool, report.path, report.outcome = h.Pool, r.URL.Path, outcomeUnauthorized
-	challenge := `Bearer realm="keycycler"`
-	if presented { // RFC 6750 §3.1: no error code where nothing was
-		challenge += `, error="invalid_token"`
-	}
-	w.Header().Set("Www-Authenticate", challenge)
-	return h.writeRefusal(w, r, refusal{unauthorized: true})
 }

@@ -11,9 +11,10 @@ import (
 // BenchmarkAdmit measures what a token costs a request, with few clients and many.
 func BenchmarkAdmit(b *testing.B) {
 	for _, clients := range []int{1, 100_000} {
-		h := provision(b, 1, func(h *Handler) {
+		h := provision(b, 1, func(c *gatewayConfig) {
+			c.Tokens = &tokenSource{from: new(inputs), log: c.Logger}
 			for i := range clients {
-				h.ClientTokens = append(h.ClientTokens, fmt.Sprintf("demo-token-%08d", i))
+				c.Tokens.from.texts = append(c.Tokens.from.texts, fmt.Sprintf("demo-token-%08d", i))
 			}
 		})
 		for _, bench := range []struct{ name, token string }{

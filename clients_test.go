@@ -31,11 +31,11 @@ const (
 )
 
 // guarded returns a handler that wants a token.
-func guarded(t testing.TB, configure func(*Handler)) *Handler {
-	return provision(t, 4, func(h *Handler) {
-		h.ClientTokens = []string{"ada:" + adasToken, otherToken}
+func guarded(t testing.TB, configure func(*gatewayConfig)) *gateway {
+	return provision(t, 4, func(c *gatewayConfig) {
+		c.Tokens = &tokenSource{from: &inputs{texts: []string{"ada:" + adasToken, otherToken}}, log: c.Logger}
 		if configure != nil {
-			configure(h)
+			configure(c)
 		}
 	})
 }
@@ -140,7 +140,7 @@ func TestTheErrorOfAWrongToken(t *testing.T) {
 		{"cohere", "/v2/chat", `{"message":"` + text + `"}`},
 		{"github", "/inference/chat/completions", `{"error":{"code":"unauthorized","message":"` + text + `"}}`},
 	} {
-		h := guarded(t, func(h *Handler) { h.Provider = test.provider })
+		h := guarded(t, func(c *gatewayConfig) { c.Provider = providers[test.provider] })
 		for _, query := range []string{"", "key=" + wrongToken, "key=" + strings.Repeat("t", 9999)} {
 			r := presenting(query, "")
 			r.URL.Path = test.path
@@ -149,8 +149,8 @@ func TestTheErrorOfAWrongToken(t *testing.T) {
 				t.Errorf("%s %s: %d %s, %v", test.provider, test.path, w.Code, w.Body, err)
 			}
 			// A gateway before this one takes it for what it is.
-			v := h.provider.dialect.Judge(ttl.Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes(), Now: time.Now()})
-			if v.Class != ttl.InvalidKey && test.provider != "generic" && !h.provider.imitates(test.path) {
+			v := h.Provider.dialect.Judge(ttl.Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes(), Now: time.Now()})
+			if v.Class != ttl.InvalidKey && test.provider != "generic" && !h.Provider.imitates(test.path) {
 				t.Errorf("%s: reads as %s", test.provider, v.Class)
 			}
 		}
@@ -206,9 +206,9 @@ func TestATokenIsNoUser(t *testing.T) {
 // A pool that handle_errors falls back to tells whose token it was, too.
 func TestASecondPoolNamesItsOwnClient(t *testing.T) {
 	first := guarded(t, nil)
-	second := guarded(t, func(h *Handler) { h.Pool, h.ClientTokens = "second", []string{"bob:" + adasToken} })
+	second := guarded(t, func(c *gatewayConfig) { c.Pool, c.Tokens.from.texts = "second", []string{"bob:" + adasToken} })
 	r, repl := inCaddy(presenting("key="+adasToken, ""))
-	for _, h := range []*Handler{first, second} {
+	for _, h := range []*gateway{first, second} {
 		if w, err := serve(h, script(fine), r); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
 		}
@@ -220,9 +220,9 @@ func TestASecondPoolNamesItsOwnClient(t *testing.T) {
 }
 
 func TestUnauthorizedRequestsAreCounted(t *testing.T) {
-	h := guarded(t, func(h *Handler) { h.Pool = freshPool("unauthorized-test") })
+	h := guarded(t, func(c *gatewayConfig) { c.Pool = freshPool("unauthorized-test") })
 	registry := prometheus.NewRegistry()
-	if _, err := newMetrics(registry, h); err != nil {
+	if _, err := newMetrics(registry, h.seen); err != nil {
 		t.Fatal(err)
 	}
 	for _, token := range []string{adasToken, wrongToken, "", adasToken} {
@@ -284,9 +284,9 @@ func TestTokenFilesAreWatched(t *testing.T) {
 				core, logs := observer.New(zap.InfoLevel)
 				path := filepath.Join(t.TempDir(), "tokens")
 				writeKeys(t, path, adasToken)
-				h := provision(t, 1, func(h *Handler) { h.ClientTokensFiles = []string{path} })
+				h := provision(t, 1, func(c *gatewayConfig) { c.Tokens = &tokenSource{from: &inputs{paths: []string{path}}, log: c.Logger} })
 				h.clients.stop()
-				h.logger = zap.New(core)
+				h.Tokens.log = zap.New(core)
 				if err := h.loadClients(); err != nil {
 					t.Fatal(err)
 				}
@@ -321,7 +321,9 @@ func TestTokenPlaceholdersAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "token")
 		writeKeys(t, path, adasToken)
-		h := provision(t, 1, func(h *Handler) { h.ClientTokens = []string{"ada:{file." + path + "}"} })
+		h := provision(t, 1, func(c *gatewayConfig) {
+			c.Tokens = &tokenSource{from: &inputs{texts: []string{"ada:{file." + path + "}"}}, log: c.Logger}
+		})
 		writeKeys(t, path, otherToken)
 		settle()
 		for token, want := range map[string]int{adasToken: 401, otherToken: 200} {
@@ -336,8 +338,12 @@ func TestWithoutTokensTheLogSaysSo(t *testing.T) {
 	const line = "no client tokens: whoever reaches this site may use its keys"
 	for _, tokens := range [][]string{nil, {adasToken}} {
 		core, logs := observer.New(zap.InfoLevel)
-		h := &Handler{ClientTokens: tokens, logger: zap.New(core)}
-		if err := h.loadClients(); err != nil {
+		g := new(gateway)
+		g.Logger = zap.New(core)
+		if tokens != nil {
+			g.Tokens = &tokenSource{from: &inputs{texts: tokens}, log: g.Logger}
+		}
+		if err := g.loadClients(); err != nil {
 			t.Fatal(err)
 		}
 		if said := logs.FilterMessage(line).Len() == 1; said != (tokens == nil) {

@@ -17,18 +17,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gateway is a running Caddy, at the address of its admin endpoint.
-type gateway string
+// endpoint is a running gateway, by the address of Caddy's admin endpoint.
+type endpoint string
 
 // askPools finds the gateway by the flags, and asks for its pools: all, or that of
 // the flag pool.
-func askPools(cmd *cobra.Command) (gateway, []poolStatus, error) {
+func askPools(cmd *cobra.Command) (endpoint, []poolStatus, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
 	if err != nil {
 		return "", nil, err
 	}
-	g := gateway(address)
+	g := endpoint(address)
 	pools, err := g.pools()
 	if err != nil || !cmd.Flag("pool").Changed {
 		return g, pools, err
@@ -53,11 +53,11 @@ func poolNames(pools []poolStatus) string {
 }
 
 // noPool says that the gateway has none.
-func (g gateway) noPool() error {
+func (g endpoint) noPool() error {
 	return fmt.Errorf("the config of the Caddy at %s has no keycycler pool", string(g))
 }
 
-func (g gateway) pools() (pools []poolStatus, err error) {
+func (g endpoint) pools() (pools []poolStatus, err error) {
 	err = g.ask(http.MethodGet, apiPath, nil, &pools)
 	if hasStatus(err, http.StatusNotFound) {
 		return nil, fmt.Errorf("the Caddy at %s is built without keycycler, or with an old one: run one that has it, or ask another (--address, --config)", string(g))
@@ -69,7 +69,7 @@ func keysPath(pool string) string { return apiPath + "/" + url.PathEscape(pool) 
 
 // keys returns a pool's keys, at most limit of them, or all if that is 0. Next is
 // set if there are more.
-func (g gateway) keys(pool string, query url.Values, limit int) (keysPage, error) {
+func (g endpoint) keys(pool string, query url.Values, limit int) (keysPage, error) {
 	query = maps.Clone(query)
 	all := keysPage{Keys: []keyStatus{}}
 	for {
@@ -91,7 +91,7 @@ func (g gateway) keys(pool string, query url.Values, limit int) (keysPage, error
 }
 
 // find returns the key as each pool has it that holds it.
-func (g gateway) find(pools []poolStatus, id string) ([]poolKey, error) {
+func (g endpoint) find(pools []poolStatus, id string) ([]poolKey, error) {
 	var found []poolKey
 	for _, p := range pools {
 		key := poolKey{Pool: p.Pool}
@@ -108,7 +108,7 @@ func (g gateway) find(pools []poolStatus, id string) ([]poolKey, error) {
 
 // findAll returns each key as the first pool has it that holds it. A key that no
 // pool holds is an error.
-func (g gateway) findAll(pools []poolStatus, ids []string) ([]poolKey, error) {
+func (g endpoint) findAll(pools []poolStatus, ids []string) ([]poolKey, error) {
 	var keys []poolKey
 	var unknown []string
 	for _, id := range ids {
@@ -129,7 +129,7 @@ func (g gateway) findAll(pools []poolStatus, ids []string) ([]poolKey, error) {
 }
 
 // unknown says that none of the pools has these keys.
-func (g gateway) unknown(pools []poolStatus, ids []string) error {
+func (g endpoint) unknown(pools []poolStatus, ids []string) error {
 	which := ids[0]
 	if len(ids) > 1 {
 		which += fmt.Sprintf(", nor %d more of these keys", len(ids)-1)
@@ -146,7 +146,7 @@ func (g gateway) unknown(pools []poolStatus, ids []string) error {
 
 // ask sends a request to the admin API, with a body unless that is nil, and decodes
 // the answer into out.
-func (g gateway) ask(method, path string, body *coolRequest, out any) error {
+func (g endpoint) ask(method, path string, body *coolRequest, out any) error {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -186,7 +186,7 @@ func hasStatus(err error, status int) bool {
 
 // failure makes a refusal of caddycmd's error, if it is one; it comes as text.
 // Otherwise it says what to do.
-func (g gateway) failure(err error) error {
+func (g endpoint) failure(err error) error {
 	if answer, ok := strings.CutPrefix(err.Error(), "caddy responded with error: HTTP "); ok {
 		code, body, _ := strings.Cut(answer, ": ")
 		if status, err := strconv.Atoi(code); err == nil {

@@ -163,7 +163,7 @@ func parseFor(text string) (*coolRequest, error) {
 }
 
 // changeKeys changes keys one by one, when all of them are found.
-func (o order) changeKeys(cmd *cobra.Command, g gateway, pools []poolStatus) error {
+func (o order) changeKeys(cmd *cobra.Command, g endpoint, pools []poolStatus) error {
 	keys, err := g.findAll(pools, o.ids)
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (o order) changeKeys(cmd *cobra.Command, g gateway, pools []poolStatus) err
 }
 
 // changeAll changes all keys of one pool at once.
-func (o order) changeAll(cmd *cobra.Command, g gateway, pools []poolStatus) error {
+func (o order) changeAll(cmd *cobra.Command, g endpoint, pools []poolStatus) error {
 	switch len(pools) {
 	case 0:
 		return g.noPool()

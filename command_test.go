@@ -38,7 +38,7 @@ func (a *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /keycycler/pools", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, append([]poolStatus{}, a.pools...)) })
+	mux.HandleFunc("GET /keycycler/pools", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, append([]poolStatus{}, a.pools...)) })
 	mux.HandleFunc("GET /keycycler/pools/{pool}/keys", a.list)
 	mux.HandleFunc("GET /keycycler/pools/{pool}/keys/{id}", a.one)
 	mux.HandleFunc("POST /keycycler/pools/{pool}/keys/{id}", a.all)
@@ -46,7 +46,7 @@ func (a *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux.ServeHTTP(w, r)
 }
 
-func refuse(w http.ResponseWriter, status int, message string) {
+func refusing(w http.ResponseWriter, status int, message string) {
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"error": message})
 }
@@ -67,7 +67,7 @@ func (a *fakeAdmin) taken(r *http.Request) []*keyStatus {
 func (a *fakeAdmin) list(w http.ResponseWriter, r *http.Request) {
 	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
 	if err != nil || limit < 1 || limit > 1000 {
-		refuse(w, 400, "limit: out of range")
+		refusing(w, 400, "limit: out of range")
 		return
 	}
 	page := keysPage{Keys: []keyStatus{}}
@@ -78,18 +78,20 @@ func (a *fakeAdmin) list(w http.ResponseWriter, r *http.Request) {
 		}
 		page.Keys = append(page.Keys, *k)
 	}
-	writeJSON(w, page)
+	answerJSON(w, page)
 }
+
+func answerJSON(w http.ResponseWriter, v any) { json.NewEncoder(w).Encode(v) }
 
 func (a *fakeAdmin) one(w http.ResponseWriter, r *http.Request) {
 	keys := a.keys[r.PathValue("pool")]
 	i := slices.IndexFunc(keys, func(k keyStatus) bool { return k.ID == r.PathValue("id") })
 	if i < 0 {
-		refuse(w, 404, "no such key")
+		refusing(w, 404, "no such key")
 		return
 	}
 	a.do(r, r.PathValue("verb"), &keys[i])
-	writeJSON(w, keys[i])
+	answerJSON(w, keys[i])
 }
 
 func (a *fakeAdmin) all(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +103,7 @@ func (a *fakeAdmin) all(w http.ResponseWriter, r *http.Request) {
 			c.Changed++
 		}
 	}
-	writeJSON(w, c)
+	answerJSON(w, c)
 }
 
 func (*fakeAdmin) do(r *http.Request, verb string, k *keyStatus) {
@@ -644,7 +646,7 @@ func TestCommandBreaksOff(t *testing.T) {
 	a := twoPools()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/000000000002/disable") {
-			refuse(w, 503, "going down")
+			refusing(w, 503, "going down")
 			return
 		}
 		a.ServeHTTP(w, r)

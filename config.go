@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
@@ -41,9 +40,6 @@ const (
 	maxReplayTotal      = 1 << 40
 	defaultReplayDisk   = 64 << 20
 	maxReplayDisk       = 1 << 40
-
-	maxPoolName   = 64
-	poolNameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 )
 
 // setDefaults fills in what the config leaves open.
@@ -73,7 +69,7 @@ func (h *Handler) check() error {
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkMaxWait, h.checkMaxWaiting,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
-		h.checkClientTokens, h.checkClientTokensFiles,
+		func() error { return checkTokens(h.ClientTokens) }, func() error { return checkTokensFiles(h.ClientTokensFiles) },
 	} {
 		if err := check(); err != nil {
 			return err
@@ -85,7 +81,7 @@ func (h *Handler) check() error {
 func (h *Handler) checkPool() error {
 	switch {
 	case !isName(h.Pool):
-		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxPoolName)
+		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxName)
 	case strings.HasPrefix(h.Pool, "sk-"):
 		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
 	}
@@ -95,27 +91,12 @@ func (h *Handler) checkPool() error {
 // checkKeysFiles finds a key that stands where a path belongs, before it shows in
 // the error of a file that does not exist.
 func (h *Handler) checkKeysFiles() error {
-	for path := range h.allKeysFiles() {
+	for path := range h.keySource().files() {
 		if strings.HasPrefix(path, "sk-") && !strings.ContainsAny(path, `./\`) {
 			return errors.New("keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
 		}
 	}
 	return nil
-}
-
-// isName tells whether a name has nothing but the bytes that it may have; it may be
-// empty.
-func isName(name string) bool {
-	return len(name) <= maxPoolName && strings.Trim(name, poolNameBytes) == "" && (name == "" || strings.Trim(name, ".") != "")
-}
-
-// shown quotes what somebody wrote where one of a few words or a number belongs,
-// unless it could be a key that has slipped there.
-func shown(text string) string {
-	if len(text) > 24 || strings.Contains(text, "sk-") || strings.TrimFunc(text, unicode.IsPrint) != "" {
-		return "(not shown: it could be a key)"
-	}
-	return "'" + text + "'"
 }
 
 func (h *Handler) checkProvider() error {
@@ -160,6 +141,15 @@ func (h *Handler) checkKeepHeaders() error {
 		}
 	}
 	return nil
+}
+
+// rules returns the config's rules.
+func (h *Handler) rules() []rule {
+	rules := make([]rule, len(h.On))
+	for i, r := range h.On {
+		rules[i] = rule{r.Status, r.Class, r.Action, time.Duration(r.Duration)}
+	}
+	return rules
 }
 
 func (h *Handler) checkOn() error {
@@ -295,30 +285,30 @@ func (c *Cooldown) checkOptions() (string, error) {
 }
 
 // limits returns the bounds with their defaults. r may be nil.
-func (r *Replay) limits() replayLimits {
-	l := replayLimits{memory: defaultReplayMemory, total: defaultReplayTotal, disk: defaultReplayDisk}
+func (r *Replay) limits() (memory, total, disk int64) {
+	memory, total, disk = defaultReplayMemory, defaultReplayTotal, defaultReplayDisk
 	if r != nil && r.Memory != nil {
-		l.memory = *r.Memory
+		memory = *r.Memory
 	}
 	if r != nil && r.Total != nil {
-		l.total = *r.Total
+		total = *r.Total
 	}
 	if r != nil && r.Disk != nil {
-		l.disk = *r.Disk
+		disk = *r.Disk
 	}
-	return l
+	return memory, total, disk
 }
 
 func (r *Replay) check() error {
-	l := r.limits()
-	if l.memory < 0 || l.memory > maxReplayMemory {
-		return fmt.Errorf("replay memory: %d bytes are out of range: 0 to %d", l.memory, maxReplayMemory)
+	memory, total, disk := r.limits()
+	if memory < 0 || memory > maxReplayMemory {
+		return fmt.Errorf("replay memory: %d bytes are out of range: 0 to %d", memory, maxReplayMemory)
 	}
-	if l.total < 0 || l.total > maxReplayTotal {
-		return fmt.Errorf("replay total: %d bytes are out of range: 0 to %d", l.total, int64(maxReplayTotal))
+	if total < 0 || total > maxReplayTotal {
+		return fmt.Errorf("replay total: %d bytes are out of range: 0 to %d", total, int64(maxReplayTotal))
 	}
-	if l.disk < 0 || l.disk > maxReplayDisk {
-		return fmt.Errorf("replay disk: %d bytes are out of range: 0 to %d", l.disk, int64(maxReplayDisk))
+	if disk < 0 || disk > maxReplayDisk {
+		return fmt.Errorf("replay disk: %d bytes are out of range: 0 to %d", disk, int64(maxReplayDisk))
 	}
 	return nil
 }

@@ -151,8 +151,8 @@ func checkRedisAddress(address string) error {
 }
 
 func checkRedisPrefix(prefix string) error {
-	if prefix == "" || len(prefix) > maxPoolName || strings.Trim(prefix, poolNameBytes) != "" {
-		return fmt.Errorf("redis prefix: it is not 1 to %d letters, digits, dots, dashes or underscores", maxPoolName)
+	if prefix == "" || len(prefix) > maxName || strings.Trim(prefix, nameBytes) != "" {
+		return fmt.Errorf("redis prefix: it is not 1 to %d letters, digits, dots, dashes or underscores", maxName)
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func TestJSONConfig(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h, err := load(t, test.config)
-			if test.err == "" && (err != nil || h.roster.Load().pool.Len() != 1) {
+			if test.err == "" && (err != nil || h.gateway.keys().Len() != 1) {
 				t.Fatal(err)
 			}
 			if test.err != "" && !strings.Contains(message(err), test.err) {
@@ -275,5 +275,22 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 	if empty, err := json.Marshal(new(Handler)); string(empty) != "{}" {
 		t.Errorf("no option is %s, %v", empty, err)
+	}
+}
+
+// A header that ties a key to an account can be kept at every provider, and none that
+// carries credentials.
+func TestWhichHeadersCanBeKept(t *testing.T) {
+	for name := range providers {
+		for _, kept := range accountHeaders {
+			if err := (&Handler{Provider: name, KeepHeaders: []string{strings.ToLower(kept)}}).check(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, credential := range credentialHeaders {
+			if err := (&Handler{Provider: name, KeepHeaders: []string{credential}}).check(); err == nil {
+				t.Errorf("%s: %s can be kept", name, credential)
+			}
+		}
 	}
 }

@@ -2,42 +2,9 @@ package keycycler
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
-	"io"
 	"strings"
 	"testing"
-
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/zstd"
 )
-
-// compressors are the content codings that are understood; "raw" is deflate
-// without its zlib header.
-var compressors = map[string]func(io.Writer) (io.WriteCloser, error){
-	"gzip":    func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
-	"deflate": func(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil },
-	"raw":     func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.DefaultCompression) },
-	"br":      func(w io.Writer) (io.WriteCloser, error) { return brotli.NewWriter(w), nil },
-	"zstd":    func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
-}
-
-func compress(t testing.TB, coding, content string) string {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := compressors[coding](&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(w, content); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
 
 // codingName is what Content-Encoding says.
 func codingName(compressor string) string { return strings.Replace(compressor, "raw", "deflate", 1) }

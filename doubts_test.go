@@ -25,7 +25,7 @@ func quotas(good map[string]bool) *fakeUpstream {
 
 func TestLongCooldownsAreDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Pool = freshPool("doubted") })
+		h := provision(t, 2, func(c *gatewayConfig) { c.Pool = freshPool("doubted") })
 		good := map[string]bool{"sk-demo-2": true}
 		u := quotas(good)
 		started := time.Now()
@@ -56,7 +56,7 @@ func TestLongCooldownsAreDoubted(t *testing.T) {
 
 func TestARestoredQuotaIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Pool = "restored" })
+		h := provision(t, 2, func(c *gatewayConfig) { c.Pool = "restored" })
 		good := map[string]bool{"sk-demo-2": true}
 		u := quotas(good)
 		for h.roster.Load().pool.Census(time.Now()).Ready == 2 {
@@ -69,7 +69,7 @@ func TestARestoredQuotaIsNoticed(t *testing.T) {
 			t.Error("the key was not doubted to be spent")
 		}
 		if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
-			t.Errorf("%s", reasonCounts(h, c))
+			t.Errorf("%s", reasonCounts(c))
 		}
 		if _, due := h.doubts.take(time.Now().Add(1000*time.Hour), ""); due || len(h.doubts.of) > 0 {
 			t.Error("there is a doubt left")
@@ -81,19 +81,19 @@ func TestWhatIsNotDoubted(t *testing.T) {
 	for _, row := range []struct {
 		sentence string
 		answer   reply
-		change   func(h *Handler)
+		change   func(c *gatewayConfig)
 		verb     string
 	}{
 		{"a short cooldown", limited, nil, ""},
 		{"a key that an operator has disabled since", spent, nil, "disable"},
 		{"a key that an operator has cleared since", spent, nil, "clear"},
-		{"where there is one attempt only", spent, func(h *Handler) { h.MaxAttempts = 1 }, ""},
+		{"where there is one attempt only", spent, func(c *gatewayConfig) { c.MaxAttempts = 1 }, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := provision(t, 2, func(h *Handler) {
-				h.Pool = "not-doubted"
+			h := provision(t, 2, func(c *gatewayConfig) {
+				c.Pool = "not-doubted"
 				if row.change != nil {
-					row.change(h)
+					row.change(c)
 				}
 			})
 			first := script(row.answer, fine)
@@ -136,7 +136,7 @@ func TestAScopeIsDoubted(t *testing.T) {
 			}
 			pool := h.roster.Load().pool
 			if c := pool.CensusIn(time.Now(), "gpt-a"); (c.Ready == 2) != (model == "gpt-a") {
-				t.Errorf("after requests of %s: %s", model, reasonCounts(h, c))
+				t.Errorf("after requests of %s: %s", model, reasonCounts(c))
 			}
 		}
 	})
@@ -162,7 +162,7 @@ func TestNoDoubtIsLost(t *testing.T) {
 		{"a short limit", limited, 35 * time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := provision(t, 2, func(h *Handler) { h.Pool = "no-doubt-is-lost" })
+			h := provision(t, 2, func(c *gatewayConfig) { c.Pool = "no-doubt-is-lost" })
 			h.guard.off = true
 			first := script(spent, fine)
 			serve(h, first, post("x"))
@@ -192,9 +192,12 @@ func TestNoDoubtIsLost(t *testing.T) {
 // Pools of one name do not end each other's doubts.
 func TestAnotherPoolOfTheNameLeavesADoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		named := func(h *Handler) { h.Pool = "twice-named" }
+		named := func(c *gatewayConfig) { c.Pool = "twice-named" }
 		h := provision(t, 2, named)
-		other := provision(t, 0, func(h *Handler) { named(h); h.Keys = []string{"sk-demo-other-1", "sk-demo-other-2"} })
+		other := provision(t, 0, func(c *gatewayConfig) {
+			named(c)
+			(*c.Keys.groups)[0].texts = []string{"sk-demo-other-1", "sk-demo-other-2"}
+		})
 		first := script(spent, fine)
 		serve(h, first, post("x"))
 		time.Sleep(17 * time.Minute)

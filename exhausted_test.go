@@ -1,11 +1,7 @@
 package keycycler
 
 import (
-	"encoding/json"
 	"math"
-	"net/http/httptest"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,129 +64,6 @@ func TestNewRefusal(t *testing.T) {
 	} {
 		if got := newRefusal(test.census); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
-		}
-	}
-}
-
-// The header tells all clients how long to wait, and whether to: only where no key
-// will come back by itself is it another status.
-func TestRefusals(t *testing.T) {
-	for _, test := range []struct {
-		name       string
-		refusal    refusal
-		status     int
-		retryAfter string
-		notWorthIt bool
-	}{
-		{"a second", refusal{wait: time.Second, class: ttl.RateLimited}, 429, "1", false},
-		{"as long as SDKs wait", refusal{wait: maxSDKWait, class: ttl.RateLimited}, 429, "60", false},
-		{"longer", refusal{wait: maxSDKWait + time.Second, class: ttl.RateLimited}, 429, "61", true},
-		{"no quota is left", refusal{wait: 24 * time.Hour, class: ttl.QuotaExhausted}, 429, "86400", true},
-		{"no key is valid", refusal{wait: 24 * time.Hour, class: ttl.InvalidKey}, 429, "86400", true},
-		{"the longest wait", refusal{wait: wholeSeconds(math.MaxInt64), class: ttl.RateLimited}, 429, "9223372036", true},
-		{"all are disabled", refusal{disabled: true}, 503, "", true},
-	} {
-		for name, p := range providers {
-			for _, path := range []string{"", p.openAI} {
-				test.refusal.path = path
-				w := httptest.NewRecorder()
-				if err := p.writeRefusal(w, test.refusal); err != nil {
-					t.Fatal(err)
-				}
-				h := w.Header()
-				if w.Code != test.status || h.Get("Retry-After") != test.retryAfter || (h.Get("X-Should-Retry") == "false") != test.notWorthIt ||
-					h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store" || h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
-					t.Errorf("%s, %s: %d %v", name, test.name, w.Code, h)
-				}
-				if !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), "every API key of this gateway") && !strings.Contains(w.Body.String(), "Every API key of this gateway") {
-					t.Errorf("%s, %s: body %s", name, test.name, w.Body)
-				}
-			}
-		}
-	}
-}
-
-func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
-	const (
-		limit    = "Rate limit reached for every API key of this gateway. Please try again in 42s."
-		quota    = "The quota of every API key of this gateway is spent. Please try again in 24h0m0s."
-		invalid  = "The upstream refused every API key of this gateway as invalid. Please try again in 24h0m0s."
-		disabled = "Every API key of this gateway is disabled."
-	)
-	var (
-		limited    = refusal{wait: 42 * time.Second, class: ttl.RateLimited}
-		spent      = refusal{wait: 24 * time.Hour, class: ttl.QuotaExhausted}
-		refused    = refusal{wait: 24 * time.Hour, class: ttl.InvalidKey}
-		allDown    = refusal{class: ttl.RateLimited, disabled: true}
-		openAI     = `{"error":{"message":"` + limit + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
-		openAIDown = `{"error":{"message":"` + disabled + `","type":"server_error","param":null,"code":"no_api_key_enabled"}}`
-		retryInfo  = `"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"`
-	)
-	for _, test := range []struct {
-		name     string
-		provider string
-		path     string
-		refusal  refusal
-		want     string
-	}{
-		{"a limit", "openai", "/v1/chat/completions", limited, openAI},
-		{"no quota", "openai", "", spent, `{"error":{"message":"` + quota + `","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`},
-		{"no valid key", "openai", "", refused, `{"error":{"message":"` + invalid + `","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`},
-		{"all disabled", "openai", "", allDown, openAIDown},
-		{"as OpenAI: who imitates it, imitates this", "generic", "", limited, openAI},
-		{"all disabled", "generic", "", allDown, openAIDown},
-
-		{"a limit", "anthropic", "/v1/messages", limited, `{"type":"error","error":{"type":"rate_limit_error","message":"` + limit + `"},"request_id":null}`},
-		{"no quota: the type goes with the status", "anthropic", "", spent, `{"type":"error","error":{"type":"rate_limit_error","message":"` + quota + `"},"request_id":null}`},
-		{"no valid key: so it does here", "anthropic", "", refused, `{"type":"error","error":{"type":"rate_limit_error","message":"` + invalid + `"},"request_id":null}`},
-		{"all disabled: overload would be another status", "anthropic", "", allDown, `{"type":"error","error":{"type":"api_error","message":"` + disabled + `"},"request_id":null}`},
-		{"OpenAI's where it imitates that", "anthropic", "/v1/chat/completions", limited, openAI},
-
-		{"a limit", "gemini", "/v1beta/models/gemini-x:generateContent", limited, `{"error":{"code":429,"message":"` + limit + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `42s"}]}}`},
-		{"no quota", "gemini", "", spent, `{"error":{"code":429,"message":"` + quota + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `86400s"}]}}`},
-		{"no valid key", "gemini", "", refused, `{"error":{"code":429,"message":"` + invalid + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `86400s"}]}}`},
-		{"all disabled: nothing to wait for", "gemini", "", allDown, `{"error":{"code":503,"message":"` + disabled + `","status":"UNAVAILABLE"}}`},
-		{"OpenAI's where it imitates that", "gemini", "/v1beta/openai/chat/completions", limited, openAI},
-		{"all disabled, too", "gemini", "/v1beta/openai/chat/completions", allDown, openAIDown},
-
-		{"a limit", "azure", "/openai/deployments/d/chat/completions", limited, `{"error":{"code":"429","message":"` + limit + `"}}`},
-		{"no quota", "azure", "", spent, `{"error":{"code":"429","message":"` + quota + `"}}`},
-		{"no valid key", "azure", "", refused, `{"error":{"code":"429","message":"` + invalid + `"}}`},
-		{"all disabled", "azure", "", allDown, `{"error":{"code":"503","message":"` + disabled + `"}}`},
-
-		{"a limit", "cohere", "/v2/chat", limited, `{"message":"` + limit + `"}`},
-		{"no quota", "cohere", "", spent, `{"message":"` + quota + `"}`},
-		{"no valid key", "cohere", "", refused, `{"message":"` + invalid + `"}`},
-		{"all disabled", "cohere", "", allDown, `{"message":"` + disabled + `"}`},
-		{"OpenAI's where it imitates that", "cohere", "/compatibility/v1/chat/completions", limited, openAI},
-
-		{"a limit", "github", "/inference/chat/completions", limited, `{"error":{"code":"RateLimitReached","message":"` + limit + `"}}`},
-		{"no quota", "github", "", spent, `{"error":{"code":"RateLimitReached","message":"` + quota + `"}}`},
-		{"no valid key", "github", "", refused, `{"error":{"code":"RateLimitReached","message":"` + invalid + `"}}`},
-		{"all disabled", "github", "", allDown, `{"error":{"code":"ServiceUnavailable","message":"` + disabled + `"}}`},
-	} {
-		w := httptest.NewRecorder()
-		test.refusal.path = test.path
-		if err := providers[test.provider].writeRefusal(w, test.refusal); err != nil {
-			t.Fatal(err)
-		}
-		if got := w.Body.String(); got != test.want+"\n" {
-			t.Errorf("%s, %s: body\n%swant\n%s", test.provider, test.name, got, test.want)
-		}
-	}
-}
-
-// A gateway before a gateway understands it: what the client is told, the dialect
-// reads again.
-func TestRefusalsReadAsTheyAreMeant(t *testing.T) {
-	for name, p := range providers {
-		w := httptest.NewRecorder()
-		if err := p.writeRefusal(w, refusal{wait: 42 * time.Second, class: ttl.RateLimited}); err != nil {
-			t.Fatal(err)
-		}
-		v := p.dialect.Judge(ttl.Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes(), Now: time.Now()})
-		if v.Class != ttl.RateLimited || v.Seconds != 42 {
-			t.Errorf("%s: %s reads as %+v", name, w.Body, v)
 		}
 	}
 }

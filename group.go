@@ -2,7 +2,6 @@ package keycycler
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -47,7 +46,7 @@ func (g Group) check() error {
 	case g.plain():
 		return fmt.Errorf("group: a name, a weight or a tier is needed")
 	case !isName(g.Name):
-		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(g.Name), maxPoolName)
+		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(g.Name), maxName)
 	case g.Weight < 0 || g.Weight > rotator.MaxRank:
 		return fmt.Errorf("weight: %d is out of range: 1 to %d", g.Weight, rotator.MaxRank)
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
@@ -79,26 +78,13 @@ func (h *Handler) allGroups() []Group {
 	return append([]Group{{Keys: h.Keys, KeysFiles: h.KeysFiles}}, h.Groups...)
 }
 
-// allKeys returns the texts of all keys of the config, and their groups.
-func (h *Handler) allKeys() iter.Seq2[string, Group] {
-	return each(h.allGroups(), func(g Group) []string { return g.Keys })
-}
-
-// allKeysFiles is allKeys for files.
-func (h *Handler) allKeysFiles() iter.Seq2[string, Group] {
-	return each(h.allGroups(), func(g Group) []string { return g.KeysFiles })
-}
-
-func each(groups []Group, of func(Group) []string) iter.Seq2[string, Group] {
-	return func(yield func(text string, g Group) bool) {
-		for _, g := range groups {
-			for _, text := range of(g) {
-				if !yield(text, g) {
-					return
-				}
-			}
-		}
+// keySource is where the pool's keys come from.
+func (h *Handler) keySource() *keySource {
+	var groups []keyGroup
+	for _, g := range h.allGroups() {
+		groups = append(groups, keyGroup{g.Name, g.rank(), g.Keys, g.KeysFiles})
 	}
+	return &keySource{&groups, h.logger}
 }
 
 // addGroup parses the block that may follow keys, and adds them: to the handler's own

@@ -11,8 +11,8 @@ import (
 
 // The reserve is used while all other keys are out, and no longer than that.
 func TestTiersAreAReserve(t *testing.T) {
-	h := provision(t, 2, func(h *Handler) {
-		h.Groups = []Group{{Tier: 2, Keys: []string{"sk-reserve-1"}}}
+	h := provision(t, 2, func(c *gatewayConfig) {
+		*c.Keys.groups = append(*c.Keys.groups, keyGroup{rank: rotator.Rank{Tier: 2, Weight: 1}, texts: []string{"sk-reserve-1"}})
 	})
 	for range 50 {
 		up := script(fine)
@@ -38,8 +38,8 @@ func TestTiersAreAReserve(t *testing.T) {
 
 // A key with weight 100 among one of weight 1 gets nearly everything.
 func TestWeights(t *testing.T) {
-	h := provision(t, 1, func(h *Handler) {
-		h.Groups = []Group{{Weight: 100, Keys: []string{"sk-heavy-1"}}}
+	h := provision(t, 1, func(c *gatewayConfig) {
+		*c.Keys.groups = append(*c.Keys.groups, keyGroup{rank: rotator.Rank{Tier: 1, Weight: 100}, texts: []string{"sk-heavy-1"}})
 	})
 	up := script(fine)
 	const n = 505
@@ -70,9 +70,9 @@ func TestAKeyThatChangesItsTierIsAChange(t *testing.T) {
 	}
 	write(first, "sk-demo-1\nsk-demo-2\n")
 	write(second, "")
-	h := provision(t, 0, func(h *Handler) {
-		h.KeysFiles = []string{first}
-		h.Groups = []Group{{Tier: 2, KeysFiles: []string{second}}}
+	h := provision(t, 0, func(c *gatewayConfig) {
+		(*c.Keys.groups)[0].files = []string{first}
+		*c.Keys.groups = append(*c.Keys.groups, keyGroup{rank: rotator.Rank{Tier: 2, Weight: 1}, files: []string{second}})
 	})
 	before := h.roster.Load()
 	if err := h.reloadKeys(); err != nil || h.roster.Load() != before {

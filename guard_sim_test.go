@@ -130,8 +130,8 @@ func simulate(t *testing.T, s scenario, guarded bool) (o outcome) {
 		spent: make(map[string]time.Time), states: s.states, slow: s.slow,
 	}
 	keys := demoKeys(s.keys)
-	h := provision(t, 1, func(h *Handler) {
-		h.Keys = nil
+	h := provision(t, 1, func(c *gatewayConfig) {
+		(*c.Keys.groups)[0].texts = nil
 		groups := make(map[string][]string)
 		for i, k := range keys {
 			w.keys[k] = newBucket(60, time.Second)
@@ -139,11 +139,11 @@ func simulate(t *testing.T, s scenario, guarded bool) (o outcome) {
 			groups[w.group[k]] = append(groups[w.group[k]], k)
 		}
 		if s.groups == 0 {
-			h.Keys = keys
+			(*c.Keys.groups)[0].texts = keys
 			return
 		}
 		for name, members := range groups {
-			h.Groups = append(h.Groups, Group{Name: name, Keys: members})
+			*c.Keys.groups = append(*c.Keys.groups, keyGroup{name: name, rank: plainRank, texts: members})
 		}
 	})
 	h.guard.off = !guarded
@@ -211,7 +211,7 @@ func (w *world) healthy() bool {
 }
 
 // wronglyCooling counts keys that cool and have met no limit of their own.
-func wronglyCooling(h *Handler, w *world) (n int) {
+func wronglyCooling(h *gateway, w *world) (n int) {
 	now := time.Now()
 	roster := h.roster.Load()
 	w.mu.Lock()

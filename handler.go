@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/rotator"
@@ -18,7 +19,7 @@ const statusClientGone = 499
 
 // exchange is one client request on its way through the attempts.
 type exchange struct {
-	h      *Handler
+	g      *gateway
 	r      *http.Request
 	body   *replayBody // nil when the request has none
 	roster *roster
@@ -48,40 +49,51 @@ type exchange struct {
 	gone    bool          // the client has left meanwhile
 	stopped bool          // the process stops
 	latest  time.Time     // when the last attempt began, or there was none any more
-	report  *report
+	record  *record
+	report  *report // the record's
 	tracer  tracer
 	writer  attemptWriter
 }
 
+// record is what outlives the exchange: access logs ask the report after the handler is
+// back, and late reads the body. Both are one allocation.
+type record struct {
+	report report
+	body   replayBody
+}
+
+// usualAttempts is how many attempts an exchange has room for without allocating.
+const usualAttempts = 15
+
 var exchanges = sync.Pool{New: func() any {
-	x := &exchange{tried: make([]rotator.Slot, 0, defaultMaxAttempts)}
+	x := &exchange{tried: make([]rotator.Slot, 0, usualAttempts)}
 	x.writer.owner = x
 	return x
 }}
 
 // ServeHTTP sends the request with one key after the other until a response is
 // the client's.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	client, presented, ok := h.letIn(r)
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	client, presented, ok := g.letIn(r)
 	if !ok {
-		return h.unauthorized(w, r, presented)
+		return g.unauthorized(w, r, presented)
 	}
-	if err := h.refuse(w, r); err != nil {
+	if err := refuse(w, r, g.Provider, g.Auth); err != nil {
 		return err
 	}
 	x := exchanges.Get().(*exchange)
-	x.begin(h, w, r)
+	x.begin(g, w, r)
 	defer func() { x.end(err) }()
 	x.report.client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
-		if wait, ok := h.guard.admits(now); !ok {
+		if wait, ok := g.guard.admits(now); !ok {
 			return x.refused(w, wait)
 		}
 		if x.over(now) || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
-		h.sawReady()
+		g.sawReady()
 		x.tried = append(x.tried, x.slot)
 		x.calls++
 		if err := x.attempt(next); !x.writer.rejected() {
@@ -94,22 +106,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 }
 
-func (x *exchange) begin(h *Handler, w http.ResponseWriter, r *http.Request) {
-	x.h, x.r = h, r
-	x.report, x.tracer = reportFor(r), tracerFor(r)
-	x.report.pool = h.Pool
-	x.roster = h.roster.Load()
+func (x *exchange) begin(g *gateway, w http.ResponseWriter, r *http.Request) {
+	x.g, x.r = g, r
+	x.record, x.tracer = new(record), tracerFor(r)
+	x.report = &x.record.report
+	x.report.begin(r)
+	x.report.pool = g.Pool
+	x.roster = g.roster.Load()
 	x.report.path = r.URL.Path
 	follower := x.follow(r)
 	if hasBody(r) {
-		x.body = &x.report.replay
+		x.body = &x.record.body
 		x.report.body = x.body
-		x.body.follower = follower
-		x.body.begin(r, h.replay)
+		if follower != nil {
+			x.body.follower = follower
+		}
+		x.body.begin(r, g.replay)
 		x.body.follower = nil
 	}
 	x.followed(follower)
-	x.scope, x.affinity = x.scopeNow(), h.Select.affinity(r)
+	x.scope, x.affinity = x.scopeNow(), g.affinity(r)
 	x.started = time.Now()
 	x.writer.client = w
 	x.writer.base.take(w.Header())
@@ -139,14 +155,14 @@ func (x *exchange) endBody(err error) {
 }
 
 func (x *exchange) end(err error) {
-	x.h.metrics.attempts.Observe(float64(x.calls))
-	x.h.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
+	x.g.metrics.attempts.Observe(float64(x.calls))
+	x.g.metrics.wait.Observe(x.latest.Sub(x.started).Seconds())
 	x.endBody(err)
 	x.report.settle()
 	x.writer.endLearning()
 	x.writer.forget()
-	x.h, x.r, x.body, x.roster = nil, nil, nil, nil
-	x.report, x.tracer, x.cooled = nil, tracer{}, nil
+	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
+	x.record, x.report, x.tracer, x.cooled = nil, nil, tracer{}, nil
 	x.scope, x.doubts = "", cooldownOf{}
 	x.tried, x.calls, x.waited, x.gone, x.stopped = x.tried[:0], 0, 0, false, false
 	clear(x.sentences)
@@ -156,10 +172,24 @@ func (x *exchange) end(err error) {
 	exchanges.Put(x)
 }
 
+// affinity returns which key the request prefers, none if the placeholder is unknown or
+// empty.
+func (g *gateway) affinity(r *http.Request) rotator.Affinity {
+	if g.Hash == "" {
+		return 0
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return 0
+	}
+	value, _ := repl.GetString(g.Hash)
+	return rotator.AffinityOf(value)
+}
+
 // pick draws a key for the next attempt, which must follow: it counts from here. Keys that were removed meanwhile are not
 // among them.
 func (x *exchange) pick(now time.Time) (ok bool) {
-	if r := x.h.roster.Load(); r != x.roster {
+	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.tried = r, x.tried[:0]
 	}
 	x.doubting = false
@@ -173,7 +203,7 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 
 // scopeNow returns the scope of the request, as far as it is known by now.
 func (x *exchange) scopeNow() string {
-	if !x.h.replay.byModel {
+	if !x.g.replay.byModel {
 		return ""
 	}
 	return strings.TrimPrefix(x.report.model(), "models/")
@@ -181,8 +211,14 @@ func (x *exchange) scopeNow() string {
 
 // over tells whether the request has had its attempts or its time.
 func (x *exchange) over(now time.Time) bool {
-	limit := time.Duration(x.h.TryDuration)
-	return x.calls >= x.h.MaxAttempts || limit > 0 && x.calls > 0 && now.Sub(x.started) >= limit
+	limit := x.g.TryDuration
+	return x.calls >= x.g.MaxAttempts || limit > 0 && x.calls > 0 && now.Sub(x.started) >= limit
+}
+
+// attempt is what goes out, in one allocation.
+type attempt struct {
+	outgoing
+	context attemptContext
 }
 
 // attempt calls the upstream with the key at x.slot. Only where its response was
@@ -193,9 +229,10 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	pool, slot := x.roster.pool, x.slot
 	defer pool.End(slot)
 	x.report.key, x.report.attempts = pool.Key(slot).ID(), x.calls
-	out := x.roster.injector.attempt(ctx, x.r, slot)
-	out.context.report, out.context.key = x.report, pool.Key(slot)
-	request := &out.request
+	sent := new(attempt)
+	request := &sent.request
+	sent.context.begin(ctx, request, x.report, pool.Key(slot))
+	x.roster.injector.fill(&sent.context, &sent.outgoing, x.r, slot)
 	if x.shows {
 		readable(request.Header)
 	}
@@ -206,14 +243,14 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	}
 	x.writer.begin(cancel)
 	x.judged, x.open = false, true
-	x.h.guard.open.Add(1)
+	x.g.guard.open.Add(1)
 	defer func() {
 		x.writer.end()
-		out.context.end()
+		sent.context.end()
 		x.answered()
 		x.tell(err)
 		if x.doubting {
-			x.h.doubts.resume(time.Now(), x.doubts, x.judged)
+			x.g.doubts.resume(time.Now(), x.doubts, x.judged)
 		}
 		if !x.writer.rejected() {
 			return
@@ -228,20 +265,20 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
-	outcome := x.h.metrics.attempt(x.judged, x.class, err)
+	outcome := x.g.metrics.attempt(x.judged, x.class, err)
 	x.report.outcome = outcome
-	x.tracer.attempt(x.h.provider, x.report, x.writer.status, outcome)
+	x.tracer.attempt(x.g.Provider.genAI, x.report, x.writer.status, outcome)
 	if x.cooled != nil {
-		x.h.announcer.emitCooling(*x.cooled)
+		x.g.announcer.emitCooling(*x.cooled)
 		x.cooled = nil
 	}
 }
 
 // refused answers while the pool is closed.
 func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
-	x.h.metrics.closed.Inc()
+	x.g.metrics.closed.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.writeRefusal(w, x.r, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait)})
+	return x.g.writeRefusal(w, x.r, refusal{class: ttl.RateLimited, wait: wholeSeconds(wait)})
 }
 
 // canceled ends the request of a client that has left.
@@ -258,23 +295,23 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	}
 	if x.stopped {
 		x.report.outcome = outcomeStopped
-		return x.h.writeRefusal(w, x.r, refusal{stopped: true, wait: wholeSeconds(0)})
+		return x.g.writeRefusal(w, x.r, refusal{stopped: true, wait: wholeSeconds(0)})
 	}
 	return x.exhausted(w, x.latest)
 }
 
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
-	if x.calls > 1 && x.calls == x.run.length && x.calls >= x.h.MaxAttempts {
-		x.h.guard.giveUp(x.run, x.sentences)
+	if x.calls > 1 && x.calls == x.run.length && x.calls >= x.g.MaxAttempts {
+		x.g.guard.giveUp(x.run, x.sentences)
 	}
 	census, bound := x.census(now)
 	f := newRefusal(census)
 	f.bound = bound
 	x.tellExhausted(now, census, f)
-	x.h.metrics.exhausted.Inc()
+	x.g.metrics.exhausted.Inc()
 	x.report.outcome = outcomeExhausted
-	return x.h.writeRefusal(w, x.r, f)
+	return x.g.writeRefusal(w, x.r, f)
 }
 
 // tellExhausted tells once that the pool has no key that is ready, or that it has
@@ -283,19 +320,19 @@ func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f refusal
 	switch {
 	case census.Ready > 0: // the request has had its attempts, or its time
 	case f.bound:
-		x.h.announcer.exhaustedOwner(census.Keys, f)
+		x.g.announcer.exhaustedOwner(census.Keys, shortageOf(f))
 	case x.roster.pool.Census(now).Ready > 0:
-		x.h.announcer.exhaustedModel(x.scope, census.Keys, f)
+		x.g.announcer.exhaustedModel(x.scope, census.Keys, shortageOf(f))
 	case f.some:
-		x.h.announcer.exhaustedLimit(census.Keys, f)
-	case !x.h.dry.Swap(true):
-		x.h.announcer.exhausted(x.h.Pool, census.Keys, f)
+		x.g.announcer.exhaustedLimit(census.Keys, shortageOf(f))
+	case !x.g.dry.Swap(true):
+		x.g.announcer.exhausted(x.g.Pool, census.Keys, shortageOf(f))
 	}
 }
 
 // sawReady notes that the pool has keys again.
-func (h *Handler) sawReady() {
-	if h.dry.Load() && h.dry.CompareAndSwap(true, false) {
-		h.logger.Info("keys are ready again")
+func (g *gateway) sawReady() {
+	if g.dry.Load() && g.dry.CompareAndSwap(true, false) {
+		g.Logger.Info("keys are ready again")
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/ttl"
@@ -89,7 +88,7 @@ func TestCoolingKeysAreLeftAlone(t *testing.T) {
 				}
 				census := h.roster.Load().pool.Census(time.Now())
 				if census.Ready != 1 || census.Cooling[test.class] != 1 {
-					t.Errorf("pool: %s", reasonCounts(h, census))
+					t.Errorf("pool: %s", reasonCounts(census))
 				}
 				time.Sleep(test.least - 1)
 				if c := h.roster.Load().pool.Census(time.Now()); c.Ready != 1 {
@@ -182,7 +181,7 @@ func TestSixteenLimitedKeys(t *testing.T) {
 
 func TestAttemptsAndTimeAreBounded(t *testing.T) {
 	t.Run("max_attempts", func(t *testing.T) {
-		h := provision(t, 10, func(h *Handler) { h.MaxAttempts = 3 })
+		h := provision(t, 10, func(c *gatewayConfig) { c.MaxAttempts = 3 })
 		upstream := script(limited)
 		if w, err := serve(h, upstream, post("x")); err != nil || w.Code != 429 || len(upstream.calls) != 3 {
 			t.Errorf("%d calls, client got %d, %v", len(upstream.calls), w.Code, err)
@@ -190,7 +189,7 @@ func TestAttemptsAndTimeAreBounded(t *testing.T) {
 	})
 	t.Run("try_duration", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			h := provision(t, 10, func(h *Handler) { h.TryDuration = caddy.Duration(5 * time.Second) })
+			h := provision(t, 10, func(c *gatewayConfig) { c.TryDuration = 5 * time.Second })
 			upstream := &fakeUpstream{answer: func(_ int, w http.ResponseWriter, _ *http.Request) error {
 				time.Sleep(2 * time.Second)
 				return limited.write(w)
@@ -214,34 +213,34 @@ func TestAttemptsAndTimeAreBounded(t *testing.T) {
 }
 
 func TestRulesChangeWhatResponsesMean(t *testing.T) {
-	hour := caddy.Duration(time.Hour)
+	const hour = time.Hour
 	for _, test := range []struct {
 		name    string
-		rule    Rule
+		rule    rule
 		first   reply
 		calls   int
 		cooling int
 		least   time.Duration
 	}{
-		{"a status can be retried", Rule{Status: []int{503}, Action: "retry"}, reply{status: 503}, 2, 0, 0},
-		{"a whole class of statuses can be retried", Rule{Status: []int{5}, Action: "retry"}, reply{status: 502}, 2, 0, 0},
-		{"a status can cool for a fixed time", Rule{Status: []int{500}, Action: "cooldown", Duration: hour}, reply{status: 500}, 2, 1, time.Hour},
-		{"a status can cool for what it states", Rule{Status: []int{500}, Action: "cooldown"}, reply{status: 500, header: map[string]string{"Retry-After": "120"}}, 2, 1, 2 * time.Minute},
-		{"a status can be passed on", Rule{Status: []int{429}, Action: "pass"}, limited, 1, 0, 0},
-		{"a class can be passed on", Rule{Class: "quota_exhausted", Action: "pass"}, spent, 1, 0, 0},
-		{"a class can cool for a fixed time", Rule{Class: "invalid_key", Action: "cooldown", Duration: hour}, badKey, 2, 1, time.Hour},
-		{"a class can be retried", Rule{Class: "rate_limited", Action: "retry"}, limited, 2, 0, 0},
+		{"a status can be retried", rule{status: []int{503}, action: "retry"}, reply{status: 503}, 2, 0, 0},
+		{"a whole class of statuses can be retried", rule{status: []int{5}, action: "retry"}, reply{status: 502}, 2, 0, 0},
+		{"a status can cool for a fixed time", rule{status: []int{500}, action: "cooldown", duration: hour}, reply{status: 500}, 2, 1, time.Hour},
+		{"a status can cool for what it states", rule{status: []int{500}, action: "cooldown"}, reply{status: 500, header: map[string]string{"Retry-After": "120"}}, 2, 1, 2 * time.Minute},
+		{"a status can be passed on", rule{status: []int{429}, action: "pass"}, limited, 1, 0, 0},
+		{"a class can be passed on", rule{class: "quota_exhausted", action: "pass"}, spent, 1, 0, 0},
+		{"a class can cool for a fixed time", rule{class: "invalid_key", action: "cooldown", duration: hour}, badKey, 2, 1, time.Hour},
+		{"a class can be retried", rule{class: "rate_limited", action: "retry"}, limited, 2, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := provision(t, 3, func(h *Handler) { h.On = []Rule{test.rule} })
+				h := provision(t, 3, func(c *gatewayConfig) { c.Rules = []rule{test.rule} })
 				upstream := script(test.first, fine)
 				if _, err := serve(h, upstream, post("x")); err != nil {
 					t.Fatal(err)
 				}
 				c := h.roster.Load().pool.Census(time.Now())
 				if len(upstream.calls) != test.calls || c.Keys-c.Ready != test.cooling {
-					t.Errorf("%d calls, want %d; %s", len(upstream.calls), test.calls, reasonCounts(h, c))
+					t.Errorf("%d calls, want %d; %s", len(upstream.calls), test.calls, reasonCounts(c))
 				}
 				if test.cooling == 0 {
 					return
@@ -260,8 +259,8 @@ func TestRulesChangeWhatResponsesMean(t *testing.T) {
 }
 
 func TestAClassRuleComesBeforeAStatusRule(t *testing.T) {
-	h := provision(t, 3, func(h *Handler) {
-		h.On = []Rule{{Status: []int{429}, Action: "retry"}, {Status: []int{4}, Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}}
+	h := provision(t, 3, func(c *gatewayConfig) {
+		c.Rules = []rule{{status: []int{429}, action: "retry"}, {status: []int{4}, action: "pass"}, {class: "quota_exhausted", action: "pass"}}
 	})
 	for _, test := range []struct {
 		first reply
@@ -279,7 +278,7 @@ func TestGenericJudgesNothingBut429(t *testing.T) {
 		first reply
 		calls int
 	}{{limited, 2}, {badKey, 1}, {spent, 2}, {reply{status: 402}, 1}} {
-		h := provision(t, 3, func(h *Handler) { h.Provider = "generic" })
+		h := provision(t, 3, func(c *gatewayConfig) { c.Provider = providers["generic"] })
 		upstream := script(test.first, fine)
 		if _, err := serve(h, upstream, post("x")); err != nil || len(upstream.calls) != test.calls {
 			t.Errorf("%d: %d calls, want %d, %v", test.first.status, len(upstream.calls), test.calls, err)

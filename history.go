@@ -63,3 +63,14 @@ func (h *history) last(now time.Time) []minute {
 	}
 	return all
 }
+
+// byName returns the counts that are not 0, by what the rejections meant.
+func (m minute) byName() map[string]int {
+	counts := make(map[string]int)
+	for r, n := range m.rejections {
+		if n > 0 {
+			counts[reasonName(rotator.Reason(r))] += n
+		}
+	}
+	return counts
+}

@@ -38,6 +38,14 @@ var defaultActions = [...]action{
 // back to be masked even where nothing is judged by them.
 var echoStatuses = []int{400, 401, 403}
 
+// rule says what one kind of response means for the key that met it.
+type rule struct {
+	status   []int  // 400 to 599, 4 and 5 for all of 4xx and 5xx; or
+	class    string // by its name
+	action   string // by its name
+	duration time.Duration
+}
+
 // ruling is what a rule of the config, or a default, says.
 type ruling struct {
 	action action
@@ -61,13 +69,6 @@ func (v verdict) reason() rotator.Reason {
 	return rotator.Reason(v.class)
 }
 
-// Sources of a duration that no response stated.
-const (
-	sourceDefault  = "default"
-	sourceConfig   = "config"
-	sourceOperator = "operator"
-)
-
 // judge says what responses mean: the provider's dialect, and the config's rules
 // before it. It is immutable.
 type judge struct {
@@ -82,14 +83,14 @@ type judge struct {
 	held     [200]bool                   // status − 400: whether its responses are held back
 }
 
-func newJudge(dialect *ttl.Dialect, policy ttl.Policy, rules []Rule) *judge {
+func newJudge(dialect *ttl.Dialect, policy ttl.Policy, rules []rule) *judge {
 	j := &judge{dialect: dialect, policy: policy, statuses: make(map[int]ruling)}
 	for _, r := range rules {
-		says := ruling{actions[r.Action], time.Duration(r.Duration)}
-		if class, ok := ttl.ParseClass(r.Class); ok {
+		says := ruling{actions[r.action], r.duration}
+		if class, ok := ttl.ParseClass(r.class); ok {
 			j.classes[class] = says
 		}
-		for _, s := range r.Status {
+		for _, s := range r.status {
 			j.statuses[s] = says
 		}
 	}

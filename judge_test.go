@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
@@ -27,24 +25,24 @@ func TestWhatIsHeldBack(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		dialect *ttl.Dialect
-		rules   []Rule
+		rules   []rule
 		want    []int
 	}{
 		{"openai: what its dialect judges", ttl.OpenAI, nil, openai},
 		{"generic: 429, and what may echo a key", ttl.Generic, nil, []int{400, 401, 403, 429}},
-		{"a status that is retried", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "retry"}}, with(500)},
-		{"a status that cools", ttl.Generic, []Rule{{Status: []int{404, 599}, Action: "cooldown"}}, []int{400, 401, 403, 404, 429, 599}},
-		{"all of 5xx", ttl.OpenAI, []Rule{{Status: []int{5}, Action: "retry"}}, with(statuses(500, 599)...)},
-		{"all of 5xx but one", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}, {Status: []int{500}, Action: "pass"}}, statuses(501, 599, 400, 401, 403, 429)},
-		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, []int{400, 401, 403}},
-		{"unless a class is told otherwise", ttl.OpenAI, []Rule{{Status: []int{4, 5}, Action: "pass"}, {Class: "overloaded", Action: "retry"}}, openai},
-		{"a class that passes leaves the others", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "pass"}}, openai},
-		{"a class that passes, where there is no other", ttl.OpenAI, []Rule{
-			{Class: "rate_limited", Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}, {Class: "invalid_key", Action: "pass"},
+		{"a status that is retried", ttl.OpenAI, []rule{{status: []int{500}, action: "retry"}}, with(500)},
+		{"a status that cools", ttl.Generic, []rule{{status: []int{404, 599}, action: "cooldown"}}, []int{400, 401, 403, 404, 429, 599}},
+		{"all of 5xx", ttl.OpenAI, []rule{{status: []int{5}, action: "retry"}}, with(statuses(500, 599)...)},
+		{"all of 5xx but one", ttl.Generic, []rule{{status: []int{5}, action: "retry"}, {status: []int{500}, action: "pass"}}, statuses(501, 599, 400, 401, 403, 429)},
+		{"a status that passes streams", ttl.OpenAI, []rule{{status: []int{429, 402, 413, 503, 529}, action: "pass"}}, []int{400, 401, 403}},
+		{"unless a class is told otherwise", ttl.OpenAI, []rule{{status: []int{4, 5}, action: "pass"}, {class: "overloaded", action: "retry"}}, openai},
+		{"a class that passes leaves the others", ttl.OpenAI, []rule{{class: "rate_limited", action: "pass"}}, openai},
+		{"a class that passes, where there is no other", ttl.OpenAI, []rule{
+			{class: "rate_limited", action: "pass"}, {class: "quota_exhausted", action: "pass"}, {class: "invalid_key", action: "pass"},
 		}, []int{400, 401, 403}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			j := newJudge(test.dialect, (*Cooldown)(nil).policy(), test.rules)
+			j := newJudge(test.dialect, defaultPolicy, test.rules)
 			var got []int
 			for status := range 1000 {
 				if j.holds(status) {
@@ -62,11 +60,11 @@ func TestJudge(t *testing.T) {
 	const minute = time.Minute
 	quota := `{"error":{"code":"insufficient_quota"}}`
 	invalid := `{"error":{"code":"invalid_api_key"}}`
-	hours := func(n int) caddy.Duration { return caddy.Duration(time.Duration(n) * time.Hour) }
+	hours := func(n int) time.Duration { return time.Duration(n) * time.Hour }
 	for _, test := range []struct {
 		name       string
 		dialect    *ttl.Dialect
-		rules      []Rule
+		rules      []rule
 		status     int
 		retryAfter string
 		body       string
@@ -85,22 +83,22 @@ func TestJudge(t *testing.T) {
 		{"generic knows no quota", ttl.Generic, nil, 429, "", quota, verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
 		{"generic knows no refused key", ttl.Generic, nil, 401, "", invalid, verdict{class: ttl.OK, action: actionPass}},
 
-		{"a rule for a status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "retry"}}, 429, "90", "", verdict{class: ttl.RateLimited, action: actionRetry}},
-		{"a rule for all of 4xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}}, 404, "", "", verdict{class: ttl.OK, action: actionRetry}},
-		{"says nothing about 5xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}}, 500, "", "", verdict{class: ttl.OK, action: actionPass}},
-		{"an exact status comes before all of 4xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}, {Status: []int{429}, Action: "pass"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
-		{"in whatever order they stand", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "pass"}, {Status: []int{4}, Action: "retry"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
-		{"a class comes before an exact status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "pass"}, {Class: "quota_exhausted", Action: "retry"}}, 429, "", quota, verdict{class: ttl.QuotaExhausted, action: actionRetry}},
-		{"and says nothing about other classes", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Action: "pass"}}, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
-		{"a rule cools for what is stated", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after", false}},
-		{"or for the default", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "cooldown"}}, 500, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
-		{"a rule that cools keeps the class", ttl.OpenAI, []Rule{{Status: []int{503}, Action: "cooldown"}}, 503, "90", "", verdict{ttl.Overloaded, actionCooldown, 90 * time.Second, "retry-after", false}},
-		{"a fixed time, whatever is stated", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "cooldown", Duration: hours(2)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 2 * time.Hour, sourceConfig, false}},
-		{"a fixed time below min", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "cooldown", Duration: caddy.Duration(time.Second)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, time.Second, sourceConfig, false}},
-		{"a fixed time for a refused key", ttl.OpenAI, []Rule{{Class: "invalid_key", Action: "cooldown", Duration: hours(1)}}, 401, "", invalid, verdict{ttl.InvalidKey, actionCooldown, time.Hour, sourceConfig, false}},
+		{"a rule for a status", ttl.OpenAI, []rule{{status: []int{429}, action: "retry"}}, 429, "90", "", verdict{class: ttl.RateLimited, action: actionRetry}},
+		{"a rule for all of 4xx", ttl.OpenAI, []rule{{status: []int{4}, action: "retry"}}, 404, "", "", verdict{class: ttl.OK, action: actionRetry}},
+		{"says nothing about 5xx", ttl.OpenAI, []rule{{status: []int{4}, action: "retry"}}, 500, "", "", verdict{class: ttl.OK, action: actionPass}},
+		{"an exact status comes before all of 4xx", ttl.OpenAI, []rule{{status: []int{4}, action: "retry"}, {status: []int{429}, action: "pass"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
+		{"in whatever order they stand", ttl.OpenAI, []rule{{status: []int{429}, action: "pass"}, {status: []int{4}, action: "retry"}}, 429, "", "", verdict{class: ttl.RateLimited, action: actionPass}},
+		{"a class comes before an exact status", ttl.OpenAI, []rule{{status: []int{429}, action: "pass"}, {class: "quota_exhausted", action: "retry"}}, 429, "", quota, verdict{class: ttl.QuotaExhausted, action: actionRetry}},
+		{"and says nothing about other classes", ttl.OpenAI, []rule{{class: "quota_exhausted", action: "pass"}}, 429, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
+		{"a rule cools for what is stated", ttl.OpenAI, []rule{{status: []int{500}, action: "cooldown"}}, 500, "90", "", verdict{ttl.RateLimited, actionCooldown, 90 * time.Second, "retry-after", false}},
+		{"or for the default", ttl.OpenAI, []rule{{status: []int{500}, action: "cooldown"}}, 500, "", "", verdict{ttl.RateLimited, actionCooldown, minute, sourceDefault, false}},
+		{"a rule that cools keeps the class", ttl.OpenAI, []rule{{status: []int{503}, action: "cooldown"}}, 503, "90", "", verdict{ttl.Overloaded, actionCooldown, 90 * time.Second, "retry-after", false}},
+		{"a fixed time, whatever is stated", ttl.OpenAI, []rule{{class: "rate_limited", action: "cooldown", duration: hours(2)}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, 2 * time.Hour, sourceConfig, false}},
+		{"a fixed time below min", ttl.OpenAI, []rule{{status: []int{429}, action: "cooldown", duration: time.Second}}, 429, "90", "", verdict{ttl.RateLimited, actionCooldown, time.Second, sourceConfig, false}},
+		{"a fixed time for a refused key", ttl.OpenAI, []rule{{class: "invalid_key", action: "cooldown", duration: hours(1)}}, 401, "", invalid, verdict{ttl.InvalidKey, actionCooldown, time.Hour, sourceConfig, false}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			j := newJudge(test.dialect, (*Cooldown)(nil).policy(), test.rules)
+			j := newJudge(test.dialect, defaultPolicy, test.rules)
 			response := ttl.Response{Status: test.status, Header: http.Header{}, Body: []byte(test.body), Now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 			if test.retryAfter != "" {
 				response.Header["Retry-After"] = []string{test.retryAfter}
@@ -133,3 +131,6 @@ func TestAReasonFitsTheEngine(t *testing.T) {
 		}
 	}
 }
+
+// defaultPolicy is that of a config that says nothing.
+var defaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}

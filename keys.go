@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -29,18 +30,69 @@ type keySet struct {
 	keys   []rotator.Key
 	groups []string              // of the keys, in the same order; "": none. At the end nil, where there is no group
 	ranks  []rotator.Rank        // likewise; at the end nil, where all are alike
-	group  Group                 // of the keys that are added next
+	group  keyGroup              // of the keys that are added next
 	from   map[rotator.ID]string // where the key stood first
 	log    *zap.Logger
 }
 
-// loadKeys returns the keys of the options keys and keys_file, in this order, those
-// of no group first.
-func (h *Handler) loadKeys() (*keySet, error) {
-	set := &keySet{from: make(map[rotator.ID]string), log: h.logger}
+// keyGroup is keys that have something in common. Files and texts may be placeholders.
+type keyGroup struct {
+	name  string // of those that share their limits; "": each has limits of its own
+	rank  rotator.Rank
+	texts []string
+	files []string
+}
+
+// keySource is where keys come from.
+type keySource struct {
+	groups *[]keyGroup // behind a pointer, so that what prints a struct around it stops there
+	log    *zap.Logger
+}
+
+// Format writes nothing of the source, whatever the verb: it may hold keys in plain text.
+func (s *keySource) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "keys of %d groups", len(*s.groups)) }
+
+// texts returns the texts of all keys, and their groups.
+func (s *keySource) texts() iter.Seq2[string, keyGroup] {
+	return s.each(func(g keyGroup) []string { return g.texts })
+}
+
+// files is texts for files.
+func (s *keySource) files() iter.Seq2[string, keyGroup] {
+	return s.each(func(g keyGroup) []string { return g.files })
+}
+
+func (s *keySource) each(of func(keyGroup) []string) iter.Seq2[string, keyGroup] {
+	return func(yield func(text string, g keyGroup) bool) {
+		for _, g := range *s.groups {
+			for _, text := range of(g) {
+				if !yield(text, g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// inputs returns what the keys are read from.
+func (s *keySource) inputs() inputs {
+	var in inputs
+	for path := range s.files() {
+		in.paths = append(in.paths, path)
+	}
+	for text := range s.texts() {
+		in.texts = append(in.texts, text)
+	}
+	return in
+}
+
+// load returns the keys that stand in the config and those of files, in this order,
+// those of no group first.
+func (s *keySource) load() (*keySet, error) {
+	set := &keySet{from: make(map[rotator.ID]string), log: s.log}
 	repl := caddy.NewReplacer()
 	n := 0
-	for text, group := range h.allKeys() {
+	for text, group := range s.texts() {
 		n++
 		set.group = group
 		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", n)); err != nil {
@@ -48,7 +100,7 @@ func (h *Handler) loadKeys() (*keySet, error) {
 		}
 	}
 	var files []string
-	for text, group := range h.allKeysFiles() {
+	for text, group := range s.files() {
 		files, set.group = append(files, text), group
 		if err := set.addFile(repl, text); err != nil {
 			return nil, fmt.Errorf("keys_file: %w", err)
@@ -181,6 +233,6 @@ func (s *keySet) add(secret, where string) error {
 	}
 	s.from[key.ID()] = where
 	s.keys = append(s.keys, key)
-	s.groups, s.ranks = append(s.groups, s.group.Name), append(s.ranks, s.group.rank())
+	s.groups, s.ranks = append(s.groups, s.group.name), append(s.ranks, s.group.rank)
 	return nil
 }

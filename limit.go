@@ -39,12 +39,15 @@ const (
 	maxPer         = 24 * time.Hour
 )
 
-// option makes the engine heed the limit.
-func (l *Limit) option() rotator.Option {
-	return rotator.WithLimit(rotator.Limit{
+// limit is what the engine heeds. l may be nil.
+func (l *Limit) limit() *rotator.Limit {
+	if l == nil {
+		return nil
+	}
+	return &rotator.Limit{
 		Concurrency: l.Concurrency, Requests: l.Requests, Per: time.Duration(l.Per),
 		Reason: reasonLimit, Source: sourceConfig,
-	})
+	}
 }
 
 func (l *Limit) check() error {

@@ -9,13 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/keycycler/keycycler/rotator"
 )
 
 // serveAll sends n requests at once and returns how many had each status.
-func serveAll(h *Handler, up *fakeUpstream, n int) map[int]int {
+func serveAll(h *gateway, up *fakeUpstream, n int) map[int]int {
 	var mu sync.Mutex
 	statuses := make(map[int]int)
 	var wg sync.WaitGroup
@@ -36,7 +34,7 @@ func serveAll(h *Handler, up *fakeUpstream, n int) map[int]int {
 func TestLimitOfRequests(t *testing.T) {
 	const keys, most, per = 3, 5, time.Minute
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, keys, func(h *Handler) { h.Limit = &Limit{Requests: most, Per: caddy.Duration(per)} })
+		h := provision(t, keys, func(c *gatewayConfig) { c.Limit = limitOf(0, most, per) })
 		begun := make(map[string][]time.Time)
 		up := script(fine)
 		for range 400 {
@@ -73,7 +71,7 @@ func TestLimitOfRequests(t *testing.T) {
 // A key that was rejected gives its place back; one that streams keeps it.
 func TestLimitOfConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Limit = &Limit{Concurrency: 2} })
+		h := provision(t, 2, func(c *gatewayConfig) { c.Limit = limitOf(2, 0, 0) })
 		release := make(chan struct{})
 		up := &fakeUpstream{answer: func(n int, w http.ResponseWriter, _ *http.Request) error {
 			if n == 0 {
@@ -114,7 +112,7 @@ func TestLimitOfConcurrency(t *testing.T) {
 
 // A handler that panics gives the key back.
 func TestAPanicEndsTheRequest(t *testing.T) {
-	h := provision(t, 1, func(h *Handler) { h.Limit = &Limit{Concurrency: 1} })
+	h := provision(t, 1, func(c *gatewayConfig) { c.Limit = limitOf(1, 0, 0) })
 	for range 3 {
 		func() {
 			defer func() {
@@ -131,7 +129,7 @@ func TestAPanicEndsTheRequest(t *testing.T) {
 func TestADoubtHeedsTheLimit(t *testing.T) {
 	daily := reply{status: 429, header: map[string]string{"Retry-After": "80000"}, body: limited.body}
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Pool, h.Limit = "doubted-limit", &Limit{Concurrency: 1} })
+		h := provision(t, 2, func(c *gatewayConfig) { c.Pool, c.Limit = "doubted-limit", limitOf(1, 0, 0) })
 		serve(h, script(daily, fine), post("x"))
 		pool, now := h.roster.Load().pool, time.Now()
 		cooling := rotator.Slot(0)
@@ -145,7 +143,7 @@ func TestADoubtHeedsTheLimit(t *testing.T) {
 		for range 3 {
 			up := script(fine)
 			serve(h, up, post("x"))
-			if n := pool.Status(time.Now(), cooling).InFlight; n != 1 || up.keys()[0] == h.Keys[cooling] {
+			if n := pool.Status(time.Now(), cooling).InFlight; n != 1 || up.keys()[0] == demoKeys(2)[cooling] {
 				t.Fatalf("%d requests with the key, keys %v", n, up.keys())
 			}
 			time.Sleep(2 * time.Second)
@@ -154,7 +152,7 @@ func TestADoubtHeedsTheLimit(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		up := script(fine)
 		serve(h, up, post("x"))
-		if up.keys()[0] != h.Keys[cooling] {
+		if up.keys()[0] != demoKeys(2)[cooling] {
 			t.Errorf("keys %v: the doubt did not come again", up.keys())
 		}
 		if c := pool.Census(time.Now()); c.Ready != 2 {
@@ -165,7 +163,7 @@ func TestADoubtHeedsTheLimit(t *testing.T) {
 
 // Refusals by the limit may come many times a second: no pair of lines for each.
 func TestRefusalsByTheLimitAreNotTheEndOfThePool(t *testing.T) {
-	h := provision(t, 1, func(h *Handler) { h.Limit = &Limit{Requests: 1, Per: caddy.Duration(time.Hour)} })
+	h := provision(t, 1, func(c *gatewayConfig) { c.Limit = limitOf(0, 1, time.Hour) })
 	serveAll(h, script(fine), 5)
 	if h.dry.Load() {
 		t.Error("the pool counts as dry")

@@ -99,10 +99,6 @@ func wordLength(text []byte) int {
 	return len(text)
 }
 
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
-}
-
 func blot(b []byte) {
 	for i := range b {
 		b[i] = maskByte

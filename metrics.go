@@ -58,27 +58,6 @@ var (
 		Help: "Requests that waited for a key, by what became of it: ready, timeout, canceled, stopped; or full, since too many waited already.",
 	}, []string{"pool", "outcome"})
 
-	replayBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_bytes_total",
-		Help: "Bytes of request bodies that were kept for another attempt, by where.",
-	}, []string{"kind"})
-
-	replaySpills = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_spills_total",
-		Help: "Request bodies that outgrew memory, by where they went: to disk, or dropped, so that they could not be sent again.",
-	}, []string{"to"})
-
-	replayMemory = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "replay_memory_bytes",
-		Help: "Memory that the process's requests keep copies of their bodies in.",
-	}, func() float64 { return float64(keptMemory.Load()) })
-
-	replayToDisk  = replaySpills.WithLabelValues("disk")
-	replayDropped = replaySpills.WithLabelValues("dropped")
-
-	replayInMemory = replayBytes.WithLabelValues("memory")
-	replayOnDisk   = replayBytes.WithLabelValues("disk")
-
 	keysDesc = prometheus.NewDesc("caddy_keycycler_keys", "Keys by state.", []string{"pool", "state"}, nil)
 
 	coolingDesc = prometheus.NewDesc("caddy_keycycler_cooling_keys",
@@ -106,7 +85,6 @@ var (
 const (
 	outcomeServed = "served" // the client got the response, and it was no rejection
 	outcomeFailed = "failed" // there was no response
-	outcomeOther  = "other"  // a rule of the config rejected a response of no class
 )
 
 // metrics are one pool's, looked up once.
@@ -114,7 +92,7 @@ type metrics struct {
 	pool      string
 	served    prometheus.Counter
 	failed    prometheus.Counter
-	rejected  [len(defaultActions)]prometheus.Counter // by class
+	rejected  [ttl.Overloaded + 1]prometheus.Counter // by class
 	exhausted prometheus.Counter
 	stopped   prometheus.Counter // for the request's fault
 	closed    prometheus.Counter // while the pool is closed
@@ -125,38 +103,45 @@ type metrics struct {
 	wait     prometheus.Observer
 }
 
-// newMetrics registers what there is with a config's registry, once for all its
-// pools, and returns the pool's share.
-func newMetrics(registry *prometheus.Registry, h *Handler) (*metrics, error) {
-	for _, c := range []prometheus.Collector{
+// newMetrics registers what there is, and more, with a config's registry, once for all
+// its pools, and returns the pool's share.
+func newMetrics(registry *prometheus.Registry, pool *poolView, more ...prometheus.Collector) (*metrics, error) {
+	for _, c := range append(more, []prometheus.Collector{
 		attemptsTotal, cooldownsTotal, exhaustedTotal, unauthorizedTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal,
-		replayBytes, replaySpills, replayMemory,
-	} {
-		var already prometheus.AlreadyRegisteredError
-		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+	}...) {
+		if err := register(registry, c); err != nil {
 			return nil, err
 		}
 	}
-	if err := registerPool(registry, h); err != nil {
+	if err := registerPool(registry, pool); err != nil {
 		return nil, err
 	}
 	m := &metrics{
-		pool:      h.Pool,
-		served:    attemptsTotal.WithLabelValues(h.Pool, outcomeServed),
-		failed:    attemptsTotal.WithLabelValues(h.Pool, outcomeFailed),
-		exhausted: exhaustedTotal.WithLabelValues(h.Pool),
-		stopped:   stoppedTotal.WithLabelValues(h.Pool, "request"),
-		closed:    stoppedTotal.WithLabelValues(h.Pool, "pool"),
-		attempts:  requestAttempts.WithLabelValues(h.Pool),
-		wait:      requestWait.WithLabelValues(h.Pool),
+		pool:      pool.name,
+		served:    attemptsTotal.WithLabelValues(pool.name, outcomeServed),
+		failed:    attemptsTotal.WithLabelValues(pool.name, outcomeFailed),
+		exhausted: exhaustedTotal.WithLabelValues(pool.name),
+		stopped:   stoppedTotal.WithLabelValues(pool.name, "request"),
+		closed:    stoppedTotal.WithLabelValues(pool.name, "pool"),
+		attempts:  requestAttempts.WithLabelValues(pool.name),
+		wait:      requestWait.WithLabelValues(pool.name),
 
-		unauthorized: unauthorizedTotal.WithLabelValues(h.Pool),
+		unauthorized: unauthorizedTotal.WithLabelValues(pool.name),
 	}
-	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(h.Pool, outcomeOther)
+	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(pool.name, reasonNameOther)
 	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
-		m.rejected[class] = attemptsTotal.WithLabelValues(h.Pool, class.String())
+		m.rejected[class] = attemptsTotal.WithLabelValues(pool.name, class.String())
 	}
 	return m, nil
+}
+
+// register adds what counts for the process to a config's registry, unless it is there.
+func register(registry *prometheus.Registry, c prometheus.Collector) error {
+	var already prometheus.AlreadyRegisteredError
+	if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+		return err
+	}
+	return nil
 }
 
 // attempt counts one attempt: by the class that its response was found to have, or
@@ -177,18 +162,18 @@ func (m *metrics) attempt(judged bool, class ttl.Class, err error) (outcome stri
 
 func (m *metrics) waited(outcome string) { waitsTotal.WithLabelValues(m.pool, outcome).Inc() }
 
-func (m *metrics) cooldown(v verdict) {
-	cooldownsTotal.WithLabelValues(m.pool, reasonName(v.reason()), v.source).Inc()
+func (m *metrics) cooldown(class, source string) {
+	cooldownsTotal.WithLabelValues(m.pool, class, source).Inc()
 }
 
 // poolsCollector looks at a config's pools when it is asked to.
 type poolsCollector struct {
-	mu       sync.Mutex
-	handlers []*Handler
+	mu    sync.Mutex
+	pools []*poolView
 }
 
-// registerPool adds the handler to its config's collector.
-func registerPool(registry *prometheus.Registry, h *Handler) error {
+// registerPool adds the pool to its config's collector.
+func registerPool(registry *prometheus.Registry, pool *poolView) error {
 	c := new(poolsCollector)
 	if err := registry.Register(c); err != nil {
 		var already prometheus.AlreadyRegisteredError
@@ -199,7 +184,7 @@ func registerPool(registry *prometheus.Registry, h *Handler) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.handlers = append(c.handlers, h)
+	c.pools = append(c.pools, pool)
 	return nil
 }
 
@@ -213,11 +198,11 @@ func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Pools of the same name are one.
 func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 	c.mu.Lock()
-	views := viewsOf(c.handlers)
+	views := viewsOf(c.pools)
 	c.mu.Unlock()
 	now := time.Now()
 	for _, v := range views[:min(len(views), 1)] { // all pools of the process share it
-		into <- gauge(resourcesDesc, float64(v.handlers[0].backend.State().Resources()))
+		into <- gauge(resourcesDesc, float64(v.pools[0].state.Resources()))
 	}
 	for _, v := range views {
 		pool, census := v.name(), v.census(now)

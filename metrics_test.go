@@ -53,9 +53,9 @@ func labels(m *dto.Metric) string {
 }
 
 func TestMetrics(t *testing.T) {
-	h := provision(t, 4, func(h *Handler) { h.Pool = "metrics-test" })
+	h := provision(t, 4, func(c *gatewayConfig) { c.Pool = "metrics-test" })
 	registry := prometheus.NewRegistry()
-	if _, err := newMetrics(registry, h); err != nil {
+	if _, err := newMetrics(registry, h.seen, replayMetrics...); err != nil {
 		t.Fatal(err)
 	}
 	before := gather(t, registry)
@@ -112,9 +112,9 @@ func TestSpillsAreCounted(t *testing.T) {
 		{"what does not goes to disk", 1000, 8000, 1, 0},
 		{"and is dropped when it outgrows that, too", 1000, 2000, 1, 1},
 	} {
-		h := provision(t, 10, func(h *Handler) { h.Replay = &Replay{Memory: &row.memory, Disk: &row.disk} })
+		h := provision(t, 10, func(c *gatewayConfig) { c.Memory, c.Disk = row.memory, row.disk })
 		registry := prometheus.NewRegistry()
-		if _, err := newMetrics(registry, h); err != nil {
+		if _, err := newMetrics(registry, h.seen, replayMetrics...); err != nil {
 			t.Fatal(err)
 		}
 		before := gather(t, registry)
@@ -135,11 +135,10 @@ func TestMetricsAreRegisteredForEveryConfig(t *testing.T) {
 	for range 2 {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 		for i, pool := range []string{"one", "two", "two"} {
-			h := &Handler{Pool: pool, Keys: demoKeys(3 + i)}
-			if err := h.Provision(ctx); err != nil {
-				t.Fatal(err)
-			}
-			defer h.Cleanup()
+			g := provision(t, 3+i, func(c *gatewayConfig) {
+				c.Pool, c.Events, c.Registry = pool, ctx, ctx.GetMetricsRegistry()
+			})
+			defer g.close()
 		}
 		values := gather(t, ctx.GetMetricsRegistry())
 		for name, want := range map[string]float64{

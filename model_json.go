@@ -426,3 +426,8 @@ func endsInEscape(p []byte) bool {
 	}
 	return (len(p)-i)%2 == 1
 }
+
+// isAlphanumeric tells whether c is an ASCII letter or digit.
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}

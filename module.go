@@ -31,13 +31,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/textproto"
-	"sync/atomic"
+	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator/shared"
 )
 
 func init() {
@@ -175,29 +176,8 @@ type Handler struct {
 	// is emptied all tokens are gone, and where none is left, nobody is let in.
 	ClientTokensFiles []string `json:"client_tokens_files,omitempty"`
 
-	logger   *zap.Logger
-	provider *provider
-	judge    *judge
-	replay   replayLimits
-	backend  StateBackend
-	guard    *guard
-	room     waitingRoom
-
-	resources *resourceAPI           // nil: ids are not followed
-	roster    atomic.Pointer[roster] // changes when a keys file does
-	unwatch   func()                 // ends the watching of keys files; nil where there is none
-
-	clients *clients // nil: everybody is let in
-
-	config      any    // tells the handlers of one config from those of another
-	backendName string // for people
-	metrics     *metrics
-	announcer   *announcer
-	history     *history
-	doubts      *doubts
-
-	// Whether the last request found no key: one log line per change.
-	dry atomic.Bool
+	logger  *zap.Logger
+	gateway *gateway // what runs
 }
 
 // Auth says how the key travels: exactly one of its fields is set, or Bearer.
@@ -295,50 +275,42 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision reads the keys and joins the shared state. It calls no upstream.
-func (h *Handler) Provision(ctx caddy.Context) error {
+// Provision makes the gateway: it reads the keys and joins the shared state. It calls no
+// upstream.
+func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.setDefaults()
 	h.logger = ctx.Logger().With(zap.String("pool", h.Pool))
 	if err := h.check(); err != nil {
 		return err
 	}
-	h.provider = providers[h.Provider]
-	h.replay = h.Replay.limits()
-	h.room.most = int64(h.MaxWaiting)
-	h.replay.byModel, h.replay.selectsByModel = h.Cooldown.byModel(), h.Select.byModel()
-	if h.Auth != nil {
-		h.replay.carrier = textproto.CanonicalMIMEHeaderKey(h.Auth.Header)
-	}
-	h.judge = newJudge(h.provider.dialect, h.Cooldown.policy(), h.On)
-	h.judge.looksAhead = h.Cooldown.looksAhead()
-	if h.Resources == nil || *h.Resources {
-		h.resources = h.provider.made
-	}
-	sources := h.keyInputs().sources()
-	set, err := h.loadKeys()
-	if err != nil {
-		return err
-	}
-	if err := h.loadState(ctx); err != nil {
+	config := h.config(ctx)
+	if err := h.loadState(ctx, &config); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	roster, err := h.newRoster(set)
-	if err != nil {
-		return err
-	}
-	h.roster.Store(roster)
-	if err := h.show(ctx); err != nil {
-		return err
-	}
-	if err := h.loadClients(); err != nil {
-		return err
-	}
-	h.startWatching(sources)
-	h.logger.Info("pool is ready", zap.Int("keys", len(set.keys)), zap.String("provider", h.Provider))
-	return nil
+	h.gateway, err = newGateway(config)
+	return err
 }
 
-func (h *Handler) loadState(ctx caddy.Context) error {
+// config is what the gateway is made from, but for the state.
+func (h *Handler) config(ctx caddy.Context) gatewayConfig {
+	c := gatewayConfig{
+		Pool: h.Pool, Provider: providers[h.Provider],
+		Auth: (*providerAuth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
+		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
+		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait),
+		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
+		Limit: h.Limit.limit(), Hash: h.Select.placeholder(), Resources: h.Resources == nil || *h.Resources,
+		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
+	}
+	c.Memory, c.Total, c.Disk = h.Replay.limits()
+	if h.ClientTokens != nil || h.ClientTokensFiles != nil {
+		c.Tokens = &tokenSource{&inputs{paths: h.ClientTokensFiles, texts: h.ClientTokens}, h.logger}
+	}
+	return c
+}
+
+// loadState adds where the state of the keys lives.
+func (h *Handler) loadState(ctx caddy.Context, c *gatewayConfig) error {
 	mod, err := ctx.LoadModule(h, "StateRaw")
 	if err != nil {
 		return err
@@ -347,48 +319,42 @@ func (h *Handler) loadState(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("module %T is no state backend", mod)
 	}
-	h.backend, h.backendName = backend, mod.(caddy.Module).CaddyModule().ID.Name()
+	c.State, c.Journal, c.Backend = backend.State(), backend.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
+	c.Health = healthOf(backend)
 	return nil
 }
 
-// show lets operators see the pool: in metrics, events and the admin API.
-func (h *Handler) show(ctx caddy.Context) (err error) {
-	if h.metrics, err = newMetrics(ctx.GetMetricsRegistry(), h); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+// healthOf asks how the state fares, and tells whether it is shared at all: otherwise it
+// is always healthy.
+func healthOf(backend StateBackend) func() (shared.Health, bool) {
+	tells, isShared := backend.(interface{ Health() shared.Health })
+	return func() (shared.Health, bool) {
+		if isShared {
+			return tells.Health(), true
+		}
+		return shared.Health{Healthy: true}, false
 	}
-	if h.announcer, err = newAnnouncer(ctx, h.logger); err != nil {
-		return fmt.Errorf("loading the events app: %w", err)
-	}
-	h.history, h.doubts = historyOf(h.Pool), doubtsOf(h.Pool)
-	h.config = ctx.GetMetricsRegistry()
-	h.joinServer(ctx)
-	rooms.Store(&h.room, nil)
-	live.add(h)
-	return nil
 }
 
 // Validate checks what Provision left.
 func (h *Handler) Validate() error {
-	if r := h.roster.Load(); r == nil || r.pool.Len() == 0 {
+	if h.gateway == nil || h.gateway.keys().Len() == 0 {
 		return errors.New("no keys")
 	}
 	return nil
 }
 
+// ServeHTTP sends the request with one key after the other until a response is the
+// client's.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.gateway.ServeHTTP(w, r, next)
+}
+
 // Cleanup takes the pool out of the shared state; what is known about its keys
 // stays there. It may be called after a failed Provision, and twice.
 func (h *Handler) Cleanup() error {
-	live.remove(h)
-	h.clients.stop()
-	if h.unwatch != nil {
-		h.unwatch()
-	}
-	if r := h.roster.Load(); r != nil {
-		// Who still waits must hear of what happens to the keys.
-		h.room.whenEmpty(func() {
-			rooms.Delete(&h.room)
-			r.pool.Close(time.Now())
-		})
+	if h.gateway != nil {
+		h.gateway.close()
 	}
 	return nil
 }

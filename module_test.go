@@ -13,12 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// references returns how many configs hold the process's state.
-func references() int {
-	n, _ := states.References(memoryStateKey)
-	return n
-}
-
 // config is a handler in a Caddy config of its own.
 type config struct {
 	*Handler
@@ -42,10 +36,10 @@ func loadConfig(t *testing.T, h *Handler) config {
 
 func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if n := references(); n != 0 {
+		if n := stateUsers(); n != 0 {
 			t.Fatalf("%d configs of other tests are left", n)
 		}
-		ready := func(c config) int { return c.roster.Load().pool.Census(time.Now()).Ready }
+		ready := func(c config) int { return c.gateway.keys().Census(time.Now()).Ready }
 		first := loadConfig(t, &Handler{Keys: demoKeys(3)})
 		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
@@ -68,7 +62,7 @@ func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 		}
 		second.unload()
 
-		if n := references(); n != 0 {
+		if n := stateUsers(); n != 0 {
 			t.Errorf("%d configs hold the state, and there is none", n)
 		}
 		third := loadConfig(t, &Handler{Keys: demoKeys(3)})
@@ -80,12 +74,12 @@ func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 }
 
 func TestPoolsShareWhatIsKnownAboutAKey(t *testing.T) {
-	a := provision(t, 2, func(h *Handler) { h.Pool = "a" })
-	b := provision(t, 3, func(h *Handler) { h.Pool, h.Provider = "b", "generic" })
+	a := provisionHandler(t, 2, func(h *Handler) { h.Pool = "a" })
+	b := provisionHandler(t, 3, func(h *Handler) { h.Pool, h.Provider = "b", "generic" })
 	if w, err := serve(a, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 		t.Fatal(w.Code, err)
 	}
-	if c := b.roster.Load().pool.Census(time.Now()); c.Ready != 2 {
+	if c := b.gateway.keys().Census(time.Now()); c.Ready != 2 {
 		t.Errorf("%d of 3 keys are ready in the other pool, want 2", c.Ready)
 	}
 }
@@ -139,7 +133,7 @@ func TestCleanupAfterAFailedProvision(t *testing.T) {
 				}
 			}
 			cancel()
-			if n := references(); n != 0 {
+			if n := stateUsers(); n != 0 {
 				t.Errorf("%d configs hold the state", n)
 			}
 		})
@@ -147,7 +141,7 @@ func TestCleanupAfterAFailedProvision(t *testing.T) {
 }
 
 func TestCleanupTakesNothingFromOthers(t *testing.T) {
-	staying := provision(t, 2, nil)
+	staying := provisionHandler(t, 2, nil)
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
 	going := &Handler{Keys: demoKeys(2)}
@@ -162,24 +156,8 @@ func TestCleanupTakesNothingFromOthers(t *testing.T) {
 	if w, err := serve(staying, script(limited, fine), post("x")); err != nil || w.Code != 200 {
 		t.Errorf("client got %d, %v", w.Code, err)
 	}
-	if c := staying.roster.Load().pool.Census(time.Now()); c.Ready != 1 {
+	if c := staying.gateway.keys().Census(time.Now()); c.Ready != 1 {
 		t.Errorf("%d of 2 keys are ready, want 1", c.Ready)
-	}
-}
-
-func TestTheStateModuleCountsOnce(t *testing.T) {
-	before := references()
-	m := new(MemoryState)
-	if err := m.Cleanup(); err != nil || references() != before {
-		t.Errorf("cleanup before provision: %v, %d references", err, references())
-	}
-	if err := m.Provision(caddy.Context{}); err != nil || references() != before+1 {
-		t.Errorf("provision: %v, %d references", err, references())
-	}
-	for range 2 {
-		if err := m.Cleanup(); err != nil || references() != before {
-			t.Errorf("cleanup: %v, %d references", err, references())
-		}
 	}
 }
 
@@ -203,15 +181,15 @@ func TestReloadsLeaveNoGoroutines(t *testing.T) {
 			t.Errorf("%d goroutines, %d before", after, before)
 		}
 	})
-	if n := references(); n != 0 {
+	if n := stateUsers(); n != 0 {
 		t.Errorf("%d configs hold the state", n)
 	}
 }
 
 func TestDefaultsAreFilledIn(t *testing.T) {
-	h := provision(t, 1, nil)
-	got := fmt.Sprint(h.Pool, h.Provider, h.MaxAttempts, time.Duration(h.TryDuration), h.replay)
-	if want := fmt.Sprint("default", "openai", 15, time.Duration(0), replayLimits{memory: 16 << 20, total: 256 << 20, disk: 64 << 20}); got != want {
+	h := provisionHandler(t, 1, nil)
+	got := fmt.Sprint(h.Pool, h.Provider, h.MaxAttempts, time.Duration(h.TryDuration), h.gateway.Memory, h.gateway.Total, h.gateway.Disk)
+	if want := fmt.Sprint("default", "openai", 15, time.Duration(0), 16<<20, 256<<20, 64<<20); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if mod := new(Handler).CaddyModule(); mod.ID != "http.handlers.keycycler" || mod.New() == nil {

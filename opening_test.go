@@ -69,7 +69,7 @@ func TestErrorsInSuccesses(t *testing.T) {
 		{"other media are not looked at", "text/plain", [][]string{{limitedEvent}}, 1, limitedEvent, 0},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
-			h := provision(t, 4, func(h *Handler) { h.Cooldown = &Cooldown{Jitter: new(float64)} })
+			h := provision(t, 4, func(c *gatewayConfig) { c.Policy.Jitter = 0 })
 			next, calls := streams(row.contentType, row.answers...)
 			res := exchangeOverHTTP(t, h, next, get)
 			body, err := io.ReadAll(res.Body)
@@ -168,26 +168,6 @@ func TestTrailersOfAnEmptySuccess(t *testing.T) {
 	}
 }
 
-func TestFirstEvent(t *testing.T) {
-	for _, row := range []struct {
-		sentence, stream, payload string
-		whole                     bool
-	}{
-		{"an event", "data: a\n\nrest", "a", true},
-		{"one with a name", "event: error\ndata:a\n\n", "a", true},
-		{"one over several lines", "data: a\ndata: b\n\n", "ab", true},
-		{"with CRLF", "event: error\r\ndata: a\r\n\r\n", "a", true},
-		{"one that is not at its end", "data: a\n", "a", false},
-		{"one that is cut off", "data: a", "a", false},
-		{"nothing", "", "", false},
-	} {
-		payload, whole := firstEvent([]byte(row.stream))
-		if string(payload) != row.payload || whole != row.whole {
-			t.Errorf("%s: %q, %t", row.sentence, payload, whole)
-		}
-	}
-}
-
 // A success that leaves nothing keeps its key out of the draw until there is some
 // again, for just that long.
 func TestLookingAhead(t *testing.T) {
@@ -205,9 +185,9 @@ func TestLookingAhead(t *testing.T) {
 		{"more than max is max", false, map[string]string{"X-Ratelimit-Remaining-Tokens": "0", "X-Ratelimit-Reset-Tokens": "1000h"}, "spent", 24 * time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := provision(t, 1, func(h *Handler) {
+			h := provision(t, 1, func(c *gatewayConfig) {
 				on := !row.off
-				h.Cooldown = &Cooldown{Ahead: &on}
+				c.Ahead = on
 			})
 			if w, err := serve(h, script(reply{status: 200, header: row.header, body: "fine"}), post("x")); err != nil || w.Body.String() != "fine" {
 				t.Errorf("%s: %v %s", row.sentence, err, w.Body)

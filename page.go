@@ -19,24 +19,24 @@ func (pageSource) Pools() []status.Pool {
 	now, views := time.Now(), live.views()
 	pools := make([]status.Pool, 0, len(views))
 	for _, v := range views {
-		pools = append(pools, v.page(now))
+		pools = append(pools, pagePool(now, v))
 	}
 	return pools
 }
 
-// page is what the status page shows of the pool.
-func (v *view) page(now time.Time) status.Pool {
-	c, h := v.census(now), v.handlers[0]
+// pagePool is what the status page shows of the pool.
+func pagePool(now time.Time, v *view) status.Pool {
+	c, of := v.census(now), v.pools[0]
 	health, _ := v.health()
 	p := status.Pool{
-		Name: h.Pool, Provider: h.Provider,
+		Name: of.name, Provider: of.provider,
 		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled, Soonest: c.Soonest,
-		Backend: h.backendName, Healthy: health.Healthy, Lag: health.Lag, Queue: health.Queue,
+		Backend: of.backend, Healthy: health.Healthy, Lag: health.Lag, Queue: health.Queue,
 	}
 	if health.Err != nil {
 		p.Err = health.Err.Error()
 	}
-	for _, m := range h.history.last(now) {
+	for _, m := range of.history.last(now) {
 		p.Minutes = append(p.Minutes, status.Minute{Start: m.start(), Rejections: m.byName()})
 	}
 	return p
@@ -91,14 +91,14 @@ func (pageSource) Do(pool, id string, a status.Action) (int, error) {
 	verb, now := verbs[string(a.Verb)], time.Now()
 	verb.cool = a.For
 	if id == "" {
-		return v.changeAll(now, keyFilter{}, verb).Changed, nil
+		return changeAll(now, v, keyFilter{}, verb).Changed, nil
 	}
 	parsed, _ := rotator.ParseID(id) // what is no id is no key's
 	p, ok := v.find(parsed)
 	switch {
 	case !ok:
 		return 0, fmt.Errorf("key %s: %w", shown(id), status.ErrNotFound)
-	case v.change(now, p, verb):
+	case changeOne(now, v, p, verb):
 		return 1, nil
 	}
 	return 0, nil

@@ -89,7 +89,7 @@ func TestTheStatusPageStandsAnywhere(t *testing.T) {
 	if err := new(StatusPage).ServeHTTP(w, r, nil); err != nil || w.Code != http.StatusSeeOther {
 		t.Fatalf("%v: %d %.300s", err, w.Code, w.Body)
 	}
-	if n := h.roster.Load().pool.Census(time.Now()).Disabled; n != 1 {
+	if n := h.keys().Census(time.Now()).Disabled; n != 1 {
 		t.Errorf("%d keys are disabled", n)
 	}
 }

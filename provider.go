@@ -9,10 +9,19 @@ import (
 	"github.com/keycycler/keycycler/ttl"
 )
 
+// providerAuth says how a key travels: exactly one of Bearer, Header and Query is set.
+type providerAuth struct {
+	Bearer bool   // as `Authorization: Bearer <key>`
+	Header string // in the header of this name …
+	Prefix string // … behind this word and a space, unless it is ""
+	Query  string // in the query parameter of this name
+}
+
 // provider is a preset: how an upstream wants its key, what its answers mean,
 // and the shape of its errors. A new one is a row in providers.
 type provider struct {
-	auth    Auth                 // how the key is sent, unless the option auth says otherwise
+	name    string               // the option's value
+	auth    providerAuth         // how the key is sent, unless the option auth says otherwise
 	openAI  string               // what the paths begin with at which it imitates OpenAI's API, or ""
 	account []string             // headers that tie a key to an account, in canonical spelling
 	dialect *ttl.Dialect         // what its answers mean
@@ -28,33 +37,38 @@ type provider struct {
 // reported. OpenTelemetry has no name for GitHub Models.
 var providers = map[string]*provider{
 	"openai": {
-		auth:    Auth{Bearer: true},
+		name:    "openai",
+		auth:    providerAuth{Bearer: true},
 		account: []string{"Openai-Organization", "Openai-Project"},
 		dialect: ttl.OpenAI, refuse: openAIError, made: openAIResources, genAI: "openai",
 	},
 	"anthropic": {
-		auth:    Auth{Header: "X-Api-Key"},
+		name:    "anthropic",
+		auth:    providerAuth{Header: "X-Api-Key"},
 		openAI:  "/v1/chat/completions",
 		account: []string{"Anthropic-Workspace-Id"},
 		dialect: ttl.Anthropic, refuse: anthropicError, made: anthropicResources, genAI: "anthropic",
 	},
 	"gemini": {
-		auth:    Auth{Header: "X-Goog-Api-Key"},
+		name:    "gemini",
+		auth:    providerAuth{Header: "X-Goog-Api-Key"},
 		openAI:  "/v1beta/openai/",
 		account: []string{"X-Goog-User-Project"},
 		dialect: ttl.Gemini, refuse: geminiError, made: geminiResources, genAI: "gcp.gemini",
 	},
 	"azure": {
-		auth:    Auth{Header: "Api-Key"},
+		name:    "azure",
+		auth:    providerAuth{Header: "Api-Key"},
 		dialect: ttl.Azure, refuse: azureError, made: openAIResources, genAI: "azure.ai.openai",
 	},
 	"cohere": {
-		auth:    Auth{Bearer: true},
+		name:    "cohere",
+		auth:    providerAuth{Bearer: true},
 		openAI:  "/compatibility/v1/",
 		dialect: ttl.Cohere, refuse: cohereError, made: cohereResources, genAI: "cohere",
 	},
-	"github":  {auth: Auth{Bearer: true}, dialect: ttl.GitHub, refuse: gitHubError},
-	"generic": {auth: Auth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError, made: openAIResources},
+	"github":  {name: "github", auth: providerAuth{Bearer: true}, dialect: ttl.GitHub, refuse: gitHubError},
+	"generic": {name: "generic", auth: providerAuth{Bearer: true}, dialect: ttl.Generic, refuse: openAIError, made: openAIResources},
 }
 
 // imitates tells whether the upstream imitates OpenAI's API at this path: there it

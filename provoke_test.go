@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func readyKeys(h *Handler) int { return h.roster.Load().pool.Census(time.Now()).Ready }
+func readyKeys(h *gateway) int { return h.roster.Load().pool.Census(time.Now()).Ready }
 
 // What a client can make an upstream answer, by odd requests, says nothing about the
 // key: the client gets it after one attempt, and no key cools.
@@ -48,7 +48,7 @@ func TestClientsCannotProvokeCooldowns(t *testing.T) {
 		{"what Azure's filter stops", "azure", 400, `{"error":{"code":"content_filter","message":"` + quoted + `"}}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := provision(t, 8, func(h *Handler) { h.Provider = test.provider })
+			h := provision(t, 8, func(c *gatewayConfig) { c.Provider = providers[test.provider] })
 			upstream := script(reply{status: test.status, body: test.body})
 			w, err := serve(h, upstream, post(quoted))
 			if err != nil || w.Code != test.status || w.Body.String() != test.body {
@@ -68,7 +68,7 @@ func TestProvokedRefusalsCoolNothing(t *testing.T) {
 		keys, provoked, others int // … for each other
 	}{{20, 1, 19}, {20, 1, 1}, {20, 3, 1}, {20, 10, 10}, {7, 1, 1}, {100, 10, 1}} {
 		t.Run(fmt.Sprint(test), func(t *testing.T) {
-			h := provision(t, test.keys, func(h *Handler) { h.Provider = "anthropic" })
+			h := provision(t, test.keys, func(c *gatewayConfig) { c.Provider = providers["anthropic"] })
 			upstream := &fakeUpstream{answer: func(_ int, w http.ResponseWriter, r *http.Request) error {
 				if strings.HasPrefix(r.URL.Path, "/v1/organizations") {
 					return reply{status: 403, body: `{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission to use the specified resource"}}`}.write(w)

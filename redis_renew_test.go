@@ -87,7 +87,7 @@ func TestStatesAnswerAfterCleanup(t *testing.T) {
 	if redis.Health().Queue != 0 {
 		t.Error("a closed journal has something to write")
 	}
-	if n := references(); n != 0 {
+	if n := stateUsers(); n != 0 {
 		t.Errorf("%d configs hold the state", n)
 	}
 }

@@ -16,13 +16,14 @@ var (
 	errPath   = errors.New("keycycler: path refused: whether it leads to the imitation of OpenAI's API depends on who reads it")
 )
 
-// refuse answers requests that no attempt is made with, and returns nil for others.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request) error {
+// refuse answers requests that no attempt is made with, and returns nil for others. auth
+// is how the key travels; nil: as the preset says.
+func refuse(w http.ResponseWriter, r *http.Request, p *provider, auth *providerAuth) error {
 	if refusesMethod(r) {
 		w.Header().Set("Allow", allowedMethods)
 		return caddyhttp.Error(http.StatusMethodNotAllowed, errMethod)
 	}
-	if h.Auth == nil && h.provider.ambiguous(r.URL) {
+	if auth == nil && p.ambiguous(r.URL) {
 		return caddyhttp.Error(http.StatusBadRequest, errPath)
 	}
 	return nil

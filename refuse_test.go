@@ -83,7 +83,7 @@ func TestPathsThatAreRefused(t *testing.T) {
 		{"no imitation", "openai", "/v1/../x", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h, upstream := provision(t, 2, func(h *Handler) { h.Provider = test.provider }), script(fine)
+			h, upstream := provision(t, 2, func(c *gatewayConfig) { c.Provider = providers[test.provider] }), script(fine)
 			_, err := serve(h, upstream, httptest.NewRequest(http.MethodPost, "http://a"+test.target, nil))
 			if refused := statusOf(err) == http.StatusBadRequest; refused != test.refused || refused == (len(upstream.calls) > 0) {
 				t.Errorf("refused: %t, with %v, after %d calls", refused, err, len(upstream.calls))
@@ -91,7 +91,7 @@ func TestPathsThatAreRefused(t *testing.T) {
 		})
 	}
 	t.Run("where auth says how the key travels, no path is refused", func(t *testing.T) {
-		h := provision(t, 2, func(h *Handler) { h.Provider, h.Auth = "anthropic", &Auth{Bearer: true} })
+		h := provision(t, 2, func(c *gatewayConfig) { c.Provider, c.Auth = providers["anthropic"], &providerAuth{Bearer: true} })
 		if _, err := serve(h, script(fine), httptest.NewRequest(http.MethodPost, "http://a/v1/chat%2Fcompletions", nil)); err != nil {
 			t.Error(err)
 		}

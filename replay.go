@@ -29,8 +29,15 @@ type replayLimits struct {
 	// Whether the model is wanted before the first attempt all the same.
 	selectsByModel bool
 
-	// The header that carries the key, which no trailer may repeat.
-	carrier string
+	// What of a client's trailer goes on, in a copy. nil: all of it.
+	trailer func(http.Header) http.Header
+}
+
+func (l replayLimits) endToEnd(trailer http.Header) http.Header {
+	if l.trailer == nil {
+		return trailer.Clone()
+	}
+	return l.trailer(trailer)
 }
 
 // phase is how far a body has come. It only ever goes up.
@@ -75,11 +82,19 @@ type replayBody struct {
 	model   modelFinder // has seen what has come by now; until a model is found
 	byModel bool        // until it is known for sure
 
-	follower *follower // until the first attempt: looks for ids in what has come; or nil
+	follower bodyFollower // until the first attempt: looks for ids in what has come; or nil
 
 	first attemptBody  // the first attempt's: mostly there is no other
 	after *attemptBody // that of who comes after us; or nil
 	well  well
+}
+
+// bodyFollower looks for something in a body.
+type bodyFollower interface {
+	// write takes the body's next piece.
+	write(p []byte)
+	// ended tells whether there is nothing more to look for.
+	ended() bool
 }
 
 // attemptBody is the body of one attempt's request. Close it when the attempt is
@@ -98,7 +113,7 @@ func hasBody(r *http.Request) bool {
 
 // begin takes the body of a request that has one.
 func (b *replayBody) begin(r *http.Request, limits replayLimits) {
-	b.source, b.request, b.trailer = r.Body, r, endToEndTrailer(r.Trailer, limits.carrier)
+	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
 	b.model.begin(first(r.Header, "Content-Type"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.byModel
@@ -117,7 +132,9 @@ func (b *replayBody) begin(r *http.Request, limits replayLimits) {
 }
 
 // follows tells whether more of the body is wanted, for an id in it.
-func (b *replayBody) follows() bool { return b.follower != nil && !b.follower.found && !b.model.done() }
+func (b *replayBody) follows() bool {
+	return b.follower != nil && !b.follower.ended() && !b.model.done()
+}
 
 // wantsModel tells whether more of the body is wanted, for the model that it names.
 func (b *replayBody) wantsModel() bool {
@@ -400,7 +417,7 @@ func (b *replayBody) storeForOther(p []byte) {
 // setTrailer hands the client's trailers to the attempt's request at EOF.
 func (a *attemptBody) setTrailer() {
 	if errors.Is(a.body.end, io.EOF) && a.trailer != nil {
-		maps.Copy(a.trailer, endToEndTrailer(a.body.request.Trailer, a.body.copy.limits.carrier))
+		maps.Copy(a.trailer, a.body.copy.limits.endToEnd(a.body.request.Trailer))
 	}
 }
 

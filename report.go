@@ -20,17 +20,23 @@ type report struct {
 	pool     string
 	key      rotator.ID // of the last attempt
 	attempts int
-	path     string      // of the request
-	body     *replayBody // nil when it has none
-	replay   replayBody  // what body points to, in the same allocation
-	outcome  string      // of the last attempt that is over, or of the request
-	client   string      // whose token the request had; "" where it has no name
+	path     string     // of the request
+	body     modelNamer // nil when it has none
+	outcome  string     // of the last attempt that is over, or of the request
+	client   string     // whose token the request had; "" where it has no name
 
 	vars   map[string]any                 // the request's; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
 	below  caddy.Replacer                 // repl, without what reports add to it
 	before *report                        // that of the pool which the request has come to before
 	shown  atomic.Pointer[attemptContext] // whose replacer tells what handlers have set; may be nil
+}
+
+// modelNamer is a body that may name a model.
+type modelNamer interface {
+	// modelName returns the model, if what has come by now names it. It is safe for
+	// concurrent use.
+	modelName() (string, bool)
 }
 
 // What becomes of a request, besides the outcomes of its last attempt.
@@ -49,11 +55,10 @@ const (
 	reportVar = "keycycler"
 )
 
-// reportFor returns a new report of the request. Where the request has come to a
+// begin makes p the report of the request. Where the request has come to a
 // pool before, as one that handle_errors falls back from, placeholders tell of the
 // new one from now on.
-func reportFor(r *http.Request) *report {
-	p := new(report)
+func (p *report) begin(r *http.Request) {
 	p.latest = p
 	ctx := r.Context()
 	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
@@ -66,7 +71,7 @@ func reportFor(r *http.Request) *report {
 			p.below, p.before = first.below, first.latest
 		}
 		first.latest = p
-		return p
+		return
 	}
 	if p.vars != nil {
 		p.vars[reportVar] = p
@@ -74,7 +79,6 @@ func reportFor(r *http.Request) *report {
 	if p.repl != nil {
 		p.repl.Map(p.lookup)
 	}
-	return p
 }
 
 // lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what

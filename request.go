@@ -62,7 +62,7 @@ func (c credentials) at(s rotator.Slot) string {
 	return (*c.text)[start:c.ends[s]]
 }
 
-func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *injector {
+func newInjector(p *provider, auth *providerAuth, keep []string, keys []rotator.Key) *injector {
 	in := &injector{
 		provider:   p,
 		strip:      append([]string{settingsHeader}, credentialHeaders...),
@@ -72,7 +72,7 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 	if auth == nil {
 		auth = &p.auth
 		if p.openAI != "" && !auth.Bearer {
-			imitation := newCarrier(&Auth{Bearer: true}, keys)
+			imitation := newCarrier(&providerAuth{Bearer: true}, keys)
 			in.imitation = &imitation
 		}
 	}
@@ -102,7 +102,7 @@ func newInjector(p *provider, auth *Auth, keep []string, keys []rotator.Key) *in
 	return in
 }
 
-func newCarrier(auth *Auth, keys []rotator.Key) carrier {
+func newCarrier(auth *providerAuth, keys []rotator.Key) carrier {
 	var c carrier
 	prefix := ""
 	switch {
@@ -138,18 +138,15 @@ func (in *injector) carrierAt(path string) *carrier {
 // outgoing is an attempt's request and what hangs on it, in one allocation.
 type outgoing struct {
 	request http.Request
-	context attemptContext
 	url     url.URL
 	values  [16]string // of the header, where that many are enough
 }
 
-// attempt returns a copy of r that carries the key at s. Header, URL, the header's values
-// and what placeholders show are its own: a handler that changes them changes nothing
-// that the server, its access log or another attempt sees. The body is r's.
-func (in *injector) attempt(ctx context.Context, r *http.Request, s rotator.Slot) *outgoing {
-	o := &outgoing{url: *r.URL}
-	o.context.Context, o.context.request = ctx, &o.request
-	o.request = *r.WithContext(&o.context)
+// fill makes o a copy of r, of this context, that carries the key at s. Header, URL and
+// the header's values are its own: a handler that changes them changes nothing that the
+// server, its access log or another attempt sees. The body is r's.
+func (in *injector) fill(ctx context.Context, o *outgoing, r *http.Request, s rotator.Slot) {
+	o.request, o.url = *r.WithContext(ctx), *r.URL
 	attempt, u := &o.request, &o.url
 	attempt.URL = u
 	c := in.carrierAt(u.Path)
@@ -164,7 +161,6 @@ func (in *injector) attempt(ctx context.Context, r *http.Request, s rotator.Slot
 			u.RawQuery = joinQuery(u.RawQuery, value)
 		}
 	}
-	return o
 }
 
 // copyHeader copies h in one pass, without what is taken off and with the value in

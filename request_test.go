@@ -13,22 +13,8 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// testKeys makes keys of secrets.
-func testKeys(t testing.TB, secrets ...string) []rotator.Key {
-	t.Helper()
-	keys := make([]rotator.Key, len(secrets))
-	for i, secret := range secrets {
-		key, err := rotator.NewKey(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys[i] = key
-	}
-	return keys
-}
-
 // inject returns the request of an attempt with the key sk-demo-1.
-func inject(t testing.TB, auth *Auth, keep []string, r *http.Request) *http.Request {
+func inject(t testing.TB, auth *providerAuth, keep []string, r *http.Request) *http.Request {
 	t.Helper()
 	in := newInjector(providers["openai"], auth, keep, testKeys(t, "sk-demo-1", "sk-demo-2"))
 	return in.request(r.Context(), r, 0)
@@ -37,7 +23,7 @@ func inject(t testing.TB, auth *Auth, keep []string, r *http.Request) *http.Requ
 func TestHeadersOfAnAttempt(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		auth *Auth
+		auth *providerAuth
 		keep []string
 		sent http.Header
 		want http.Header // beside Authorization where auth is nil
@@ -48,7 +34,7 @@ func TestHeadersOfAnAttempt(t *testing.T) {
 		{"underscores are dashes to some upstreams", nil, nil,
 			http.Header{"X_api_key": {"client"}, "Ocp-Apim_subscription-Key": {"client"}, "Openai_project": {"project"}, "X_request_id": {"x"}},
 			http.Header{"X_request_id": {"x"}}},
-		{"also in the header that carries the key", &Auth{Header: "X-Own"}, nil,
+		{"also in the header that carries the key", &providerAuth{Header: "X-Own"}, nil,
 			http.Header{"X_own": {"client"}},
 			http.Header{"X-Own": {"sk-demo-1"}}},
 		{"what an upgrade to HTTP/2 needs", nil, nil,
@@ -74,17 +60,17 @@ func TestHeadersOfAnAttempt(t *testing.T) {
 			http.Header{"X-Many": slices.Repeat([]string{"many"}, 100), "X-One": {"one"}},
 			http.Header{"X-Many": slices.Repeat([]string{"many"}, 100), "X-One": {"one"}}},
 
-		{"bearer", &Auth{Bearer: true}, nil, http.Header{}, http.Header{"Authorization": {"Bearer sk-demo-1"}}},
-		{"a header of another name, and no Authorization", &Auth{Header: "x-api-key"}, nil,
+		{"bearer", &providerAuth{Bearer: true}, nil, http.Header{}, http.Header{"Authorization": {"Bearer sk-demo-1"}}},
+		{"a header of another name, and no Authorization", &providerAuth{Header: "x-api-key"}, nil,
 			http.Header{"Authorization": {"Bearer client"}, "X-Api-Key": {"client"}},
 			http.Header{"X-Api-Key": {"sk-demo-1"}}},
-		{"a header with a prefix", &Auth{Header: "Authorization", Prefix: "Token"}, nil,
+		{"a header with a prefix", &providerAuth{Header: "Authorization", Prefix: "Token"}, nil,
 			http.Header{"Authorization": {"Bearer client"}},
 			http.Header{"Authorization": {"Token sk-demo-1"}}},
-		{"a header that is not known to carry credentials replaces the client's", &Auth{Header: "X-Own"}, nil,
+		{"a header that is not known to carry credentials replaces the client's", &providerAuth{Header: "X-Own"}, nil,
 			http.Header{"X-Own": {"client", "client"}, "Authorization": {"Bearer client"}},
 			http.Header{"X-Own": {"sk-demo-1"}}},
-		{"a query parameter, and no header", &Auth{Query: "key"}, nil,
+		{"a query parameter, and no header", &providerAuth{Query: "key"}, nil,
 			http.Header{"Authorization": {"Bearer client"}, "Accept": {"a"}},
 			http.Header{"Accept": {"a"}}},
 
@@ -107,7 +93,7 @@ func TestHeadersOfAnAttempt(t *testing.T) {
 		{"a client cannot make reverse_proxy drop the key", nil, nil,
 			http.Header{"Connection": {"authorization, X-Hop", "AUTHORIZATION ,keep-alive"}},
 			http.Header{"Connection": {"X-Hop, keep-alive"}}},
-		{"nor the header of another name", &Auth{Header: "X-Own"}, nil,
+		{"nor the header of another name", &providerAuth{Header: "X-Own"}, nil,
 			http.Header{"Connection": {"x-own"}},
 			http.Header{"X-Own": {"sk-demo-1"}}},
 		{"a Connection header that names something else stays as it is", nil, nil,
@@ -136,7 +122,7 @@ func TestHeadersOfAnAttempt(t *testing.T) {
 func TestQueryOfAnAttempt(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		auth  *Auth
+		auth  *providerAuth
 		query string
 		want  string
 	}{
@@ -153,11 +139,11 @@ func TestQueryOfAnAttempt(t *testing.T) {
 		{"keys and tokens of every kind", nil, "a=1&api-key=client&subscription-key=client&access_token=client&oauth_token=client&%24key=client&$key=client", "a=1"},
 		{"what a provider wants to know stays", nil, "api-version=2024-10-21&deployment=d&alt=sse&api_key=a&$keys=k", "api-version=2024-10-21&deployment=d&alt=sse&api_key=a&$keys=k"},
 
-		{"the pool's key alone", &Auth{Query: "key"}, "", "key=sk-demo-1"},
-		{"the pool's key behind the rest", &Auth{Query: "key"}, "b=2&a=1", "b=2&a=1&key=sk-demo-1"},
-		{"the client's parameter is replaced", &Auth{Query: "api_key"}, "api_key=client&a=1&%61pi_key=client", "a=1&api_key=sk-demo-1"},
-		{"the client's key is taken off all the same", &Auth{Query: "api_key"}, "key=client", "api_key=sk-demo-1"},
-		{"a name that has to be escaped", &Auth{Query: "a b&c"}, "a+b%26c=client&a%20b%26c=client&x=1", "x=1&a+b%26c=sk-demo-1"},
+		{"the pool's key alone", &providerAuth{Query: "key"}, "", "key=sk-demo-1"},
+		{"the pool's key behind the rest", &providerAuth{Query: "key"}, "b=2&a=1", "b=2&a=1&key=sk-demo-1"},
+		{"the client's parameter is replaced", &providerAuth{Query: "api_key"}, "api_key=client&a=1&%61pi_key=client", "a=1&api_key=sk-demo-1"},
+		{"the client's key is taken off all the same", &providerAuth{Query: "api_key"}, "key=client", "api_key=sk-demo-1"},
+		{"a name that has to be escaped", &providerAuth{Query: "a b&c"}, "a+b%26c=client&a%20b%26c=client&x=1", "x=1&a+b%26c=sk-demo-1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/v1/models?"+test.query, nil)
@@ -178,7 +164,7 @@ func TestQueryOfAnAttempt(t *testing.T) {
 
 func TestAKeyIsEscapedInAQuery(t *testing.T) {
 	const secret = "a&b=c+d%/?#~"
-	in := newInjector(providers["openai"], &Auth{Query: "key"}, nil, testKeys(t, secret))
+	in := newInjector(providers["openai"], &providerAuth{Query: "key"}, nil, testKeys(t, secret))
 	r := httptest.NewRequest(http.MethodGet, "/?a=1", nil)
 	attempt := in.request(r.Context(), r, 0)
 	if got := attempt.URL.Query(); got.Get("key") != secret || got.Get("a") != "1" || len(got) != 2 {

@@ -214,7 +214,7 @@ func (a *resourceAPI) idsInQuery(query []byte, yield func(id []byte) bool) {
 	}
 }
 
-// maxResourceID is the longest id, in bytes. Names of fine-tuned models and the ids of
+// maxResourceID is the longest id, in bytes: no longer than what a stringScanner tells. Names of fine-tuned models and the ids of
 // uploads are the longest ones.
 const maxResourceID = 256
 

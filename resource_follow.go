@@ -6,9 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -30,6 +27,9 @@ var followers = sync.Pool{New: func() any { return new(follower) }}
 
 // clientNotes are JSON members in which ids mean nothing to the upstream.
 var clientNotes = set("metadata")
+
+// ended tells whether there is nothing more to look for.
+func (f *follower) ended() bool { return f.found }
 
 // write takes the body's next piece.
 func (f *follower) write(p []byte) {
@@ -79,67 +79,20 @@ func (f *follower) lookInHead(r *http.Request) {
 	}
 }
 
-// follow begins to look for what the request names, as far as its head says. It returns
-// what is to look through the body, or nil.
-func (x *exchange) follow(r *http.Request) *follower {
-	x.bound, x.shows = false, false
-	api := x.h.resources
-	if api == nil {
-		return nil
-	}
-	x.shows = api.shows(r.URL.Path, r.Header)
-	if x.roster.pool.Resources() == 0 {
-		return nil
-	}
+// newFollower returns what looks for an id whose key the pool knows: by now in the head of
+// the request, later in what it is given of the body. Give it back with release.
+func newFollower(api *resourceAPI, pool *rotator.Pool, r *http.Request, now time.Time) *follower {
 	f := followers.Get().(*follower)
-	f.api, f.pool, f.now, f.found = api, x.roster.pool, time.Now(), false
+	f.api, f.pool, f.now, f.found = api, pool, now, false
 	f.scanner.begin(f, false, clientNotes)
 	f.lookInHead(r)
 	return f
 }
 
-// followed ends what follow began. It may get nil.
-func (x *exchange) followed(f *follower) {
-	if f == nil {
-		return
-	}
-	x.owner, x.bound = f.owner, f.found
+// release gives f back, and tells whose what the request names is, if it was found.
+func (f *follower) release() (owner rotator.ID, found bool) {
+	owner, found = f.owner, f.found
 	f.pool = nil
 	followers.Put(f)
-}
-
-// among returns the slots of the keys that can serve a request which names what one of
-// them has made: that key's, which is the first, and those of its group. It returns nil
-// for other requests, and where the key was removed from the pool.
-func (x *exchange) among() []rotator.Slot {
-	if !x.bound {
-		return nil
-	}
-	p, ok := x.roster.find(x.owner)
-	if !ok {
-		return nil
-	}
-	among := []rotator.Slot{p.slot}
-	for _, s := range x.roster.family(p.slot) {
-		if s != p.slot {
-			among = append(among, s)
-		}
-	}
-	return among
-}
-
-// census counts the keys that can serve the request.
-func (x *exchange) census(now time.Time) (c rotator.Census, bound bool) {
-	if among := x.among(); among != nil {
-		return x.roster.pool.CensusAmong(now, x.scope, among), true
-	}
-	return x.roster.pool.CensusIn(now, x.scope), false
-}
-
-// exhaustedOwner tells that none of the keys is ready that can serve a request for what
-// one of them has made.
-func (a *announcer) exhaustedOwner(keys int, f refusal) {
-	if e := a.sampled.Check(zapcore.WarnLevel, "no key is ready that can use the resource"); e != nil {
-		e.Write(zap.Int("keys", keys), zap.String("class", f.reason()), zap.Float64("seconds", f.wait.Seconds()))
-	}
+	return owner, found
 }

@@ -16,17 +16,17 @@ var resourceTests int
 
 // ownKeys gives the handler keys that no other test has: what is known about
 // resources is the process's.
-func ownKeys(n int, groups ...string) func(*Handler) {
+func ownKeys(n int, groups ...string) func(*gatewayConfig) {
 	resourceTests++
-	return func(h *Handler) {
-		h.Keys = nil
+	return func(c *gatewayConfig) {
+		(*c.Keys.groups)[0].texts = nil
 		for i := range n {
 			key := fmt.Sprintf("sk-demo-resources-%d-%d", resourceTests, i)
 			if i < len(groups) && groups[i] != "" {
-				h.Groups = append(h.Groups, Group{Name: groups[i], Keys: []string{key}})
+				*c.Keys.groups = append(*c.Keys.groups, keyGroup{name: groups[i], rank: plainRank, texts: []string{key}})
 				continue
 			}
-			h.Keys = append(h.Keys, key)
+			(*c.Keys.groups)[0].texts = append((*c.Keys.groups)[0].texts, key)
 		}
 	}
 }
@@ -47,7 +47,7 @@ func resourceRequest(method, target, body string) *http.Request {
 }
 
 // usedKey sends a request and returns the key that the upstream saw.
-func usedKey(t *testing.T, h *Handler, next *fakeUpstream, r *http.Request) string {
+func usedKey(t *testing.T, h *gateway, next *fakeUpstream, r *http.Request) string {
 	t.Helper()
 	if _, err := serve(h, next, r); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func usedKey(t *testing.T, h *Handler, next *fakeUpstream, r *http.Request) stri
 }
 
 // sticks tells whether requests like that always go out with the key.
-func sticks(t *testing.T, h *Handler, key string, request func() *http.Request) bool {
+func sticks(t *testing.T, h *gateway, key string, request func() *http.Request) bool {
 	t.Helper()
 	next := answering("text/plain", "fine")
 	for range 40 {
@@ -142,9 +142,9 @@ func TestResourcesAreLearned(t *testing.T) {
 			}, "/v1/files/file-%s", false, "", ""},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
-			h := provision(t, 0, func(h *Handler) {
-				ownKeys(30)(h)
-				h.Provider, h.Auth = row.provider, &Auth{Bearer: true}
+			h := provision(t, 0, func(c *gatewayConfig) {
+				ownKeys(30)(c)
+				c.Provider, c.Auth = providers[row.provider], &providerAuth{Bearer: true}
 			})
 			id := fmt.Sprintf("%012d", i)
 			r := resourceRequest(row.method, row.path, row.request)
@@ -169,10 +169,10 @@ func TestResourcesAreLearned(t *testing.T) {
 func uuidOf(id string) string { return "00000000-0000-0000-0000-" + id }
 
 // owned makes a key of the handler's the owner of the id and returns the key.
-func owned(t *testing.T, h *Handler, s rotator.Slot, id string) string {
+func owned(t *testing.T, h *gateway, s rotator.Slot, id string) string {
 	t.Helper()
 	pool := h.roster.Load().pool
-	pool.Own(time.Now(), s, h.provider.made.resource([]byte(id)))
+	pool.Own(time.Now(), s, h.Provider.made.resource([]byte(id)))
 	return pool.Key(s).Secret()
 }
 
@@ -241,10 +241,9 @@ func TestResourcesAreFollowed(t *testing.T) {
 }
 
 func TestResourcesOff(t *testing.T) {
-	off := false
-	h := provision(t, 0, func(h *Handler) {
-		ownKeys(10)(h)
-		h.Resources = &off
+	h := provision(t, 0, func(c *gatewayConfig) {
+		ownKeys(10)(c)
+		c.Resources = false
 	})
 	usedKey(t, h, answering("application/json", `{"id":"file-off"}`), resourceRequest("POST", "/v1/files", ""))
 	if _, ok := h.roster.Load().pool.Owner(time.Now(), rotator.ResourceOf([]byte("file-off"))); ok {
@@ -354,7 +353,7 @@ func BenchmarkResources(b *testing.B) {
 		known     int
 	}{{"off", &off, 100_000}, {"none known", nil, 0}, {"100000 known", nil, 100_000}} {
 		b.Run(bench.name, func(b *testing.B) {
-			h := provision(b, 20, func(h *Handler) { h.Resources = bench.resources })
+			h := provision(b, 20, func(c *gatewayConfig) { c.Resources = bench.resources == nil || *bench.resources })
 			pool := h.roster.Load().pool
 			for i := range bench.known {
 				pool.Own(time.Now(), rotator.Slot(i%20), rotator.ResourceOf(fmt.Appendf(nil, "file-%d", i)))

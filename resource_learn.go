@@ -23,7 +23,7 @@ type learner struct {
 	now     time.Time
 	left    int // bytes still to be read
 
-	last   [maxResourceID]byte // the value before: streams repeat it in each event
+	last   [maxText]byte // the value before: streams repeat it in each event
 	length int
 }
 
@@ -63,14 +63,14 @@ func (l *learner) release() {
 // namingHeaders are those in which an answer says where what it has made is found.
 var namingHeaders = []string{"Location", "Operation-Location", "X-Goog-Upload-Url"}
 
-// learn reads what the header of an answer says about resources. It returns what is to
-// read the body, or nil.
-func (x *exchange) learn(status int, header http.Header) *learner {
+// newLearner reads what the header of an answer to a request with the key at slot says
+// about resources. It returns what is to read the body, or nil. Give it back with release.
+func newLearner(api *resourceAPI, pool *rotator.Pool, slot rotator.Slot, status int, header http.Header, now time.Time) *learner {
 	if status < 200 || status > 299 {
 		return nil
 	}
 	l := learners.Get().(*learner)
-	l.api, l.pool, l.slot, l.now = x.h.resources, x.roster.pool, x.slot, time.Now()
+	l.api, l.pool, l.slot, l.now = api, pool, slot, now
 	l.left, l.length = maxLearned, 0
 	for _, name := range namingHeaders {
 		for _, value := range header[name] {

@@ -10,6 +10,9 @@ type valueTaker interface {
 	takeValue(name, value []byte)
 }
 
+// maxText is the longest string that is told, in bytes.
+const maxText = 256
+
 // maxMemberName is the longest name of a JSON member that is told, in bytes.
 const maxMemberName = 48
 
@@ -27,7 +30,7 @@ type stringScanner struct {
 	whole   bool // text is a string, or nothing for one that is no id, and the next byte tells what it is
 	depth   int  // within the value of a member that is skipped; 0: in none
 
-	text   [maxResourceID]byte
+	text   [maxText]byte
 	length int
 	name   [maxMemberName]byte
 	named  int // bytes of name

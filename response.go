@@ -65,6 +65,14 @@ type attemptOwner interface {
 	blame(status int, body []byte)
 }
 
+// bodyReader reads along what the client is given.
+type bodyReader interface {
+	// write takes the body's next piece, before the client gets it.
+	write(p []byte)
+	// release is called when there is no more.
+	release()
+}
+
 // attemptWriter is the ResponseWriter of an attempt. It passes a response on, or
 // holds it back until the body says what it means. The header map is the client's
 // own, so that trailers work; a rejection leaves no trace in it, since the
@@ -92,7 +100,7 @@ type attemptWriter struct {
 	flush     bool        // the handler has flushed what is held
 	attempt   uint64      // counts up: a late timer's is an old one
 
-	learner *learner // reads what the client is given; nil: nobody does
+	learner bodyReader // reads what the client is given; nil: nobody does
 }
 
 // begin makes w ready for the next attempt. Nobody else has it yet: a timer of the

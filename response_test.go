@@ -33,7 +33,7 @@ func attempts(functions ...func(w http.ResponseWriter, r *http.Request)) caddyht
 }
 
 // exchangeOverHTTP sends a request through the handler behind a real server.
-func exchangeOverHTTP(t *testing.T, h *Handler, next caddyhttp.Handler, send func(url string) *http.Request) *http.Response {
+func exchangeOverHTTP(t *testing.T, h *gateway, next caddyhttp.Handler, send func(url string) *http.Request) *http.Response {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Server"] = []string{"base"}

@@ -11,10 +11,10 @@ import (
 )
 
 // byModel returns a pool of n keys whose rate limits are their models'.
-func byModel(t *testing.T, n int) *Handler {
-	return provision(t, n, func(h *Handler) {
-		h.Pool = "scope-test"
-		h.Cooldown = &Cooldown{Scope: scopeModel}
+func byModel(t *testing.T, n int) *gateway {
+	return provision(t, n, func(c *gatewayConfig) {
+		c.Pool = "scope-test"
+		c.ByModel = true //{}
 	})
 }
 
@@ -48,7 +48,7 @@ func TestARateLimitCoolsItsModelAlone(t *testing.T) {
 		t.Error("the key is not used for another model")
 	}
 	if c := pool.Census(time.Now()); c.Ready != 3 {
-		t.Errorf("for requests of no model: %s", reasonCounts(h, c))
+		t.Errorf("for requests of no model: %s", reasonCounts(c))
 	}
 	key := askFor[keyStatus](t, "GET", "/keycycler/pools/scope-test/keys/"+idOf(met), "")
 	if key.State != "ready" || len(key.Scopes) != 1 || key.Scopes[0].Scope != "gpt-a" || key.Scopes[0].Class != "rate_limited" ||
@@ -57,7 +57,7 @@ func TestARateLimitCoolsItsModelAlone(t *testing.T) {
 	}
 	askFor[keyStatus](t, "POST", "/keycycler/pools/scope-test/keys/"+idOf(met)+"/clear", "")
 	if c := pool.CensusIn(time.Now(), "gpt-a"); c.Ready != 3 {
-		t.Errorf("after a clearing: %s", reasonCounts(h, c))
+		t.Errorf("after a clearing: %s", reasonCounts(c))
 	}
 }
 
@@ -84,7 +84,7 @@ func TestWhatCoolsForAllModels(t *testing.T) {
 		u := script(answer, fine)
 		serve(h, u, asking("gpt-a"))
 		if c := h.roster.Load().pool.CensusIn(time.Now(), "gpt-b"); c.Ready != 3 {
-			t.Errorf("%s: %s", sentence, reasonCounts(h, c))
+			t.Errorf("%s: %s", sentence, reasonCounts(c))
 		}
 		for s := range 4 {
 			h.roster.Load().pool.Clear(time.Now(), rotator.Slot(s))
@@ -130,13 +130,5 @@ func TestWhereTheModelStands(t *testing.T) {
 			}
 			pool.Clear(time.Now(), rotator.Slot(s))
 		}
-	}
-}
-
-func TestTheCommandShowsScopes(t *testing.T) {
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	lines := keyLines(now, &keyStatus{State: "ready", Scopes: []scopeStatus{{"gpt-a", "rate_limited", "retry-after", 40, now.Add(40 * time.Second)}}})
-	if want := [2]string{"cools for", "gpt-a: rate_limited, retry-after, 40s left, until 2026-11-24 12:00:40 UTC"}; lines[1] != want {
-		t.Errorf("%q, want %q", lines[1], want)
 	}
 }

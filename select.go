@@ -3,14 +3,10 @@ package keycycler
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/keycycler/keycycler/rotator"
 )
 
 // Select says how a request's key is chosen among those that are ready.
@@ -48,9 +44,14 @@ var lateValues = []struct{ prefix, why string }{
 // hashes tells whether requests have values. s may be nil.
 func (s *Select) hashes() bool { return s != nil && s.Policy == selectHash }
 
-// byModel tells whether the value is the model's name, for which a larger body is read
-// until it has named one.
-func (s *Select) byModel() bool { return s.hashes() && s.name() == placeholderPrefix+"model" }
+// placeholder returns the name of the placeholder whose value counts, "" where keys are
+// drawn. s may be nil.
+func (s *Select) placeholder() string {
+	if !s.hashes() {
+		return ""
+	}
+	return s.name()
+}
 
 // name returns the placeholder's name.
 func (s *Select) name() string { return strings.TrimSuffix(strings.TrimPrefix(s.Value, "{"), "}") }
@@ -80,20 +81,6 @@ func (s *Select) checkValue() error {
 		}
 	}
 	return nil
-}
-
-// affinity returns which key the request prefers, none if the placeholder is unknown
-// or empty.
-func (s *Select) affinity(r *http.Request) rotator.Affinity {
-	if !s.hashes() {
-		return 0
-	}
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return 0
-	}
-	value, _ := repl.GetString(s.name())
-	return rotator.AffinityOf(value)
 }
 
 // parseSelect parses `select random | hash <placeholder>`.

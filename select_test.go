@@ -20,7 +20,7 @@ func withReplacer(r *http.Request) *http.Request {
 }
 
 // keysOf returns the keys that requests of one session go out with.
-func keysOf(t *testing.T, h *Handler, session string, n int, replies ...reply) []string {
+func keysOf(t *testing.T, h *gateway, session string, n int, replies ...reply) []string {
 	t.Helper()
 	var keys []string
 	for range n {
@@ -44,7 +44,7 @@ func unique(keys []string) int {
 // rejection moves them on to one other, and not away from that.
 func TestSelectHash(t *testing.T) {
 	for _, value := range []string{"{http.request.header.X-Session}", "{http.keycycler.model}"} {
-		h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: value} })
+		h := provision(t, 20, func(c *gatewayConfig) { c.Hash = strings.Trim(value, "{}") })
 		var all []string
 		for i := range 40 {
 			keys := keysOf(t, h, fmt.Sprint("session-", i), 5, fine)
@@ -68,7 +68,7 @@ func TestSelectHash(t *testing.T) {
 
 // The model is known in time of a body that is not read whole, too.
 func TestSelectHashOfALargeBodysModel(t *testing.T) {
-	h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.keycycler.model}"} })
+	h := provision(t, 20, func(c *gatewayConfig) { c.Hash = "http.keycycler.model" })
 	var keys []string
 	for range 10 {
 		r := post(`{"model":"gpt-x","input":"` + strings.Repeat("a", 2*maxEager) + `"}`)
@@ -87,12 +87,12 @@ func TestSelectHashOfALargeBodysModel(t *testing.T) {
 // Where nobody says what the value is, keys are drawn.
 func TestSelectHashOfNothing(t *testing.T) {
 	for _, value := range []string{"{http.request.header.X-Other}", "{http.auth.user.id}", "{nobody.knows}"} {
-		h := provision(t, 20, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: value} })
+		h := provision(t, 20, func(c *gatewayConfig) { c.Hash = strings.Trim(value, "{}") })
 		if keys := keysOf(t, h, "one", 40, fine); unique(keys) < 10 {
 			t.Errorf("%s: 40 requests went out with %d keys of 20", value, unique(keys))
 		}
 	}
-	h := provision(t, 2, func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.request.host}"} })
+	h := provision(t, 2, func(c *gatewayConfig) { c.Hash = "http.request.host" })
 	if w, err := serve(h, script(fine), post("x")); err != nil || w.Code != http.StatusOK {
 		t.Errorf("without any placeholders: status %d, error %v", w.Code, err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // holds implements attemptOwner.
-func (x *exchange) holds(status int) bool { return x.h.judge.holds(status) }
+func (x *exchange) holds(status int) bool { return x.g.judge.holds(status) }
 
 // passed implements attemptOwner: no other attempt will need the body, nor will anybody
 // else whom the answer does not come to.
@@ -26,14 +26,16 @@ func (x *exchange) commit(status int, header http.Header) {
 	x.answered()
 	x.report.settle()
 	if x.shows {
-		x.writer.learner = x.learn(status, header)
+		if l := newLearner(x.g.resources, x.roster.pool, x.slot, status, header, time.Now()); l != nil {
+			x.writer.learner = l
+		}
 	}
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}
-	if x.h.judge.mayBeSpent(status, header) {
+	if x.g.judge.mayBeSpent(status, header) {
 		now := time.Now()
-		if v, ok := x.h.judge.ahead(status, header, now); ok {
+		if v, ok := x.g.judge.ahead(status, header, now); ok {
 			x.cool(now, status, v)
 		}
 	}
@@ -44,7 +46,7 @@ func (x *exchange) commit(status int, header http.Header) {
 func (x *exchange) blame(status int, body []byte) {
 	now := time.Now()
 	payload, _ := firstEvent(body)
-	v := x.h.judge.judgeEvent(status, payload, now, rand.Float64())
+	v := x.g.judge.judgeEvent(status, payload, now, rand.Float64())
 	x.note(now, v)
 	if v.action == actionCooldown {
 		x.cool(now, status, v)
@@ -75,7 +77,7 @@ func (x *exchange) settle(w *attemptWriter) bool {
 // body begins with.
 func (x *exchange) verdict(w *attemptWriter, now time.Time) verdict {
 	if w.status != http.StatusOK {
-		return x.h.judge.judge(ttl.Response{
+		return x.g.judge.judge(ttl.Response{
 			Status: w.status,
 			Header: w.header,
 			Body:   decode(w.header.Get("Content-Encoding"), w.held),
@@ -86,7 +88,7 @@ func (x *exchange) verdict(w *attemptWriter, now time.Time) verdict {
 	if isEventStream(w.header.Get("Content-Type")) {
 		body, _ = firstEvent(body)
 	}
-	return x.h.judge.judgeEvent(w.status, body, now, rand.Float64())
+	return x.g.judge.judgeEvent(w.status, body, now, rand.Float64())
 }
 
 // note counts what the response was judged to be.
@@ -94,7 +96,7 @@ func (x *exchange) note(now time.Time, v verdict) {
 	x.judged, x.class = v.class != ttl.OK || v.action != actionPass, v.class
 	if x.judged {
 		x.roster.pool.Reject(x.slot, v.reason())
-		x.h.history.note(now, v.reason())
+		x.g.history.note(now, v.reason())
 	}
 }
 
@@ -120,13 +122,17 @@ func (x *exchange) cool(now time.Time, status int, v verdict) {
 			x.sentences = append(x.sentences, sentence{pool, token})
 		}
 	}
-	x.h.doubts.plan(now, cooldownOf{pool.Key(x.slot).ID(), term.Scope}, v.cooldown)
+	x.g.doubts.plan(now, cooldownOf{pool.Key(x.slot).ID(), term.Scope}, v.cooldown)
 	if !moved {
 		return
 	}
-	x.h.metrics.cooldown(v)
-	c := &cooledKey{x.h.Pool, x.roster.pool.Key(x.slot), status, v, cmp.Or(term.Scope, scopeKey)}
-	x.h.announcer.logCooling(*c)
+	x.g.metrics.cooldown(reasonName(v.reason()), v.source)
+	c := &cooledKey{
+		pool: x.g.Pool, key: x.roster.pool.Key(x.slot), status: status,
+		class: reasonName(v.reason()), source: v.source, scope: cmp.Or(term.Scope, scopeKey),
+		rests: v.cooldown, spent: v.spent,
+	}
+	x.g.announcer.logCooling(*c)
 	if !v.spent {
 		x.cooled = c
 	}
@@ -137,13 +143,13 @@ func (x *exchange) cool(now time.Time, status int, v verdict) {
 // answer.
 func (x *exchange) blameless(now time.Time, v verdict, fresh []sentence) bool {
 	last := x.roster.pool.CensusIn(now, x.scope).Ready == 0
-	ruled, back := x.h.guard.refuse(now, &x.run, last, x.sentences, fresh, now.Add(v.cooldown))
+	ruled, back := x.g.guard.refuse(now, &x.run, last, x.sentences, fresh, now.Add(v.cooldown))
 	takeBack(now, back)
 	if ruled == goOn {
 		return false
 	}
-	x.h.metrics.stopped.Inc()
-	x.h.announcer.stopped(x.run.length, ruled == shut)
+	x.g.metrics.stopped.Inc()
+	x.g.announcer.stopped(x.run.length, ruled == shut)
 	return true
 }
 
@@ -151,7 +157,7 @@ func (x *exchange) blameless(now time.Time, v verdict, fresh []sentence) bool {
 func (x *exchange) answered() {
 	if x.open {
 		x.open = false
-		x.h.guard.open.Add(-1)
+		x.g.guard.open.Add(-1)
 	}
 }
 
@@ -161,12 +167,12 @@ func (x *exchange) served() {
 	if x.doubting {
 		x.dispel(time.Now())
 	}
-	back, reopened := x.h.guard.serve(x.latest)
+	back, reopened := x.g.guard.serve(x.latest)
 	if len(back) > 0 {
 		takeBack(time.Now(), back)
 	}
 	if reopened {
-		x.h.announcer.reopened(len(back))
-		x.h.room.wake()
+		x.g.announcer.reopened(len(back))
+		x.g.room.wake()
 	}
 }

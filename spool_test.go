@@ -10,15 +10,6 @@ import (
 	"testing/synctest"
 )
 
-// pattern returns n bytes that differ from their neighbours, from offset on.
-func pattern(offset, n int) []byte {
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte((offset + i) * 2654435761 >> 8)
-	}
-	return p
-}
-
 // content reads the whole spool, in pieces.
 func (s *spool) content(t *testing.T, piece int) []byte {
 	t.Helper()

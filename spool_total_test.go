@@ -11,46 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-func TestTheProcessKeepsNoMoreThanTotal(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	before := keptMemory.Load()
-	limits := replayLimits{memory: 1 << 20, disk: 1 << 20, total: before + 2*largeChunk}
-	first, second := &spool{limits: limits}, &spool{limits: limits}
-	for _, test := range []struct {
-		what  string
-		spool *spool
-		file  bool
-	}{
-		{"one request has both chunks", first, false},
-		{"the other goes to disk", second, true},
-	} {
-		want := pattern(0, 50_000)
-		if !test.spool.write(want) || !bytes.Equal(test.spool.content(t, 999), want) || (test.spool.file != nil) != test.file {
-			t.Errorf("%s: file %t", test.what, test.spool.file != nil)
-		}
-	}
-	if kept := keptMemory.Load() - before; kept != 2*largeChunk {
-		t.Errorf("%d bytes are kept", kept)
-	}
-	first.release()
-	second.release()
-	if !second.write(pattern(0, 50_000)) || second.file != nil {
-		t.Error("what was given back is not there for others")
-	}
-	second.release()
-	if kept := keptMemory.Load() - before; kept != 0 {
-		t.Errorf("%d bytes are kept for nobody", kept)
-	}
-}
-
-func TestWithoutMemoryAndDiskNothingIsKept(t *testing.T) {
-	s := &spool{limits: replayLimits{memory: 1 << 20, total: keptMemory.Load() + largeChunk}}
-	defer s.release()
-	if !s.write(pattern(0, largeChunk)) || s.write([]byte{1}) {
-		t.Error("a copy that fits nowhere is taken for whole")
-	}
-}
-
 // Many requests at once, together with more than the process may keep: all are
 // replayed, from memory or from disk.
 func TestManyLargeRequestsAreReplayedWithinTotal(t *testing.T) {
@@ -59,9 +19,9 @@ func TestManyLargeRequestsAreReplayedWithinTotal(t *testing.T) {
 		t.Setenv("TMPDIR", t.TempDir())
 		before := keptMemory.Load()
 		const total = 10 * largeChunk
-		h := provision(t, 2, func(h *Handler) {
-			h.Replay = &Replay{Total: new(before + total)}
-			h.On = []Rule{{Status: []int{503}, Action: "retry"}}
+		h := provision(t, 2, func(c *gatewayConfig) {
+			c.Total = before + total
+			c.Rules = []rule{{status: []int{503}, action: "retry"}}
 		})
 		var most atomic.Int64
 		var arrived sync.WaitGroup

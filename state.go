@@ -77,6 +77,12 @@ func joinState() (*rotator.State, error) {
 	return state.(*rotator.State), nil
 }
 
+// stateUsers returns how many modules of configs hold the process's state.
+func stateUsers() int {
+	n, _ := states.References(memoryStateKey)
+	return n
+}
+
 func leaveState() error {
 	_, err := states.Delete(memoryStateKey)
 	return err

@@ -1,46 +1,54 @@
 package keycycler
 
 import (
+	"fmt"
 	"iter"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
-	"github.com/keycycler/keycycler/ttl"
 )
 
-// live holds the handlers of all configs that are provisioned: mostly one config's,
+// poolView is a gateway as operators see it. It is immutable.
+type poolView struct {
+	name     string
+	provider string
+	backend  string
+	config   any // tells the gateways of one config from those of another
+	state    *rotator.State
+	health   func() (shared.Health, bool) // of the state, and whether it is shared
+	history  *history
+	logger   *zap.Logger
+	keys     func() *keyIndex // of now
+	waiting  func() int64     // requests
+}
+
+// live holds the gateways of all configs that are provisioned: mostly one config's,
 // during a reload two.
 var live registry
 
-// registry is a list of handlers. It is safe for concurrent use.
+// registry is a list of gateways. It is safe for concurrent use.
 type registry struct {
-	mu       sync.Mutex
-	handlers []*Handler // in the order in which they came
+	mu    sync.Mutex
+	pools []*poolView // in the order in which they came
 }
 
-// add lists a handler, and gives it its guard: that of a pool which has its name and keys
-// of its own. So a reload forgets nothing of what the guard has not decided yet.
-func (r *registry) add(h *Handler) {
+func (r *registry) add(p *poolView) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h.guard = new(guard)
-	for _, other := range slices.Backward(r.handlers) {
-		if other.Pool == h.Pool && other.roster.Load().shares(h.roster.Load()) {
-			h.guard = other.guard
-			break
-		}
-	}
-	r.handlers = append(r.handlers, h)
+	r.pools = append(r.pools, p)
 }
 
-func (r *registry) remove(h *Handler) {
+func (r *registry) remove(p *poolView) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.handlers = slices.DeleteFunc(r.handlers, func(other *Handler) bool { return other == h })
+	r.pools = slices.DeleteFunc(r.pools, func(other *poolView) bool { return other == p })
 }
 
 // views returns the pools of the newest config, by name. A config before it may
@@ -48,11 +56,11 @@ func (r *registry) remove(h *Handler) {
 func (r *registry) views() []*view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.handlers) == 0 {
+	if len(r.pools) == 0 {
 		return nil
 	}
-	newest := r.handlers[len(r.handlers)-1].config
-	return viewsOf(slices.DeleteFunc(slices.Clone(r.handlers), func(h *Handler) bool { return h.config != newest }))
+	newest := r.pools[len(r.pools)-1].config
+	return viewsOf(slices.DeleteFunc(slices.Clone(r.pools), func(p *poolView) bool { return p.config != newest }))
 }
 
 // view returns the pool of that name, or nil.
@@ -65,63 +73,45 @@ func (r *registry) view(name string) *view {
 	return nil
 }
 
-// view is a pool as operators see it: all handlers of one name are one pool, and a
+// view is a pool as operators see it: all gateways of one name are one pool, and a
 // key that several of them hold is one key.
 type view struct {
-	handlers []*Handler
-	rosters  []*roster // of the handlers, one for each set of keys
+	pools []*poolView
+	sets  []*keyIndex // of the pools, each once
 }
 
-// viewsOf groups handlers by their pools' names.
-func viewsOf(handlers []*Handler) []*view {
+// viewsOf groups gateways by their names.
+func viewsOf(pools []*poolView) []*view {
 	var views []*view
-	for _, h := range handlers {
-		r := h.roster.Load()
-		if r == nil {
-			continue // was not provisioned to the end
-		}
-		i := slices.IndexFunc(views, func(v *view) bool { return v.name() == h.Pool })
+	for _, p := range pools {
+		i := slices.IndexFunc(views, func(v *view) bool { return v.name() == p.name })
 		if i < 0 {
 			i, views = len(views), append(views, new(view))
 		}
-		views[i].add(h, r)
+		views[i].add(p)
 	}
 	// A config's modules are provisioned in any order.
 	slices.SortFunc(views, func(a, b *view) int { return strings.Compare(a.name(), b.name()) })
 	return views
 }
 
-func (v *view) add(h *Handler, r *roster) {
-	v.handlers = append(v.handlers, h)
-	if !slices.ContainsFunc(v.rosters, func(other *roster) bool { return other.sameKeys(r) }) {
-		v.rosters = append(v.rosters, r)
+func (v *view) add(p *poolView) {
+	v.pools = append(v.pools, p)
+	keys := p.keys()
+	if !slices.ContainsFunc(v.sets, keys.sameKeys) {
+		v.sets = append(v.sets, keys)
 	}
 }
 
-func (v *view) name() string { return v.handlers[0].Pool }
-
-// place is where a key is to be found.
-type place struct {
-	pool *rotator.Pool
-	slot rotator.Slot
-}
-
-func (p place) id() rotator.ID { return p.pool.Key(p.slot).ID() }
-
-func (p place) status(now time.Time) rotator.Status { return p.pool.Status(now, p.slot) }
-
-// byID orders places by their keys' ids.
-func byID(a, b place) int { return compareIDs(a.id(), b.id()) }
-
-func compareIDs(a, b rotator.ID) int { return slices.Compare(a[:], b[:]) }
+func (v *view) name() string { return v.pools[0].name }
 
 // places returns all keys, ordered by id.
 func (v *view) places() []place {
-	if len(v.rosters) == 1 {
-		return v.rosters[0].byID()
+	if len(v.sets) == 1 {
+		return v.sets[0].byID()
 	}
 	var all []place
-	for _, r := range v.rosters {
+	for _, r := range v.sets {
 		all = append(all, r.byID()...)
 	}
 	slices.SortFunc(all, byID)
@@ -130,7 +120,7 @@ func (v *view) places() []place {
 
 // find returns where the key is.
 func (v *view) find(id rotator.ID) (place, bool) {
-	for _, r := range v.rosters {
+	for _, r := range v.sets {
 		if p, ok := r.find(id); ok {
 			return p, true
 		}
@@ -140,8 +130,8 @@ func (v *view) find(id rotator.ID) (place, bool) {
 
 // census counts the keys.
 func (v *view) census(now time.Time) rotator.Census {
-	if len(v.rosters) == 1 {
-		return v.rosters[0].pool.Census(now)
+	if len(v.sets) == 1 {
+		return v.sets[0].pool.Census(now)
 	}
 	var c rotator.Census
 	for p := range slices.Values(v.places()) {
@@ -165,30 +155,25 @@ func (v *view) census(now time.Time) rotator.Census {
 
 // waiting counts the requests that wait for a key.
 func (v *view) waiting() (n int64) {
-	for _, h := range v.handlers {
-		n += h.room.waiting.Load()
+	for _, p := range v.pools {
+		n += p.waiting()
 	}
 	return n
 }
 
-// health tells how the state fares, as the first of the handlers sees it, and
-// whether it is shared at all: otherwise it is always healthy.
-func (v *view) health() (h shared.Health, isShared bool) {
-	if b, ok := v.handlers[0].backend.(interface{ Health() shared.Health }); ok {
-		return b.Health(), true
-	}
-	return shared.Health{Healthy: true}, false
-}
+// health tells how the state fares, as the first of the pools sees it, and whether it is
+// shared at all.
+func (v *view) health() (h shared.Health, isShared bool) { return v.pools[0].health() }
 
 // status is what the admin API says of the pool.
 func (v *view) status(now time.Time) poolStatus {
-	c, h := v.census(now), v.handlers[0]
+	c, p := v.census(now), v.pools[0]
 	health, _ := v.health()
 	s := poolStatus{
-		Pool: h.Pool, Provider: h.Provider,
+		Pool: p.name, Provider: p.provider,
 		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled,
 		State: stateStatus{
-			Backend: h.backendName,
+			Backend: p.backend,
 			Healthy: health.Healthy,
 			LagMS:   float64(health.Lag) / float64(time.Millisecond),
 		},
@@ -203,6 +188,25 @@ func (v *view) status(now time.Time) poolStatus {
 type keyFilter struct {
 	condition *rotator.Condition // nil: all
 	reason    *rotator.Reason    // nil: all; otherwise those that cool for it
+}
+
+// parseFilter reads what the query says of keys: state and class.
+func parseFilter(query url.Values) (f keyFilter, err error) {
+	if name := query.Get("state"); name != "" {
+		condition, ok := rotator.ParseCondition(name)
+		if !ok {
+			return f, fmt.Errorf("state: unknown state %s: ready, cooling or disabled", shown(name))
+		}
+		f.condition = &condition
+	}
+	if name := query.Get("class"); name != "" {
+		reason, ok := parseReason(name)
+		if !ok {
+			return f, fmt.Errorf("class: unknown class %s: one of %s", shown(name), strings.Join(reasonNames, ", "))
+		}
+		f.reason = &reason
+	}
+	return f, nil
 }
 
 func (f keyFilter) takes(st rotator.Status) bool {
@@ -259,43 +263,4 @@ func keyStatusOf(now time.Time, id rotator.ID, st rotator.Status) keyStatus {
 		s.LastUsed = &used
 	}
 	return s
-}
-
-// What a rate limit cools.
-const (
-	scopeKey   = "key"   // the key for all requests
-	scopeModel = "model" // the key for requests of one model
-)
-
-// Reasons why a key cools. Most are classes of answers; these are not.
-const (
-	reasonOther    = rotator.Reason(ttl.OK) // a rule of the config cools for an answer of no class
-	reasonOperator = rotator.Reason(len(defaultActions))
-	reasonSpent    = reasonOperator + 1 // a success left nothing of the key's allowance
-	reasonLimit    = reasonSpent + 1    // the key is at the limit of the config; it does not cool otherwise
-)
-
-// reasonNames are the reasons' names, by number.
-var reasonNames = func() []string {
-	names := make([]string, reasonLimit+1)
-	for class := range defaultActions {
-		names[class] = ttl.Class(class).String()
-	}
-	names[reasonOther], names[reasonOperator], names[reasonSpent] = outcomeOther, "operator", "spent"
-	names[reasonLimit] = "limit"
-	return names
-}()
-
-// reasonName returns the reason's name. One of a newer version, which another node
-// has told, has none.
-func reasonName(r rotator.Reason) string {
-	if int(r) >= len(reasonNames) {
-		return outcomeOther
-	}
-	return reasonNames[r]
-}
-
-func parseReason(name string) (rotator.Reason, bool) {
-	i := slices.Index(reasonNames, name)
-	return rotator.Reason(max(i, 0)), i >= 0
 }

@@ -166,10 +166,10 @@ func (x *exchange) line() string {
 // next chooses a key for the next attempt: at once or, where none is ready, after
 // waiting for one.
 func (x *exchange) next(now time.Time) bool {
-	if x.calls == 0 && x.h.MaxWait > 0 && x.h.room.occupied(x.line()) {
+	if x.calls == 0 && x.g.MaxWait > 0 && x.g.room.occupied(x.line()) {
 		return x.wait(now) // others were here before
 	}
-	return x.pick(now) || x.h.MaxWait > 0 && x.wait(now)
+	return x.pick(now) || x.g.MaxWait > 0 && x.wait(now)
 }
 
 // wait waits for a key for as long as that may be of use, and picks it.
@@ -178,16 +178,16 @@ func (x *exchange) wait(now time.Time) bool {
 	if after, busy, ok := x.soonest(now); !ok || after > left && !busy {
 		return false
 	}
-	w := x.h.room.join(x.line())
+	w := x.g.room.join(x.line())
 	if w == nil {
-		x.h.metrics.waited(waitFull)
+		x.g.metrics.waited(waitFull)
 		return false
 	}
 	outcome := x.inLine(w, left)
-	x.h.room.leave(w)
+	x.g.room.leave(w)
 	x.latest = time.Now()
 	x.waited += x.latest.Sub(now)
-	x.h.metrics.waited(outcome)
+	x.g.metrics.waited(outcome)
 	return outcome == waitReady
 }
 
@@ -230,7 +230,7 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 		case <-w.look:
 		case <-soonest.C:
 		}
-		if x.stopped = x.h.room.closed.Load(); x.stopped {
+		if x.stopped = x.g.room.closed.Load(); x.stopped {
 			return waitStopped
 		}
 		now := time.Now()
@@ -250,16 +250,16 @@ func (x *exchange) barred(now time.Time) time.Duration {
 	if c, _ := x.census(now); c.Ready == 0 {
 		return 0 // it must not take the place of one that can go out
 	}
-	if _, ok := x.h.guard.admits(now); ok {
+	if _, ok := x.g.guard.admits(now); ok {
 		return 0
 	}
-	return x.h.guard.opens(now)
+	return x.g.guard.opens(now)
 }
 
 // patience returns for how long the request may still wait.
 func (x *exchange) patience(now time.Time) time.Duration {
-	left := time.Duration(x.h.MaxWait) - x.waited
-	if limit := time.Duration(x.h.TryDuration); limit > 0 {
+	left := x.g.MaxWait - x.waited
+	if limit := x.g.TryDuration; limit > 0 {
 		left = min(left, limit-now.Sub(x.started))
 	}
 	return left
@@ -270,6 +270,6 @@ func (x *exchange) patience(now time.Time) time.Duration {
 // is of no use: no key would become ready, or one is and has been tried.
 func (x *exchange) soonest(now time.Time) (after time.Duration, busy, ok bool) {
 	c, _ := x.census(now)
-	others := x.calls == 0 && x.h.room.occupied(x.line())
+	others := x.calls == 0 && x.g.room.occupied(x.line())
 	return c.Soonest, c.Busy > 0, c.Keys > c.Disabled && (c.Ready == 0 || others)
 }

@@ -17,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,19 +24,20 @@ import (
 )
 
 // patient returns a pool of n keys whose requests wait.
-func patient(t testing.TB, n int, wait time.Duration, configure func(*Handler)) *Handler {
-	return provision(t, n, func(h *Handler) {
-		h.MaxWait = caddy.Duration(wait)
-		h.Cooldown = &Cooldown{Min: duration(0), Jitter: new(float64)}
+func patient(t testing.TB, n int, wait time.Duration, configure func(*gatewayConfig)) *gateway {
+	return provision(t, n, func(c *gatewayConfig) {
+		c.MaxWait = wait
+		c.Policy.Min = 0
+		c.Policy.Jitter = 0
 		if configure != nil {
-			configure(h)
+			configure(c)
 		}
 	})
 }
 
 // coolAll makes the pool's keys cool, the first for first, each further one for
 // step more.
-func coolAll(h *Handler, first, step time.Duration) {
+func coolAll(h *gateway, first, step time.Duration) {
 	pool := h.roster.Load().pool
 	for s := range pool.Len() {
 		pool.Cool(time.Now(), rotator.Slot(s), rotator.Cooldown{For: first + time.Duration(s)*step})
@@ -103,7 +103,7 @@ func TestAllWaitsOfARequestAreBoundedTogether(t *testing.T) {
 
 func TestTryDurationBoundsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 1, time.Hour, func(h *Handler) { h.TryDuration = caddy.Duration(30 * time.Second) })
+		h := patient(t, 1, time.Hour, func(c *gatewayConfig) { c.TryDuration = 30 * time.Second })
 		began := time.Now()
 		if w, err := serve(h, script(limited), post("x")); err != nil || w.Code != 429 || time.Since(began) != 0 {
 			t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
@@ -186,33 +186,27 @@ func TestAKeyWakesOneRequest(t *testing.T) {
 func TestWhatMakesKeysReadyEndsTheWait(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		act  func(t *testing.T, h *Handler, keys string)
+		act  func(t *testing.T, h *gateway, keys string)
 	}{
-		{"an operator clears a key", func(t *testing.T, h *Handler, _ string) { h.roster.Load().pool.Clear(time.Now(), 1) }},
-		{"an operator enables a key", func(t *testing.T, h *Handler, _ string) {
+		{"an operator clears a key", func(t *testing.T, h *gateway, _ string) { h.roster.Load().pool.Clear(time.Now(), 1) }},
+		{"an operator enables a key", func(t *testing.T, h *gateway, _ string) {
 			pool := h.roster.Load().pool
 			pool.Disable(time.Now(), 1)
 			pool.Clear(time.Now(), 1)
 			pool.Enable(time.Now(), 1)
 		}},
-		{"a key comes into the file", func(t *testing.T, _ *Handler, keys string) { writeKeys(t, keys, "sk-demo-8", "sk-demo-9") }},
-		{"an operator clears a key after a reload of the config", func(t *testing.T, h *Handler, _ string) {
-			next := &Handler{Keys: demoKeys(2)}
-			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-			t.Cleanup(cancel)
-			if err := next.Provision(ctx); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { next.Cleanup() })
-			h.Cleanup()
-			next.roster.Load().pool.Clear(time.Now(), 1)
+		{"a key comes into the file", func(t *testing.T, _ *gateway, keys string) { writeKeys(t, keys, "sk-demo-8", "sk-demo-9") }},
+		{"an operator clears a key after a reload of the config", func(t *testing.T, h *gateway, _ string) {
+			next := provision(t, 2, nil)
+			h.close()
+			next.keys().Clear(time.Now(), 1)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				keys := filepath.Join(t.TempDir(), "keys")
 				writeKeys(t, keys, "sk-demo-8")
-				h := patient(t, 2, time.Hour, func(h *Handler) { h.KeysFiles = []string{keys} })
+				h := patient(t, 2, time.Hour, func(c *gatewayConfig) { (*c.Keys.groups)[0].files = []string{keys} })
 				settle()
 				coolAll(h, 30*time.Minute, 0)
 				served := make(chan int)
@@ -233,7 +227,7 @@ func TestWhatMakesKeysReadyEndsTheWait(t *testing.T) {
 
 func TestOnlySoManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 20, time.Hour, func(h *Handler) { h.MaxWaiting = 5 })
+		h := patient(t, 20, time.Hour, func(c *gatewayConfig) { c.MaxWaiting = 5 })
 		coolAll(h, time.Minute, 0)
 		var mu sync.Mutex
 		got := make(map[int]int)
@@ -350,7 +344,7 @@ func TestABodyThatIsTooLargeIsNoClientThatLeft(t *testing.T) {
 
 func TestEachModelHasItsLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 1, time.Hour, func(h *Handler) { h.Cooldown.Scope = scopeModel })
+		h := patient(t, 1, time.Hour, func(c *gatewayConfig) { c.ByModel = true })
 		pool := h.roster.Load().pool
 		pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Minute, Scope: "gpt-a"})
 		began := time.Now()
@@ -369,7 +363,7 @@ func TestEachModelHasItsLine(t *testing.T) {
 
 func TestWhereNoKeyWouldComeNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 2, time.Hour, func(h *Handler) { h.On = []Rule{{Status: []int{503}, Action: "retry"}} })
+		h := patient(t, 2, time.Hour, func(c *gatewayConfig) { c.Rules = []rule{{status: []int{503}, action: "retry"}} })
 		began := time.Now()
 		if w, _ := serve(h, script(reply{status: 503}), post("x")); w.Code != 429 || time.Since(began) != 0 {
 			t.Errorf("keys that are ready and were tried: client got %d after %s", w.Code, time.Since(began))
@@ -389,7 +383,7 @@ func TestNobodyIsForgottenInTheLine(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
-			h := patient(t, 5, 30*time.Second, func(h *Handler) { h.MaxAttempts = maxMaxAttempts })
+			h := patient(t, 5, 30*time.Second, func(c *gatewayConfig) { c.MaxAttempts = 1000 })
 			h.guard.off = true
 			var mu sync.Mutex
 			got := make(map[int]int)
@@ -470,9 +464,9 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 
 func TestWaitsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 1, time.Minute, func(h *Handler) { h.Pool, h.MaxWaiting = freshPool("waits-test"), 2 })
+		h := patient(t, 1, time.Minute, func(c *gatewayConfig) { c.Pool, c.MaxWaiting = freshPool("waits-test"), 2 })
 		registry := prometheus.NewRegistry()
-		if _, err := newMetrics(registry, h); err != nil {
+		if _, err := newMetrics(registry, h.seen); err != nil {
 			t.Fatal(err)
 		}
 		coolAll(h, 30*time.Second, 0)
@@ -502,7 +496,7 @@ func TestWaitsAreCounted(t *testing.T) {
 func TestAKeyThatIsFreeAgainServesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const requests = 30
-		h := patient(t, 2, time.Hour, func(h *Handler) { h.Limit = &Limit{Concurrency: 3} })
+		h := patient(t, 2, time.Hour, func(c *gatewayConfig) { c.Limit = limitOf(3, 0, 0) })
 		var mu sync.Mutex
 		open, most := make(map[string]int), make(map[string]int)
 		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
@@ -566,7 +560,7 @@ func TestWhoWaitsForOneKeyHoldsNobodyUp(t *testing.T) {
 // do when it is open again.
 func TestAClosedPoolIsClosedForWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := patient(t, 500, time.Hour, func(h *Handler) { h.Pool, h.Limit = "closed-for-who-waits", &Limit{Concurrency: 1} })
+		h := patient(t, 500, time.Hour, func(c *gatewayConfig) { c.Pool, c.Limit = "closed-for-who-waits", limitOf(1, 0, 0) })
 		silence(h)
 		for range 10_000 {
 			h.guard.serve(time.Now())

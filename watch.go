@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 )
 
 const (
@@ -34,18 +33,6 @@ type inputs struct {
 	texts []string // those without {file.…} are of no account
 }
 
-// keyInputs returns what the pool's keys are read from.
-func (h *Handler) keyInputs() inputs {
-	var in inputs
-	for path := range h.allKeysFiles() {
-		in.paths = append(in.paths, path)
-	}
-	for text := range h.allKeys() {
-		in.texts = append(in.texts, text)
-	}
-	return in
-}
-
 // canChange tells whether there is anything to watch.
 func (in inputs) canChange() bool {
 	return len(in.paths) > 0 || slices.ContainsFunc(in.texts, standsForFile)
@@ -65,14 +52,6 @@ type watcher struct {
 	before   []source    // as they were at the last look
 	changing int         // so many looks in a row found another change
 	failed   string      // what was told last
-}
-
-// startWatching begins to watch the sources of keys, if they can change. state is
-// what they were like just before the keys in use were read.
-func (h *Handler) startWatching(state []source) {
-	h.unwatch = h.keyInputs().watch(state, h.reloadKeys, func(err error) {
-		h.logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
-	})
 }
 
 // watch calls reread whenever the inputs have changed since they were as in state,

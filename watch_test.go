@@ -18,7 +18,7 @@ import (
 )
 
 // keysNow returns the secrets in use, sorted.
-func keysNow(h *Handler) []string {
+func keysNow(h *gateway) []string {
 	pool := h.roster.Load().pool
 	var keys []string
 	for s := range pool.Len() {
@@ -65,7 +65,7 @@ func TestKeysFilesAreWatched(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "keys")
 				writeKeys(t, path, "sk-demo-1", "sk-demo-2")
-				h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
+				h := provision(t, 0, func(c *gatewayConfig) { (*c.Keys.groups)[0].files = []string{path} })
 				test.change(t, path)
 				settle()
 				if got := keysNow(h); !slices.Equal(got, test.want) {
@@ -98,7 +98,7 @@ func TestSwappedLinksAreSeen(t *testing.T) {
 		if err := os.Symlink(filepath.Join("data", "keys"), path); err != nil {
 			t.Fatal(err)
 		}
-		h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
+		h := provision(t, 0, func(c *gatewayConfig) { (*c.Keys.groups)[0].files = []string{path} })
 		for n := 2; n < 20; n++ {
 			version(n)
 			settle()
@@ -113,7 +113,7 @@ func TestFilePlaceholdersAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "key")
 		writeKeys(t, path, "sk-demo-1")
-		h := provision(t, 0, func(h *Handler) { h.Keys = []string{"{file." + path + "}", "sk-demo-2"} })
+		h := provision(t, 0, func(c *gatewayConfig) { (*c.Keys.groups)[0].texts = []string{"{file." + path + "}", "sk-demo-2"} })
 		writeKeys(t, path, "sk-demo-3")
 		settle()
 		if got, want := keysNow(h), []string{"sk-demo-2", "sk-demo-3"}; !slices.Equal(got, want) {
@@ -126,7 +126,7 @@ func TestCooldownsStayWhenKeysChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys")
 		writeKeys(t, path, "sk-demo-1", "sk-demo-2")
-		h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
+		h := provision(t, 0, func(c *gatewayConfig) { (*c.Keys.groups)[0].files = []string{path} })
 		upstream := script(limited, fine)
 		if w, err := serve(h, upstream, post("x")); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
@@ -149,7 +149,7 @@ func TestRequestsUnderWayGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys")
 		writeKeys(t, path, "sk-demo-1", "sk-demo-2", "sk-demo-3")
-		h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
+		h := provision(t, 0, func(c *gatewayConfig) { (*c.Keys.groups)[0].files = []string{path} })
 		upstream := script(limited, fine)
 		answer := upstream.answer
 		upstream.answer = func(n int, w http.ResponseWriter, r *http.Request) error {
@@ -173,10 +173,11 @@ func TestBadKeysAreToldOnce(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		path := filepath.Join(t.TempDir(), "keys")
 		writeKeys(t, path, "sk-demo-1")
-		h := provision(t, 0, func(h *Handler) { h.KeysFiles = []string{path} })
-		h.unwatch()
-		h.logger = zap.New(core)
-		h.startWatching(h.keyInputs().sources())
+		provision(t, 0, func(c *gatewayConfig) {
+			(*c.Keys.groups)[0].files = []string{path}
+			c.Logger = zap.New(core)
+		})
+		logs.TakeAll()
 		for range 3 {
 			writeKeys(t, path, "sk demo")
 			settle()

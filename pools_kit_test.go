@@ -1,0 +1,63 @@
+package keycycler
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// newPool returns a gateway with n demo keys, closed when the test ends.
+func newPool(t testing.TB, n int, configure func(*gatewayConfig)) *gateway {
+	t.Helper()
+	c := poolConfig(t, n)
+	if configure != nil {
+		configure(&c)
+	}
+	g, err := newGateway(c)
+	if err != nil {
+		t.Fatalf("provision: %v", err)
+	}
+	t.Cleanup(g.close)
+	return g
+}
+
+// poolConfig returns what a handler makes of a config with nothing but n demo keys.
+func poolConfig(t testing.TB, n int) gatewayConfig {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	return gatewayConfig{
+		Pool: "default", Provider: providers["openai"],
+		Keys:        &keySource{groups: &[]keyGroup{{rank: rotator.Rank{Tier: 1, Weight: 1}, texts: demoKeys(n)}}, log: zap.NewNop()},
+		MaxAttempts: 15, MaxWaiting: 1000,
+		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
+		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
+		State:   poolState(t),
+		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },
+		Backend: "memory", Logger: zap.NewNop(), Events: ctx, Registry: ctx.GetMetricsRegistry(),
+	}
+}
+
+// poolStates holds what is known to the gateways of each test that runs, as those of a
+// process share it.
+var poolStates sync.Map
+
+func poolState(t testing.TB) *rotator.State {
+	state, known := poolStates.LoadOrStore(t.Name(), rotator.NewState(time.Now()))
+	if !known {
+		t.Cleanup(func() { poolStates.Delete(t.Name()) })
+	}
+	return state.(*rotator.State)
+}
+
+// provisionNamed returns a pool with 20 demo keys.
+func provisionNamed(t testing.TB, pool string) *gateway {
+	return newPool(t, 20, func(c *gatewayConfig) { c.Pool = pool })
+}

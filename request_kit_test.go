@@ -1,0 +1,15 @@
+package keycycler
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// request returns the request of an attempt that no handler has made.
+func (in *injector) request(ctx context.Context, r *http.Request, s rotator.Slot) *http.Request {
+	o := new(outgoing)
+	in.fill(ctx, o, r, s)
+	return &o.request
+}

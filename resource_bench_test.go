@@ -1,0 +1,24 @@
+package keycycler
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// BenchmarkFollower measures looking through the body of a chat in which no id is.
+func BenchmarkFollower(b *testing.B) {
+	message := `{"role":"user","content":"` + strings.Repeat("some words ", 40) + `"},`
+	for _, messages := range []int{2, 140} {
+		body := []byte(`{"model":"gpt-demo","messages":[` + strings.Repeat(message, messages) + `{}]}`)
+		b.Run(fmt.Sprintf("%d KB", len(body)>>10), func(b *testing.B) {
+			f := &follower{api: openAIResources}
+			f.scanner.begin(f, false, clientNotes)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				f.write(body)
+			}
+		})
+	}
+}

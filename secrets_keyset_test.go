@@ -1,0 +1,18 @@
+package keycycler
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestASetPrintsNoKey(t *testing.T) {
+	set, _ := newKeySet()
+	if err := set.add(printedSecret, "here"); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%10v", "%.3s"} {
+		if text := fmt.Sprintf(verb, set); leak(text) != "" {
+			t.Errorf("%s shows %s", verb, text)
+		}
+	}
+}
