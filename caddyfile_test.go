@@ -17,6 +17,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/testkit"
 )
 
 // separator stands in a fixture between the Caddyfile and what comes of it.
@@ -184,30 +187,30 @@ func TestSyntaxOptionsSeesDifferences(t *testing.T) {
 	}
 }
 
-func TestReadmeHasTheDocumentedSyntax(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+func TestTheReferenceHasTheDocumentedSyntax(t *testing.T) {
+	page, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut("\n"+string(readme), "\n## Syntax\n")
+	_, section, ok := strings.Cut("\n"+string(page), "\n## Syntax\n")
 	if !ok {
-		t.Fatal(`README.md has no heading "## Syntax"`)
+		t.Fatal(`reference.md has no heading "## Syntax"`)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	_, block, ok := strings.Cut(section, "```caddyfile\n")
 	block, _, closed := strings.Cut(block, "\n```")
 	if !ok || !closed {
-		t.Fatal("README.md has no caddyfile block under Syntax")
+		t.Fatal("reference.md has no caddyfile block under Syntax")
 	}
 	want, got := syntaxOptions(documentedSyntax(t)), syntaxOptions(block)
 	for name := range want {
 		if got[name] != want[name] {
-			t.Errorf("README.md says %q about %q, the comment of UnmarshalCaddyfile %q", got[name], name, want[name])
+			t.Errorf("reference.md says %q about %q, the comment of UnmarshalCaddyfile %q", got[name], name, want[name])
 		}
 	}
 	for name := range got {
 		if _, ok := want[name]; !ok {
-			t.Errorf("README.md has %q, the comment of UnmarshalCaddyfile has not", name)
+			t.Errorf("reference.md has %q, the comment of UnmarshalCaddyfile has not", name)
 		}
 	}
 }
@@ -290,3 +293,52 @@ func FuzzCaddyfile(f *testing.F) {
 
 // keyLine finds what a line begins with that begins as a key does.
 var keyLine = regexp.MustCompile(`^sk-[!-~]+`)
+
+// The syntax above the parser, what the parser takes, the fixture and the page
+// agree.
+func TestRedisSyntaxIsDocumented(t *testing.T) {
+	read := func(file, from, to string) map[string]string {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, ok := strings.Cut(string(content), from)
+		block, _, closed := strings.Cut(block, to)
+		if !ok || !closed {
+			t.Fatalf("%s has no %q", file, from)
+		}
+		return syntaxOptions("state redis " + strings.ReplaceAll(block, "//", ""))
+	}
+	documented := read("internal/backend/redis_caddyfile.go", "//\tstate redis ", "func (r *RedisState)")
+	page := read("README.md", "\nstate redis ", "```")
+	fixture := read("testdata/adapt/redis_all_options.caddyfiletest", "\tstate redis ", separator)
+	maps.Copy(fixture, read("testdata/adapt/redis_cluster.caddyfiletest", "\tstate redis ", separator)) // which excludes others
+	if len(documented) != 18 {
+		t.Errorf("%d lines are documented: %v", len(documented), documented)
+	}
+	for name := range documented {
+		if page[name] != documented[name] {
+			t.Errorf("cluster.md says %q about %q, the comment %q", page[name], name, documented[name])
+		}
+		if fixture[name] == "" {
+			t.Errorf("the fixture has no %q", name)
+		}
+	}
+	for _, block := range []string{"", "tls"} {
+		text := "nonsense"
+		if block != "" {
+			text = block + " {\nnonsense\n}"
+		}
+		err := new(backend.RedisState).UnmarshalCaddyfile(caddyfile.NewTestDispenser("redis redis.demo {\n" + text + "\n}"))
+		_, list, _ := strings.Cut(testkit.Message(err), "the options are ")
+		list, _, ok := strings.Cut(list, ", at ")
+		if !ok {
+			t.Fatalf("the error lists no options: %v", err)
+		}
+		for name := range strings.SplitSeq(list, ", ") {
+			if path := strings.Join(strings.Fields("state "+block+" "+name), " "); documented[path] == "" {
+				t.Errorf("%q is not documented", path)
+			}
+		}
+	}
+}

@@ -12,10 +12,16 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/ttl"
 )
 
-// Defaults and bounds of the options. The README's table says the same.
+// Defaults and bounds of the options. The table of docs/reference.md says the same.
 const (
 	defaultPool        = "default"
 	defaultProvider    = "openai"
@@ -69,7 +75,7 @@ func (h *Handler) check() error {
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkMaxWait, h.checkMaxWaiting,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
-		func() error { return checkTokens(h.ClientTokens) }, func() error { return checkTokensFiles(h.ClientTokensFiles) },
+		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
 		if err := check(); err != nil {
 			return err
@@ -80,8 +86,8 @@ func (h *Handler) check() error {
 
 func (h *Handler) checkPool() error {
 	switch {
-	case !isName(h.Pool):
-		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", shown(h.Pool), maxName)
+	case !directive.IsName(h.Pool):
+		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(h.Pool), directive.MaxName)
 	case strings.HasPrefix(h.Pool, "sk-"):
 		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
 	}
@@ -91,7 +97,7 @@ func (h *Handler) checkPool() error {
 // checkKeysFiles finds a key that stands where a path belongs, before it shows in
 // the error of a file that does not exist.
 func (h *Handler) checkKeysFiles() error {
-	for path := range h.keySource().files() {
+	for path := range h.keySource().Files() {
 		if strings.HasPrefix(path, "sk-") && !strings.ContainsAny(path, `./\`) {
 			return errors.New("keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
 		}
@@ -100,8 +106,8 @@ func (h *Handler) checkKeysFiles() error {
 }
 
 func (h *Handler) checkProvider() error {
-	if _, ok := providers[h.Provider]; h.Provider != "" && !ok {
-		return fmt.Errorf("provider: unknown provider %s: one of %s", shown(h.Provider), names(providers))
+	if _, ok := provider.Presets[h.Provider]; h.Provider != "" && !ok {
+		return fmt.Errorf("provider: unknown provider %s: one of %s", directive.Shown(h.Provider), directive.Names(provider.Presets))
 	}
 	return nil
 }
@@ -136,18 +142,18 @@ func (h *Handler) checkMaxWaiting() error {
 
 func (h *Handler) checkKeepHeaders() error {
 	for _, name := range h.KeepHeaders {
-		if !slices.Contains(accountHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
-			return fmt.Errorf("keep_headers: %s is not one of the headers that can be kept: %s", shown(name), strings.Join(accountHeaders, ", "))
+		if !slices.Contains(provider.AccountHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
+			return fmt.Errorf("keep_headers: %s is not one of the headers that can be kept: %s", directive.Shown(name), strings.Join(provider.AccountHeaders, ", "))
 		}
 	}
 	return nil
 }
 
 // rules returns the config's rules.
-func (h *Handler) rules() []rule {
-	rules := make([]rule, len(h.On))
+func (h *Handler) rules() []blame.Rule {
+	rules := make([]blame.Rule, len(h.On))
 	for i, r := range h.On {
-		rules[i] = rule{r.Status, r.Class, r.Action, time.Duration(r.Duration)}
+		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Action: r.Action, Duration: time.Duration(r.Duration)}
 	}
 	return rules
 }
@@ -205,10 +211,10 @@ func (r Rule) check(longest time.Duration) error {
 		}
 	}
 	if _, ok := ttl.ParseClass(r.Class); r.Class != "" && !ok {
-		return fmt.Errorf("unknown class %s: one of %s", shown(r.Class), classNames())
+		return fmt.Errorf("unknown class %s: one of %s", directive.Shown(r.Class), classNames())
 	}
-	if _, ok := actions[r.Action]; !ok {
-		return fmt.Errorf("unknown action %s: %s", shown(r.Action), actionNames)
+	if _, ok := blame.Actions[r.Action]; !ok {
+		return fmt.Errorf("unknown action %s: %s", directive.Shown(r.Action), blame.ActionNames)
 	}
 	d := time.Duration(r.Duration)
 	switch {
@@ -254,7 +260,7 @@ func (c *Cooldown) policy() ttl.Policy {
 	return p
 }
 
-func (c *Cooldown) byModel() bool { return c != nil && c.Scope == scopeModel }
+func (c *Cooldown) byModel() bool { return c != nil && c.Scope == reason.ScopeModel }
 
 func (c *Cooldown) looksAhead() bool { return c == nil || c.Ahead == nil || *c.Ahead }
 
@@ -276,8 +282,8 @@ func (c *Cooldown) checkOptions() (string, error) {
 		return "min", fmt.Errorf("cooldown min: %s is more than max, %s", p.Min, p.Max)
 	case p.Default < p.Min || p.Default > p.Max:
 		return "default", fmt.Errorf("cooldown default: %s is out of range: min, %s, to max, %s", p.Default, p.Min, p.Max)
-	case c != nil && c.Scope != "" && c.Scope != scopeKey && c.Scope != scopeModel:
-		return "scope", fmt.Errorf("cooldown scope: %s is neither %s nor %s", shown(c.Scope), scopeKey, scopeModel)
+	case c != nil && c.Scope != "" && c.Scope != reason.ScopeKey && c.Scope != reason.ScopeModel:
+		return "scope", fmt.Errorf("cooldown scope: %s is neither %s nor %s", directive.Shown(c.Scope), reason.ScopeKey, reason.ScopeModel)
 	case math.IsNaN(p.Jitter) || p.Jitter < 0 || p.Jitter > 100:
 		return "jitter", fmt.Errorf("cooldown jitter: %v%% is out of range: 0%% to 100%%", p.Jitter)
 	}
@@ -319,7 +325,7 @@ var unfitHeaders = []string{
 	"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Upgrade", "Te", "Expect",
 	"Keep-Alive", "Proxy-Connection", "Content-Type", "Content-Encoding",
 	"Proxy-Authorization", "Proxy-Authenticate", "Alt-Svc", "Via",
-	"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", protocolHeader,
+	"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", credential.ProtocolHeader,
 }
 
 func (a *Auth) check() error {
@@ -338,11 +344,11 @@ func (a *Auth) check() error {
 	case a.Prefix != "" && a.Header == "":
 		return fmt.Errorf("auth: a prefix goes with header")
 	case a.Header != "" && !httpguts.ValidHeaderFieldName(a.Header):
-		return fmt.Errorf("auth header: %s is no header name", shown(a.Header))
+		return fmt.Errorf("auth header: %s is no header name", directive.Shown(a.Header))
 	case slices.Contains(unfitHeaders, textproto.CanonicalMIMEHeaderKey(a.Header)):
-		return fmt.Errorf("auth header: %s cannot carry a key: reverse_proxy or the protocol needs it", shown(a.Header))
+		return fmt.Errorf("auth header: %s cannot carry a key: reverse_proxy or the protocol needs it", directive.Shown(a.Header))
 	case strings.ContainsFunc(a.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return fmt.Errorf("auth header: %s is no prefix: it is one word of visible ASCII, without white space", shown(a.Prefix))
+		return fmt.Errorf("auth header: %s is no prefix: it is one word of visible ASCII, without white space", directive.Shown(a.Prefix))
 	}
 	return nil
 }

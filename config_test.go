@@ -1,16 +1,27 @@
 package keycycler
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"math"
+	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 func TestEveryBoundHolds(t *testing.T) {
@@ -32,7 +43,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a name with a control character", func(h *Handler) { h.Pool = "a\nb" }, "pool: the name (not shown"},
 		{"a key where the name belongs", func(h *Handler) { h.Pool = "sk-demo-1" }, "pool: the name begins with sk-"},
 		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
-		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: demoKeys(1)}} }, "group: a name, a weight or a tier is needed"},
+		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight or a tier is needed"},
 		{"a group's name with a slash", func(h *Handler) { h.Groups = []Group{{Name: "a/b"}} }, "group: the name 'a/b' must be 1 to 64 letters"},
 		{"the largest weight and the highest tier", func(h *Handler) { h.Groups = []Group{{Weight: 100, Tier: 100}} }, ""},
 		{"a weight over it", func(h *Handler) { h.Groups = []Group{{Weight: 101}} }, "weight: 101 is out of range: 1 to 100"},
@@ -144,10 +155,10 @@ func TestEveryBoundHolds(t *testing.T) {
 			h := &Handler{Keys: []string{"sk-demo-1"}}
 			test.change(h)
 			err := provisionOnce(h)
-			if test.err == "" && err != nil || test.err != "" && !strings.HasPrefix(message(err), test.err) {
-				t.Errorf("error %q, want %q…", message(err), test.err)
+			if test.err == "" && err != nil || test.err != "" && !strings.HasPrefix(testkit.Message(err), test.err) {
+				t.Errorf("error %q, want %q…", testkit.Message(err), test.err)
 			}
-			if strings.Contains(message(err), "sk-demo") {
+			if strings.Contains(testkit.Message(err), "sk-demo") {
 				t.Errorf("the error shows a key: %v", err)
 			}
 		})
@@ -218,13 +229,13 @@ func TestJSONConfig(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h, err := load(t, test.config)
-			if test.err == "" && (err != nil || h.gateway.keys().Len() != 1) {
+			if test.err == "" && (err != nil || h.gateway.KeyPool().Len() != 1) {
 				t.Fatal(err)
 			}
-			if test.err != "" && !strings.Contains(message(err), test.err) {
+			if test.err != "" && !strings.Contains(testkit.Message(err), test.err) {
 				t.Errorf("error %v, want …%s…", err, test.err)
 			}
-			if strings.Contains(message(err), "sk-demo-1") {
+			if strings.Contains(testkit.Message(err), "sk-demo-1") {
 				t.Errorf("the error shows a key: %v", err)
 			}
 		})
@@ -281,16 +292,252 @@ func TestJSONRoundTrip(t *testing.T) {
 // A header that ties a key to an account can be kept at every provider, and none that
 // carries credentials.
 func TestWhichHeadersCanBeKept(t *testing.T) {
-	for name := range providers {
-		for _, kept := range accountHeaders {
+	for name := range provider.Presets {
+		for _, kept := range provider.AccountHeaders {
 			if err := (&Handler{Provider: name, KeepHeaders: []string{strings.ToLower(kept)}}).check(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		for _, credential := range credentialHeaders {
+		for _, credential := range provider.CredentialHeaders {
 			if err := (&Handler{Provider: name, KeepHeaders: []string{credential}}).check(); err == nil {
 				t.Errorf("%s: %s can be kept", name, credential)
 			}
+		}
+	}
+}
+
+func TestWhatProvisionMakesOfKeys(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := file("good.txt", "sk-demo-8\nsk-demo-9\n")
+	empty := file("empty.txt", "")
+	comments := file("comments.txt", "# none yet\n")
+	single := file("single", "sk-demo-7\n")
+	windows := file("windows", "sk-demo-7\r\n")
+	bad := file("bad.txt", "sk-demo 1\n")
+	t.Setenv("KEYCYCLER_TEST_KEY", "sk-demo-6")
+	t.Setenv("KEYCYCLER_TEST_SPACE", " sk-demo-6\n")
+	t.Setenv("KEYCYCLER_TEST_EMPTY", "")
+	t.Setenv("KEYCYCLER_TEST_DIR", dir)
+	missing := filepath.Join(dir, "missing.txt")
+	for _, test := range []struct {
+		name  string
+		keys  []string
+		files []string
+		want  string
+		err   string
+	}{
+		{"keys in the config", []string{"sk-demo-1", " sk-demo-2 "}, nil, "sk-demo-1 sk-demo-2", ""},
+		{"keys in the config come before those of files", []string{"sk-demo-1"}, []string{good}, "sk-demo-1 sk-demo-8 sk-demo-9", ""},
+		{"a key from the environment", []string{"{env.KEYCYCLER_TEST_KEY}"}, nil, "sk-demo-6", ""},
+		{"white space around it is taken off", []string{"{env.KEYCYCLER_TEST_SPACE}"}, nil, "sk-demo-6", ""},
+		{"a key made of parts", []string{"sk-{env.KEYCYCLER_TEST_KEY}-x"}, nil, "sk-sk-demo-6-x", ""},
+		{"a key from a file whose line ends", []string{"{file." + single + "}"}, nil, "sk-demo-7", ""},
+		{"a key from a file whose line ends as on Windows", []string{"{file." + windows + "}"}, nil, "sk-demo-7", ""},
+		{"a keys file named by the environment", nil, []string{"{env.KEYCYCLER_TEST_DIR}/good.txt"}, "sk-demo-8 sk-demo-9", ""},
+		{"one of several files is empty", nil, []string{empty, good, comments}, "sk-demo-8 sk-demo-9", ""},
+
+		{"no keys at all", nil, nil, "", "no keys: set keys or keys_file"},
+		{"an empty key", []string{"sk-demo-1", ""}, nil, "", "keys: key 2: key is empty"},
+		{"a key of white space", []string{" \t"}, nil, "", "keys: key 1: key is empty"},
+		{"a key with a space", []string{"sk-demo 1"}, nil, "", "keys: key 1: key " + testkit.IDOf("sk-demo 1") + " has a space at byte 8: only visible ASCII is allowed"},
+		{"the environment lacks it", []string{"sk-demo-1", "{env.KEYCYCLER_TEST_UNSET}"}, nil, "", "keys: key 2: evaluated placeholder {env.KEYCYCLER_TEST_UNSET} is empty"},
+		{"the environment has it empty", []string{"{env.KEYCYCLER_TEST_EMPTY}"}, nil, "", "keys: key 1: evaluated placeholder {env.KEYCYCLER_TEST_EMPTY} is empty"},
+		{"a file that is missing", []string{"{file." + missing + "}"}, nil, "", "keys: key 1: evaluated placeholder {file." + missing + "} is empty"},
+		{"a file with several keys where one belongs", []string{"{file." + good + "}"}, nil, "", "keys: key 1: key " + testkit.IDOf("sk-demo-8\nsk-demo-9") + " has a control character at byte 10: only visible ASCII is allowed"},
+		{"a key in braces is not shown", []string{"{sk-demo-1}"}, nil, "", `keys: key 1: unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`},
+		{"a keys file that is missing", nil, []string{missing}, "", "keys_file: open " + missing + ": no such file or directory"},
+		{"a keys file that is a directory", nil, []string{dir}, "", "keys_file: read " + dir + ": is a directory"},
+		{"a keys file that is empty", nil, []string{empty}, "", "keys_file: no key in " + empty},
+		{"keys files without a key", nil, []string{empty, comments}, "", "keys_file: no key in " + empty + ", " + comments},
+		{"a keys file with a bad key", nil, []string{good, bad}, "", "keys_file: " + bad + ":1: key " + testkit.IDOf("sk-demo 1") + " has a space at byte 8: only visible ASCII is allowed"},
+		{"a keys file named by nothing", nil, []string{"{env.KEYCYCLER_TEST_UNSET}"}, "", "keys_file: evaluated placeholder {env.KEYCYCLER_TEST_UNSET} is empty"},
+		{"a key where a path belongs", nil, []string{"sk-demo-1"}, "", "keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)"},
+		{"a key from the environment where a path belongs", nil, []string{"{env.KEYCYCLER_TEST_KEY}"}, "", "keys_file: open {env.KEYCYCLER_TEST_KEY}: no such file or directory"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &Handler{Keys: test.keys, KeysFiles: test.files}
+			err := provisionOnce(h)
+			if testkit.Message(err) != test.err {
+				t.Fatalf("error %q, want %q", testkit.Message(err), test.err)
+			}
+			if err != nil {
+				return
+			}
+			var got []string
+			for i := range h.gateway.KeyPool().Len() {
+				got = append(got, h.gateway.KeyPool().Key(rotator.Slot(i)).Secret())
+			}
+			if strings.Join(got, " ") != test.want {
+				t.Errorf("keys %v, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// provisionOnce provisions h and cleans up again, as Caddy does.
+func provisionOnce(h *Handler) error {
+	ctx, cancel := testkit.NewContext()
+	defer cancel()
+	err := h.Provision(ctx)
+	if cleanup := h.Cleanup(); cleanup != nil {
+		return fmt.Errorf("cleanup: %w", cleanup)
+	}
+	return err
+}
+
+// A line break or another control character in what ends up in headers, logs and
+// Redis is an error when the config is loaded, and the error does not repeat it.
+func TestControlCharactersInTheConfig(t *testing.T) {
+	for name, bad := range map[string]string{
+		"CRLF": "demo\r\nX-Injected: 1", "a line feed": "demo\nx", "a carriage return": "demo\rx", "NUL": "demo\x00x",
+		"an escape": "demo\x1b[2Jx", "DEL": "demo\x7fx", "a C1 control": "demo\u0085x", "a line separator": "demo\u2028x",
+	} {
+		for option, set := range map[string]func(*Handler){
+			"keys":             func(h *Handler) { h.Keys = []string{bad} },
+			"keys {env}":       func(h *Handler) { h.Keys = []string{"{env.DEMO_CONTROL_KEY}"} },
+			"keys of a group":  func(h *Handler) { h.Groups = []Group{{Name: "a", Keys: []string{bad}}} },
+			"the pool's name":  func(h *Handler) { h.Pool = bad },
+			"a group's name":   func(h *Handler) { h.Groups = []Group{{Name: bad, Keys: []string{"sk-demo-2"}}} },
+			"auth header":      func(h *Handler) { h.Auth = &Auth{Header: bad} },
+			"auth's prefix":    func(h *Handler) { h.Auth = &Auth{Header: "X-Own", Prefix: bad} },
+			"a kept header":    func(h *Handler) { h.KeepHeaders = []string{bad} },
+			"the provider":     func(h *Handler) { h.Provider = bad },
+			"a rule's class":   func(h *Handler) { h.On = []Rule{{Class: bad, Action: "pass"}} },
+			"a rule's action":  func(h *Handler) { h.On = []Rule{{Status: []int{429}, Action: bad}} },
+			"cooldown's scope": func(h *Handler) { h.Cooldown = &Cooldown{Scope: bad} },
+		} {
+			t.Run(option+", "+name, func(t *testing.T) {
+				if strings.Contains(option, "env") && strings.Contains(bad, "\x00") {
+					return // the environment has no such value
+				}
+				if !strings.Contains(bad, "\x00") {
+					t.Setenv("DEMO_CONTROL_KEY", bad)
+				}
+				h := &Handler{Keys: []string{"sk-demo-1"}}
+				set(h)
+				wantRefusal(t, h, bad)
+			})
+		}
+	}
+}
+
+// In a keys file a line feed ends a key; a carriage return or a form feed within one
+// does not, and is an error.
+func TestControlCharactersInAKeysFile(t *testing.T) {
+	for name, line := range map[string]string{
+		"a carriage return": "sk-demo-1\rX: y", "NUL": "sk-demo-1\x00", "an escape": "\x1b[2Jsk-demo-1", "a form feed": "sk-demo\x0c-1",
+		"a line separator": "sk-demo\u2028-1", "a byte order mark in the middle": "sk-\ufeffdemo-1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "keys")
+			if err := os.WriteFile(file, []byte("sk-demo-2\n"+line+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, &Handler{KeysFiles: []string{file}}, line)
+		})
+	}
+}
+
+// wantRefusal wants an error in one line, without what is wrong in raw form.
+func wantRefusal(t *testing.T, h *Handler, raw string) {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	err := h.Provision(ctx)
+	defer h.Cleanup()
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	if strings.Contains(err.Error(), raw) || strings.ContainsAny(err.Error(), "\r\n\x00\x1b") {
+		t.Errorf("the error repeats it: %q", err)
+	}
+}
+
+func TestLeakIsFound(t *testing.T) {
+	for _, verb := range []string{"%v", "%q", "%x", "%X", "% x", "%#v"} {
+		for _, secret := range []any{testkit.PrintedSecret, []byte(testkit.PrintedSecret), struct{ s string }{testkit.PrintedSecret}, &http.Request{Header: http.Header{"A": {testkit.PrintedSecret}}}} {
+			if text := fmt.Sprintf(verb, secret); testkit.Leak(text) == "" {
+				t.Errorf("%s is not seen as a leak", text)
+			}
+		}
+	}
+}
+
+// ways are the ways to send a key, each of which prepares it otherwise.
+var ways = map[string]*Auth{
+	"default": nil, "header": {Header: "X-Key"}, "prefix": {Header: "X-Key", Prefix: "Token"}, "query": {Query: "key"},
+}
+
+func TestNoHandlerPrintsAKey(t *testing.T) {
+	t.Setenv("KEYCYCLER_TEST_KEY", testkit.PrintedSecret)
+	for name, auth := range ways {
+		t.Run(name, func(t *testing.T) {
+			placeholder := provisionHandler(t, 1, func(h *Handler) { h.Keys, h.Auth = []string{"{env.KEYCYCLER_TEST_KEY}"}, auth })
+			inline := provisionHandler(t, 1, func(h *Handler) { h.Keys, h.Auth = []string{testkit.PrintedSecret}, auth })
+			client := provisionHandler(t, 1, func(h *Handler) { h.ClientTokens, h.Auth = []string{"ada:" + testkit.PrintedSecret}, auth })
+			hidden := provisionHandler(t, 1, func(h *Handler) { h.ClientTokens, h.Auth = []string{"ada:{env.KEYCYCLER_TEST_KEY}"}, auth })
+			for what, holder := range map[string]any{
+				"a handler":                       placeholder,
+				"a handler with a key inline":     inline,
+				"a slice of handlers":             []any{placeholder, inline},
+				"a struct with a handler":         struct{ H *Handler }{inline},
+				"a struct that hides a handler":   struct{ h *Handler }{placeholder},
+				"a handler with a client's token": client,
+				"a struct that hides one":         struct{ h *Handler }{hidden},
+				"an error that wraps all of it":   fmt.Errorf("%v %+v: %w", inline, inline.gateway, http.ErrAbortHandler),
+			} {
+				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%10v", "%.3s"} {
+					if text := fmt.Sprintf(verb, holder); testkit.Leak(text) != "" {
+						t.Errorf("%s: %s shows %s", what, verb, text)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestNoHandlerMarshalsAKey(t *testing.T) {
+	t.Setenv("KEYCYCLER_TEST_KEY", testkit.PrintedSecret)
+	h := provisionHandler(t, 1, func(h *Handler) { h.Keys = []string{"{env.KEYCYCLER_TEST_KEY}"} })
+	client := provisionHandler(t, 1, func(h *Handler) { h.ClientTokens = []string{"ada:{env.KEYCYCLER_TEST_KEY}"} })
+	for what, v := range map[string]any{
+		"a handler with a client's token": client,
+		"a handler":                       h,
+	} {
+		text, err := json.Marshal(v)
+		if err != nil || testkit.Leak(string(text)) != "" {
+			t.Errorf("%s: %s, %v", what, text, err)
+		}
+		var b bytes.Buffer
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "v", v)
+		slog.New(slog.NewTextHandler(&b, nil)).Info("x", "v", v)
+		encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+		logger := zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&b), zap.DebugLevel))
+		logger.Info("x", zap.Any("v", v), zap.Reflect("r", v))
+		logger.Sugar().Infof("%v %+v", v, v)
+		if testkit.Leak(b.String()) != "" {
+			t.Errorf("%s: logged %s", what, b.String())
+		}
+	}
+	if text, _ := json.Marshal(h); !strings.Contains(string(text), "{env.KEYCYCLER_TEST_KEY}") {
+		t.Errorf("the config has lost its placeholder: %s", text)
+	}
+}
+
+func TestErrorsOfKeysShowNone(t *testing.T) {
+	for _, keys := range [][]string{
+		{testkit.PrintedSecret + " " + testkit.PrintedSecret}, {testkit.PrintedSecret + "\x00"}, {testkit.PrintedSecret + "é"}, {"{" + testkit.PrintedSecret + "}"},
+		{strings.Repeat(testkit.PrintedSecret, rotator.MaxKeyLen/10)}, {"{env.KEYCYCLER_TEST_UNSET}" + testkit.PrintedSecret}, {testkit.PrintedSecret + "{x}"},
+	} {
+		if err := provisionOnce(&Handler{Keys: keys}); err == nil || testkit.Leak(err.Error()) != "" {
+			t.Errorf("%q: error %v", keys, err)
 		}
 	}
 }

@@ -4,27 +4,16 @@
 // provider says; the request is replayed with the next key, and the client
 // notices nothing.
 //
-// A request travels through clients.go (who may use the pool; client_tokens.go reads the
-// tokens, client_credentials.go finds them in requests), handler.go (the attempts), wait.go
-// (waiting for a key), request.go (what an attempt sends), refuse.go (what is not sent at
-// all), replay.go and trailer.go (the body that can be sent again, and what follows it),
-// prefetch.go (the body while its request waits), model.go (the model that it
-// names), response.go and opening.go (what is held back until it is judged), judge.go
-// (what an answer means), settle.go (what follows from it), guard.go and acquit.go (what is nobody's
-// fault), doubts.go (whether a long cooldown is still so) and exhausted.go (what the
-// client gets when no key is ready). Ids of what was made with a key are read from
-// answers by resource_learn.go and looked for in requests by resource_follow.go; what
-// they look like stands in resource.go. What else differs between providers stands in
-// provider.go; which keys belong together, and which are preferred, in group.go
-// and select.go, and how much goes out with one in limit.go.
-//
-// Operators look through admin.go and api.go (the admin API), command.go and its
-// siblings (caddy keycycler), page.go (what package status shows), metrics.go,
-// announce.go (logs, events, traces) and report.go (placeholders); view.go is what
-// these have in common.
+// It is the Caddy module: the config ([Handler]), its bounds (config.go, options.go), the
+// directive (caddyfile.go, caddyfile_options.go) and Caddy's life cycle. From a checked
+// config it makes a gateway (internal/gateway), which serves the requests. The rooms under
+// internal/ have one job each; docs/architecture.md shows them all, which may import which,
+// and how a request, a cooldown and an option walk through them.
 //
 // The engine that picks and cools keys is package rotator, the reading of limits is
 // package ttl.
+//
+// An option goes here: a field with a comment, its bounds, its line of the parser.
 package keycycler
 
 import (
@@ -38,6 +27,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	_ "github.com/keycycler/keycycler/internal/admin" // registers the admin API and the status page
+	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/client"
+	_ "github.com/keycycler/keycycler/internal/command" // registers caddy keycycler
+	"github.com/keycycler/keycycler/internal/gateway"
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
 
@@ -177,7 +173,7 @@ type Handler struct {
 	ClientTokensFiles []string `json:"client_tokens_files,omitempty"`
 
 	logger  *zap.Logger
-	gateway *gateway // what runs
+	gateway *gateway.Gateway // what runs
 }
 
 // Auth says how the key travels: exactly one of its fields is set, or Bearer.
@@ -186,7 +182,7 @@ type Auth struct {
 	Bearer bool `json:"bearer,omitempty"`
 
 	// Send the key in the header of this name. Caddy redacts only `Authorization`
-	// in its own logs: see the README, "Security", before you use another.
+	// in its own logs: see docs/security.md, "Logs", before you use another.
 	Header string `json:"header,omitempty"`
 
 	// A word that stands before the key in the header, with a space between, such
@@ -287,15 +283,15 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if err := h.loadState(ctx, &config); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	h.gateway, err = newGateway(config)
+	h.gateway, err = gateway.New(config)
 	return err
 }
 
 // config is what the gateway is made from, but for the state.
-func (h *Handler) config(ctx caddy.Context) gatewayConfig {
-	c := gatewayConfig{
-		Pool: h.Pool, Provider: providers[h.Provider],
-		Auth: (*providerAuth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
+func (h *Handler) config(ctx caddy.Context) gateway.Config {
+	c := gateway.Config{
+		Pool: h.Pool, Provider: provider.Presets[h.Provider],
+		Auth: (*provider.Auth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
 		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
 		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait),
 		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
@@ -304,30 +300,30 @@ func (h *Handler) config(ctx caddy.Context) gatewayConfig {
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()
 	if h.ClientTokens != nil || h.ClientTokensFiles != nil {
-		c.Tokens = &tokenSource{&inputs{paths: h.ClientTokensFiles, texts: h.ClientTokens}, h.logger}
+		c.Tokens = &client.Source{From: &keyset.Inputs{Paths: h.ClientTokensFiles, Texts: h.ClientTokens}, Log: h.logger}
 	}
 	return c
 }
 
 // loadState adds where the state of the keys lives.
-func (h *Handler) loadState(ctx caddy.Context, c *gatewayConfig) error {
+func (h *Handler) loadState(ctx caddy.Context, c *gateway.Config) error {
 	mod, err := ctx.LoadModule(h, "StateRaw")
 	if err != nil {
 		return err
 	}
-	backend, ok := mod.(StateBackend)
+	module, ok := mod.(StateBackend)
 	if !ok {
 		return fmt.Errorf("module %T is no state backend", mod)
 	}
-	c.State, c.Journal, c.Backend = backend.State(), backend.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
-	c.Health = healthOf(backend)
+	c.State, c.Journal, c.Backend = module.State(), module.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
+	c.Health = healthOf(module)
 	return nil
 }
 
 // healthOf asks how the state fares, and tells whether it is shared at all: otherwise it
 // is always healthy.
-func healthOf(backend StateBackend) func() (shared.Health, bool) {
-	tells, isShared := backend.(interface{ Health() shared.Health })
+func healthOf(module backend.StateBackend) func() (shared.Health, bool) {
+	tells, isShared := module.(interface{ Health() shared.Health })
 	return func() (shared.Health, bool) {
 		if isShared {
 			return tells.Health(), true
@@ -336,9 +332,12 @@ func healthOf(backend StateBackend) func() (shared.Health, bool) {
 	}
 }
 
+// StateBackend is what a module in the namespace http.keycycler.state provides.
+type StateBackend = backend.StateBackend
+
 // Validate checks what Provision left.
 func (h *Handler) Validate() error {
-	if h.gateway == nil || h.gateway.keys().Len() == 0 {
+	if h.gateway == nil || h.gateway.KeyPool().Len() == 0 {
 		return errors.New("no keys")
 	}
 	return nil
@@ -354,7 +353,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // stays there. It may be called after a failed Provision, and twice.
 func (h *Handler) Cleanup() error {
 	if h.gateway != nil {
-		h.gateway.close()
+		h.gateway.Close()
 	}
 	return nil
 }

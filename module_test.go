@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/testkit"
 )
 
 // config is a handler in a Caddy config of its own.
@@ -36,25 +39,25 @@ func loadConfig(t *testing.T, h *Handler) config {
 
 func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if n := stateUsers(); n != 0 {
+		if n := backend.Users(); n != 0 {
 			t.Fatalf("%d configs of other tests are left", n)
 		}
-		ready := func(c config) int { return c.gateway.keys().Census(time.Now()).Ready }
-		first := loadConfig(t, &Handler{Keys: demoKeys(3)})
-		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+		ready := func(c config) int { return c.gateway.KeyPool().Census(time.Now()).Ready }
+		first := loadConfig(t, &Handler{Keys: testkit.DemoKeys(3)})
+		if w, err := testkit.Serve(first.Handler, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x")); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
 		}
 		if n := ready(first); n != 2 {
 			t.Fatalf("%d keys are ready, want 2", n)
 		}
 
-		second := loadConfig(t, &Handler{Keys: demoKeys(4)})
+		second := loadConfig(t, &Handler{Keys: testkit.DemoKeys(4)})
 		first.unload()
 		if n := ready(second); n != 3 {
 			t.Errorf("after a reload %d of 4 keys are ready, want 3", n)
 		}
 		// A request that is still under way in the old config is heard in the new.
-		if w, err := serve(first.Handler, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+		if w, err := testkit.Serve(first.Handler, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x")); err != nil || w.Code != 200 {
 			t.Fatal(w.Code, err)
 		}
 		if n := ready(second); n != 2 {
@@ -62,10 +65,10 @@ func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 		}
 		second.unload()
 
-		if n := stateUsers(); n != 0 {
+		if n := backend.Users(); n != 0 {
 			t.Errorf("%d configs hold the state, and there is none", n)
 		}
-		third := loadConfig(t, &Handler{Keys: demoKeys(3)})
+		third := loadConfig(t, &Handler{Keys: testkit.DemoKeys(3)})
 		defer third.unload()
 		if n := ready(third); n != 3 {
 			t.Errorf("in a new life %d of 3 keys are ready", n)
@@ -76,10 +79,10 @@ func TestStateOutlivesAReloadAndNoMore(t *testing.T) {
 func TestPoolsShareWhatIsKnownAboutAKey(t *testing.T) {
 	a := provisionHandler(t, 2, func(h *Handler) { h.Pool = "a" })
 	b := provisionHandler(t, 3, func(h *Handler) { h.Pool, h.Provider = "b", "generic" })
-	if w, err := serve(a, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+	if w, err := testkit.Serve(a, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x")); err != nil || w.Code != 200 {
 		t.Fatal(w.Code, err)
 	}
-	if c := b.gateway.keys().Census(time.Now()); c.Ready != 2 {
+	if c := b.gateway.KeyPool().Census(time.Now()); c.Ready != 2 {
 		t.Errorf("%d of 3 keys are ready in the other pool, want 2", c.Ready)
 	}
 }
@@ -112,16 +115,16 @@ func TestCleanupAfterAFailedProvision(t *testing.T) {
 		handler *Handler
 		err     string
 	}{
-		{"an option that is out of range", &Handler{Keys: demoKeys(1), MaxAttempts: -1}, "max_attempts: -1 is out of range: 1 to 1000"},
+		{"an option that is out of range", &Handler{Keys: testkit.DemoKeys(1), MaxAttempts: -1}, "max_attempts: -1 is out of range: 1 to 1000"},
 		{"no keys", &Handler{}, "no keys: set keys or keys_file"},
-		{"a state that fails", &Handler{Keys: demoKeys(1), StateRaw: []byte(`{"backend":"test.failing"}`)},
+		{"a state that fails", &Handler{Keys: testkit.DemoKeys(1), StateRaw: []byte(`{"backend":"test.failing"}`)},
 			"state: loading module 'test.failing': provision http.keycycler.state.test.failing: out of order"},
-		{"a state that is none", &Handler{Keys: demoKeys(1), StateRaw: []byte(`{"backend":"test.none"}`)},
+		{"a state that is none", &Handler{Keys: testkit.DemoKeys(1), StateRaw: []byte(`{"backend":"test.none"}`)},
 			"state: module *keycycler.noState is no state backend"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-			if err := test.handler.Provision(ctx); message(err) != test.err {
+			if err := test.handler.Provision(ctx); testkit.Message(err) != test.err {
 				t.Errorf("error %v, want %s", err, test.err)
 			}
 			if err := test.handler.Validate(); err == nil {
@@ -133,7 +136,7 @@ func TestCleanupAfterAFailedProvision(t *testing.T) {
 				}
 			}
 			cancel()
-			if n := stateUsers(); n != 0 {
+			if n := backend.Users(); n != 0 {
 				t.Errorf("%d configs hold the state", n)
 			}
 		})
@@ -144,7 +147,7 @@ func TestCleanupTakesNothingFromOthers(t *testing.T) {
 	staying := provisionHandler(t, 2, nil)
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
-	going := &Handler{Keys: demoKeys(2)}
+	going := &Handler{Keys: testkit.DemoKeys(2)}
 	if err := going.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +156,10 @@ func TestCleanupTakesNothingFromOthers(t *testing.T) {
 			t.Errorf("cleanup: %v", err)
 		}
 	}
-	if w, err := serve(staying, script(limited, fine), post("x")); err != nil || w.Code != 200 {
+	if w, err := testkit.Serve(staying, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x")); err != nil || w.Code != 200 {
 		t.Errorf("client got %d, %v", w.Code, err)
 	}
-	if c := staying.gateway.keys().Census(time.Now()); c.Ready != 1 {
+	if c := staying.gateway.KeyPool().Census(time.Now()); c.Ready != 1 {
 		t.Errorf("%d of 2 keys are ready, want 1", c.Ready)
 	}
 }
@@ -165,12 +168,12 @@ func TestReloadsLeaveNoGoroutines(t *testing.T) {
 	// The bubble ends with an error if a goroutine is left in it.
 	synctest.Test(t, func(t *testing.T) {
 		before := runtime.NumGoroutine()
-		current := loadConfig(t, &Handler{Keys: demoKeys(5)})
+		current := loadConfig(t, &Handler{Keys: testkit.DemoKeys(5)})
 		for range 50 {
-			next := loadConfig(t, &Handler{Keys: demoKeys(5)})
+			next := loadConfig(t, &Handler{Keys: testkit.DemoKeys(5)})
 			current.unload()
 			current = next
-			if w, err := serve(current.Handler, script(limited, fine), post("x")); err != nil || w.Code != http.StatusOK {
+			if w, err := testkit.Serve(current.Handler, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x")); err != nil || w.Code != http.StatusOK {
 				t.Fatal(w.Code, err)
 			}
 			time.Sleep(time.Hour)
@@ -181,7 +184,7 @@ func TestReloadsLeaveNoGoroutines(t *testing.T) {
 			t.Errorf("%d goroutines, %d before", after, before)
 		}
 	})
-	if n := stateUsers(); n != 0 {
+	if n := backend.Users(); n != 0 {
 		t.Errorf("%d configs hold the state", n)
 	}
 }
@@ -195,4 +198,28 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	if mod := new(Handler).CaddyModule(); mod.ID != "http.handlers.keycycler" || mod.New() == nil {
 		t.Errorf("module %v", mod)
 	}
+}
+
+// provisionHandler returns a handler with n demo keys, cleaned up when the test ends.
+func provisionHandler(t testing.TB, n int, configure func(*Handler)) *Handler {
+	t.Helper()
+	h := &Handler{Keys: testkit.DemoKeys(n)}
+	if configure != nil {
+		configure(h)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	if err := h.Provision(ctx); err != nil {
+		cancel()
+		t.Fatalf("provision: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := h.Cleanup(); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+		cancel() // cleans up the state module
+	})
+	if err := h.Validate(); err != nil {
+		t.Fatalf("validate: %v", err)
+	}
+	return h
 }

@@ -1,5 +1,6 @@
 // Package rotator is the engine of keycycler: keys, which of them are ready, and
-// until when the others cool. It knows no Caddy and no HTTP.
+// until when the others cool. It knows no Caddy and no HTTP, nor anything else outside the
+// standard library. Whatever is true of a pool of keys, whoever asks, goes here.
 //
 // A Pool picks at random among its ready keys in constant time, without allocating,
 // whatever share of the keys is cooling: uniformly, or as their ranks say. A State remembers cooldowns

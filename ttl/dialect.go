@@ -4,7 +4,8 @@
 // time of receipt; the package keeps no state and reads no clock.
 //
 // What differs between providers is data: a Dialect is a table of rules, which
-// recognise classes, and a table of waits, which find the stated time.
+// recognise classes, and a table of waits, which find the stated time. It knows nothing but
+// the standard library, and no HTTP. A header, a unit or a dialect goes here, with its cases.
 package ttl
 
 import (

@@ -9,7 +9,7 @@ import (
 )
 
 // Who gets to see the page. Caddy itself keeps browsers from its admin endpoint,
-// until the config lets them in: where that ever changes, the README is wrong.
+// until the config lets them in: where that ever changes, docs/operate.md is wrong.
 func TestPageAccess(t *testing.T) {
 	b := startBrowser(t)
 	up := startUpstream(t, never)

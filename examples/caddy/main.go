@@ -1,6 +1,6 @@
 // Command caddy is Caddy with its standard modules and keycycler compiled in:
 // enough to run the examples, and what the tests of this repository start.
-// For production build your own with xcaddy (see the README).
+// For production build your own with xcaddy (see the README, "Install").
 package main
 
 import (

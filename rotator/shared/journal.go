@@ -29,6 +29,9 @@
 //
 // An epoch begins where data are made anew. Every entry names its own, and a process that
 // stands in another reads everything once.
+//
+// It knows the engine and Redis, and neither Caddy nor HTTP. What nodes tell each other, and
+// how, goes here.
 package shared
 
 import (
@@ -175,9 +178,7 @@ func (s *side) note(err error) {
 
 var _ rotator.OwnerJournal = (*Journal)(nil)
 
-// New returns a journal and starts its two goroutines. It does not wait for Redis.
-// Call Close when no pool uses it any more.
-func New(o Options) *Journal {
+func (o *Options) setDefaults() {
 	if o.Prefix == "" {
 		o.Prefix = defaultPrefix
 	}
@@ -193,6 +194,12 @@ func New(o Options) *Journal {
 	if o.Mended == nil {
 		o.Mended = func(string) {}
 	}
+}
+
+// New returns a journal and starts its two goroutines. It does not wait for Redis.
+// Call Close when no pool uses it any more.
+func New(o Options) *Journal {
+	o.setDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &Journal{
 		client:  o.Client,

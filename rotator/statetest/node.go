@@ -1,5 +1,5 @@
 // Package statetest is what every backend that shares a rotator.State between
-// nodes must pass.
+// nodes must pass. It knows the engine alone. A promise that all backends keep goes here.
 package statetest
 
 import (

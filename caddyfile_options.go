@@ -1,0 +1,285 @@
+package keycycler
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+
+	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// parseClientTokens parses `client_tokens <token...>`.
+func (h *Handler) parseClientTokens(d *caddyfile.Dispenser) error {
+	tokens, err := directive.Values(d, "client_tokens", "<token...>")
+	if err != nil {
+		return err
+	}
+	h.ClientTokens = append(h.ClientTokens, tokens...)
+	return directive.Wrap(d, client.CheckTokens(h.ClientTokens))
+}
+
+// parseClientTokensFile parses `client_tokens_file <path>`.
+func (h *Handler) parseClientTokensFile(d *caddyfile.Dispenser) error {
+	path, err := directive.Value(d, "client_tokens_file", "<path>")
+	if err != nil {
+		return err
+	}
+	h.ClientTokensFiles = append(h.ClientTokensFiles, path)
+	return directive.Wrap(d, client.CheckTokensFiles(h.ClientTokensFiles))
+}
+
+// parseLimit parses the block of `concurrency <n>` and `requests <n> <per>`.
+func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
+	l := new(Limit)
+	h.Limit = l
+	return directive.ParseSubBlock(d, "limit", map[string]directive.Option{
+		"concurrency": {Parse: func(d *caddyfile.Dispenser) error {
+			return l.parseNumber(d, &l.Concurrency, maxConcurrency)
+		}},
+		"requests": {Parse: func(d *caddyfile.Dispenser) error {
+			if err := l.parseNumber(d, &l.Requests, maxRequests); err != nil {
+				return err
+			}
+			per, err := directive.DurationValue(d, "limit requests")
+			l.Per = caddy.Duration(per)
+			if err != nil {
+				return err
+			}
+			return directive.Wrap(d, l.check())
+		}},
+	})
+}
+
+func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error {
+	name := "limit " + d.Val()
+	s, err := directive.Value(d, name, "<n>")
+	if err != nil {
+		return err
+	}
+	if *field, err = strconv.Atoi(s); err != nil || *field < 1 || *field > most {
+		return d.Errf("%s: %s is out of range: 1 to %d", name, directive.Shown(s), most)
+	}
+	return nil
+}
+
+// parseSelect parses `select random | hash <placeholder>`.
+func (h *Handler) parseSelect(d *caddyfile.Dispenser) (err error) {
+	s := new(Select)
+	h.Select = s
+	if s.Policy, err = directive.Value(d, "select", "random or hash <placeholder>"); err != nil {
+		return err
+	}
+	if s.Policy == "" {
+		return d.Errf("select: unknown policy '': %s or %s", selectRandom, selectHash)
+	}
+	if s.Policy == selectHash {
+		if s.Value, err = directive.Value(d, "select hash", "<placeholder>"); err != nil {
+			return err
+		}
+	}
+	return directive.Wrap(d, s.check())
+}
+
+// addGroup parses the block that may follow keys, and adds them: to the handler's own
+// or, with a block, as a group.
+func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []string) error {
+	g := Group{Keys: keys, KeysFiles: files}
+	line := *d
+	number := func(field *int) directive.Option {
+		return directive.Option{Parse: func(d *caddyfile.Dispenser) error { return g.parseNumber(d, block, field) }}
+	}
+	_, err := directive.ParseBlock(d, block, map[string]directive.Option{
+		"group": {Parse: func(d *caddyfile.Dispenser) (err error) {
+			if g.Name, err = directive.Value(d, block+" group", "<name>"); err != nil {
+				return err
+			}
+			if g.Name == "" {
+				return d.Errf("group: the name is empty")
+			}
+			return directive.Wrap(d, g.check())
+		}},
+		"weight": number(&g.Weight),
+		"tier":   number(&g.Tier),
+	})
+	switch {
+	case err != nil:
+		return err
+	case g.plain():
+		h.Keys, h.KeysFiles = append(h.Keys, keys...), append(h.KeysFiles, files...)
+		return nil
+	}
+	h.Groups = append(h.Groups, g)
+	return directive.Wrap(&line, h.checkGroups())
+}
+
+// parseNumber parses a weight or a tier.
+func (g *Group) parseNumber(d *caddyfile.Dispenser, block string, field *int) error {
+	name := d.Val()
+	s, err := directive.Value(d, block+" "+name, "<n>")
+	if err != nil {
+		return err
+	}
+	// 0 stands for the default in JSON; here somebody wrote it.
+	if *field, err = strconv.Atoi(s); err != nil || *field == 0 {
+		return d.Errf("%s: %s is out of range: 1 to %d", name, directive.Shown(s), rotator.MaxRank)
+	}
+	return directive.Wrap(d, g.check())
+}
+
+// parseOn parses `on <status...>|<class> cooldown [<duration>] | retry | pass`.
+func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
+	args, err := directive.Values(d, "on", "<status...> or <class>")
+	if err != nil {
+		return err
+	}
+	var r Rule
+	for len(args) > 0 && blame.Actions[args[0]] == blame.ActionNone {
+		if err := r.addSubject(args[0]); err != nil {
+			return d.WrapErr(err)
+		}
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return d.Errf("on: an action is missing: %s", blame.ActionNames)
+	}
+	r.Action = args[0]
+	if len(args) > 1 {
+		dur, err := caddy.ParseDuration(args[1])
+		if err != nil || dur <= 0 {
+			return d.Errf("on: %s is no duration above zero, such as 30s, 5m or 1d", directive.Shown(args[1]))
+		}
+		r.Duration = caddy.Duration(dur)
+	}
+	if len(args) > 2 {
+		return d.Errf("on: surplus argument after the duration")
+	}
+	h.On = append(h.On, r)
+	return nil
+}
+
+// addSubject adds a status (429, 5xx) or sets the class.
+func (r *Rule) addSubject(s string) error {
+	if s != "" && strings.Trim(s[:1], "+-0123456789") == "" {
+		status, ok := parseStatus(s)
+		switch {
+		case !ok:
+			return fmt.Errorf("on: status %s is out of range: %s", directive.Shown(s), statusRange)
+		case r.Class != "":
+			return errMixedRule
+		}
+		r.Status = append(r.Status, status)
+		return nil
+	}
+	_, isClass := ttl.ParseClass(s)
+	switch {
+	case isClass && (r.Class != "" || len(r.Status) > 0):
+		return errMixedRule
+	case !isClass && r.Class == "" && len(r.Status) == 0:
+		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s)", directive.Shown(s), statusRange, classNames())
+	case !isClass:
+		return fmt.Errorf("on: %s is no action: %s", directive.Shown(s), blame.ActionNames)
+	}
+	r.Class = s
+	return nil
+}
+
+var errMixedRule = errors.New("on: a rule is about statuses or about one class, not both: write two")
+
+// parseStatus reads 429, or 4xx as 4.
+func parseStatus(s string) (int, bool) {
+	digits, group := strings.CutSuffix(s, "xx")
+	status, err := strconv.Atoi(digits)
+	ok := err == nil && digits == strconv.Itoa(status) && validStatus(status) && group == (status < 10)
+	return status, ok
+}
+
+func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
+	c := new(Cooldown)
+	h.Cooldown = c
+	at := make(map[string]caddyfile.Dispenser) // where each option stands: the bounds are checked together
+	durationOption := func(field **caddy.Duration) directive.Option {
+		return directive.Option{Parse: func(d *caddyfile.Dispenser) error {
+			name := d.Val()
+			at[name] = *d
+			dur, err := directive.DurationValue(d, "cooldown "+name)
+			*field = duration(dur)
+			return err
+		}}
+	}
+	err := directive.ParseSubBlock(d, "cooldown", map[string]directive.Option{
+		"default": durationOption(&c.Default),
+		"min":     durationOption(&c.Min),
+		"max":     durationOption(&c.Max),
+		"jitter": {Parse: func(d *caddyfile.Dispenser) error {
+			at[d.Val()] = *d
+			return c.parseJitter(d)
+		}},
+		"ahead": {Parse: c.parseAhead},
+		"scope": {Parse: func(d *caddyfile.Dispenser) (err error) {
+			at[d.Val()] = *d
+			c.Scope, err = directive.Value(d, "cooldown scope", "key or model")
+			return err
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	if name, err := c.checkOptions(); err != nil {
+		where := at[name]
+		return where.WrapErr(err)
+	}
+	return nil
+}
+
+func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
+	s, err := directive.Value(d, "cooldown jitter", "<percent>")
+	if err != nil {
+		return err
+	}
+	percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if err != nil {
+		return d.Errf("cooldown jitter: %s is no percentage such as 10%%", directive.Shown(s))
+	}
+	c.Jitter = &percent
+	return nil
+}
+
+func (c *Cooldown) parseAhead(d *caddyfile.Dispenser) (err error) {
+	c.Ahead, err = directive.OnOff(d, "cooldown ahead")
+	return err
+}
+
+func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
+	r := new(Replay)
+	h.Replay = r
+	sizeOption := func(field **int64) directive.Option {
+		return directive.Option{Parse: func(d *caddyfile.Dispenser) error {
+			name := "replay " + d.Val()
+			s, err := directive.Value(d, name, "<size>")
+			if err != nil {
+				return err
+			}
+			size, err := humanize.ParseBytes(s)
+			if err != nil || size > maxReplayDisk {
+				return d.Errf("%s: %s is no size such as 512KiB or 64MiB, of at most 1TiB", name, directive.Shown(s))
+			}
+			n := int64(size)
+			*field = &n
+			return directive.Wrap(d, r.check())
+		}}
+	}
+	return directive.ParseSubBlock(d, "replay", map[string]directive.Option{
+		"memory": sizeOption(&r.Memory),
+		"total":  sizeOption(&r.Total),
+		"disk":   sizeOption(&r.Disk),
+	})
+}

@@ -1,0 +1,111 @@
+package admin
+
+import (
+	"fmt"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/internal/status"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// pageSource is what the status page shows and does: the pools of the newest
+// config.
+type pageSource struct{}
+
+// Pools implements status.Source.
+func (pageSource) Pools() []status.Pool {
+	now, views := time.Now(), observe.Live.Views()
+	pools := make([]status.Pool, 0, len(views))
+	for _, v := range views {
+		pools = append(pools, pagePool(now, v))
+	}
+	return pools
+}
+
+// pagePool is what the status page shows of the pool.
+func pagePool(now time.Time, v *observe.View) status.Pool {
+	c, of := v.Census(now), v.Pools[0]
+	health, _ := v.Health()
+	p := status.Pool{
+		Name: of.Name, Provider: of.Provider,
+		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled, Soonest: c.Soonest,
+		Backend: of.Backend, Healthy: health.Healthy, Lag: health.Lag, Queue: health.Queue,
+	}
+	if health.Err != nil {
+		p.Err = health.Err.Error()
+	}
+	for _, m := range of.History.Last(now) {
+		p.Minutes = append(p.Minutes, status.Minute{Start: m.Start(), Rejections: m.ByName()})
+	}
+	return p
+}
+
+// Keys implements status.Source.
+func (pageSource) Keys(pool string) iter.Seq[status.Key] {
+	return func(yield func(status.Key) bool) {
+		v, now := observe.Live.View(pool), time.Now()
+		if v == nil {
+			return
+		}
+		for p, st := range v.Keys(now, observe.KeyFilter{}, nil) {
+			if !yield(pageKey(p.ID(), st)) {
+				return
+			}
+		}
+	}
+}
+
+// pageKey is what the status page shows of a key.
+func pageKey(id rotator.ID, st rotator.Status) status.Key {
+	k := status.Key{
+		ID: id.String(), State: st.Condition.String(),
+		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
+	}
+	if st.Left > 0 {
+		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(st.Reason), st.Source, reason.ScopeKey, st.Left
+	}
+	if st.Busy {
+		k.Class, k.Source, k.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
+	}
+	if len(st.Scopes) > 0 && !st.Busy && st.Left == 0 {
+		sc := st.Scopes[0]
+		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(sc.Reason), sc.Source, sc.Scope, sc.Left
+		if more := len(st.Scopes) - 1; more > 0 {
+			k.Scope += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	for _, n := range st.Rejections {
+		k.Rejections += uint64(n)
+	}
+	return k
+}
+
+// Do implements status.Source.
+func (pageSource) Do(pool, id string, a status.Action) (int, error) {
+	v := observe.Live.View(pool)
+	if v == nil {
+		return 0, fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
+	}
+	verb, now := verbs[string(a.Verb)], time.Now()
+	verb.cool = a.For
+	if id == "" {
+		return changeAll(now, v, observe.KeyFilter{}, verb).Changed, nil
+	}
+	parsed, _ := rotator.ParseID(id) // what is no id is no key's
+	p, ok := v.Find(parsed)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("key %s: %w", directive.Shown(id), status.ErrNotFound)
+	case changeOne(now, v, p, verb):
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// page serves the status page at this prefix.
+func page(prefix string) http.Handler { return status.New(pageSource{}, prefix) }

@@ -1,0 +1,96 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/directive"
+)
+
+func init() {
+	caddy.RegisterModule(new(StatusPage))
+	httpcaddyfile.RegisterHandlerDirective("keycycler_status", parseStatusPage)
+	httpcaddyfile.RegisterDirectiveOrder("keycycler_status", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// StatusPage serves keycycler's status page from a site, for those who have Caddy's
+// admin endpoint off, or who want to open the page in a browser from elsewhere. The
+// page can disable every key: so it answers only who has been authenticated, by
+// `basic_auth` or another authentication handler before it, or by a client
+// certificate that the site's TLS has verified. Anybody else gets 403. A client token
+// of keycycler's opens nothing here.
+type StatusPage struct{}
+
+// CaddyModule returns the Caddy module information.
+func (*StatusPage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.keycycler_status",
+		New: func() caddy.Module { return new(StatusPage) },
+	}
+}
+
+// errUnauthenticated says what to do.
+var errUnauthenticated = errors.New("keycycler_status answers authenticated users only: put basic_auth or client certificates before it")
+
+// ServeHTTP serves the page at whatever path it was asked for.
+func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if !authenticated(r) {
+		return caddyhttp.Error(http.StatusForbidden, errUnauthenticated)
+	}
+	// Links on the page lead to where the browser is, whatever was stripped of it.
+	path := r.URL.Path
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		path = original.URL.Path
+	}
+	path = "/" + strings.TrimLeft(path, `/\`) // what begins with two slashes names a host
+	asked := *r
+	u := *r.URL
+	u.Path, asked.URL = path, &u
+	page(path).ServeHTTP(w, &asked)
+	return nil
+}
+
+// authenticated tells whether an authentication handler or TLS knows who asks. A
+// client token of keycycler's does not count: it is for using the pool.
+func authenticated(r *http.Request) bool {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return true
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return false
+	}
+	return client.UserOf(repl) != ""
+}
+
+func parseStatusPage(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	s := new(StatusPage)
+	return s, s.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	keycycler_status [<matcher>]
+func (*StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the directive's name
+	if d.NextArg() {
+		return d.Errf("keycycler_status: surplus argument")
+	}
+	for d.NextBlock(0) {
+		return d.Errf("keycycler_status: unknown option %s: it has none", directive.ShownName(d.Val()))
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddyhttp.MiddlewareHandler = (*StatusPage)(nil)
+	_ caddyfile.Unmarshaler       = (*StatusPage)(nil)
+)

@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/status"
+	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/internal/testkit/pools"
+)
+
+// pageRequest is a request as Caddy hands it to a handler, of this user.
+func pageRequest(method, target, user string) *http.Request {
+	r := httptest.NewRequest(method, target, nil)
+	repl := caddy.NewReplacer()
+	if user != "" {
+		repl.Set("http.auth.user.id", user)
+	}
+	ctx := context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl)
+	ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, *r)
+	return r.WithContext(ctx)
+}
+
+func TestTheStatusPageWantsAUser(t *testing.T) {
+	pools.Named(t, "page-test")
+	verified := pageRequest("GET", "/", "")
+	verified.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
+	unverified := pageRequest("GET", "/", "")
+	unverified.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}
+	for _, row := range []struct {
+		sentence string
+		request  *http.Request
+		allowed  bool
+	}{
+		{"nobody is known", pageRequest("GET", "/", ""), false},
+		{"an authentication handler knows the user", pageRequest("GET", "/", "ada"), true},
+		{"TLS has verified a certificate", verified, true},
+		{"TLS has got one and not verified it", unverified, false},
+		{"there is no Caddy around", httptest.NewRequest("GET", "/", nil), false},
+	} {
+		w := httptest.NewRecorder()
+		err := new(StatusPage).ServeHTTP(w, row.request, nil)
+		var failed caddyhttp.HandlerError
+		switch {
+		case row.allowed && (err != nil || !strings.Contains(w.Body.String(), "page-test")):
+			t.Errorf("%s: %v, %d", row.sentence, err, w.Code)
+		case !row.allowed && (!errors.As(err, &failed) || failed.StatusCode != http.StatusForbidden || w.Body.Len() > 0):
+			t.Errorf("%s: %v, %s", row.sentence, err, w.Body)
+		}
+	}
+}
+
+// Links lead to where the browser is, whatever handle_path has stripped.
+func TestTheStatusPageStandsAnywhere(t *testing.T) {
+	h := pools.Named(t, "page-test")
+	r := pageRequest("GET", "/ops/keys/", "ada")
+	stripped := *r.URL
+	stripped.Path, r.URL = "/", &stripped
+	w := httptest.NewRecorder()
+	if err := new(StatusPage).ServeHTTP(w, r, nil); err != nil || !strings.Contains(w.Body.String(), `"/ops/keys/`) {
+		t.Errorf("%v: %.300s", err, w.Body)
+	}
+
+	// A path that begins with two slashes names another host, as a link.
+	w = httptest.NewRecorder()
+	r = pageRequest("GET", "/", "ada")
+	r.URL.Path = "//example.com/"
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *r))
+	if err := new(StatusPage).ServeHTTP(w, r, nil); err != nil || strings.Contains(w.Body.String(), `"//`) {
+		t.Errorf("%v: %.300s", err, w.Body)
+	}
+
+	id := testkit.IDOf("sk-demo-1")
+	r = pageRequest("POST", "/ops/keys/", "ada")
+	form := url.Values{"pool": {"page-test"}, "id": {id}, "verb": {"disable"}}
+	r.Body = http.NoBody
+	r.Form, r.PostForm = form, form
+	w = httptest.NewRecorder()
+	if err := new(StatusPage).ServeHTTP(w, r, nil); err != nil || w.Code != http.StatusSeeOther {
+		t.Fatalf("%v: %d %.300s", err, w.Code, w.Body)
+	}
+	if n := h.KeyPool().Census(time.Now()).Disabled; n != 1 {
+		t.Errorf("%d keys are disabled", n)
+	}
+}
+
+func TestPageSource(t *testing.T) {
+	h := pools.Named(t, "page-test")
+	testkit.Serve(h, testkit.Script(testkit.Limited, testkit.Fine), testkit.Post("x"))
+	named := pageSource{}.Pools()
+	if len(named) != 1 || named[0].Keys != 20 || named[0].Cooling != 1 || named[0].Soonest < 39*time.Second || len(named[0].Minutes) != 60 || !named[0].Healthy {
+		t.Errorf("pools: %+v", named)
+	}
+	var cooling status.Key
+	count := 0
+	for k := range (pageSource{}).Keys("page-test") {
+		count++
+		if k.State == status.Cooling {
+			cooling = k
+		}
+	}
+	if count != 20 || cooling.Class != "rate_limited" || cooling.Source != "retry-after" || cooling.Rejections != 1 || cooling.Attempts != 1 {
+		t.Errorf("%d keys, %+v", count, cooling)
+	}
+	for range (pageSource{}).Keys("none") {
+		t.Error("an unknown pool has keys")
+	}
+	for _, row := range []struct {
+		sentence, pool, id string
+		verb               status.Verb
+		changed            int
+		unknown            bool
+	}{
+		{"a key is cleared", "page-test", cooling.ID, status.Clear, 1, false},
+		{"twice is once", "page-test", cooling.ID, status.Clear, 0, false},
+		{"all are disabled", "page-test", "", status.Disable, 20, false},
+		{"one is enabled", "page-test", cooling.ID, status.Enable, 1, false},
+		{"one cools", "page-test", cooling.ID, status.Cool, 1, false},
+		{"no such pool", "none", cooling.ID, status.Clear, 0, true},
+		{"no such key", "page-test", "0123456789ab", status.Clear, 0, true},
+		{"no key's id", "page-test", "sk-demo-1", status.Clear, 0, true},
+	} {
+		n, err := pageSource{}.Do(row.pool, row.id, status.Action{Verb: row.verb, For: time.Minute})
+		if n != row.changed || errors.Is(err, status.ErrNotFound) != row.unknown || err != nil && strings.Contains(err.Error(), "sk-demo") {
+			t.Errorf("%s: %d, %v", row.sentence, n, err)
+		}
+	}
+}
+
+func TestStatusPageDirective(t *testing.T) {
+	for input, want := range map[string]string{
+		"keycycler_status":                 "",
+		"keycycler_status now":             "surplus argument",
+		"keycycler_status {\n user ada\n}": "unknown option 'user'",
+	} {
+		err := new(StatusPage).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", input, err, want)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package blame
+
+import (
+	"slices"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// Action is what happens after a response.
+type Action uint8
+
+const (
+	ActionNone     Action = iota
+	ActionPass            // the client gets the response
+	actionRetry           // the next key, and nothing for this one
+	ActionCooldown        // this key cools, then the next key
+)
+
+// Actions are the options' names for them.
+var Actions = map[string]Action{"pass": ActionPass, "retry": actionRetry, "cooldown": ActionCooldown}
+
+const ActionNames = "cooldown, retry or pass"
+
+// defaultActions is what a class means where the config says nothing: what no
+// other key cures is passed on.
+var defaultActions = [...]Action{
+	ttl.OK:              ActionPass,
+	ttl.RateLimited:     ActionCooldown,
+	ttl.QuotaExhausted:  ActionCooldown,
+	ttl.InvalidKey:      ActionCooldown,
+	ttl.RequestTooLarge: ActionPass,
+	ttl.Overloaded:      ActionPass,
+}
+
+// echoStatuses are those whose bodies are known to repeat the key: they are held
+// back to be masked even where nothing is judged by them.
+var echoStatuses = []int{400, 401, 403}
+
+// Rule says what one kind of response means for the key that met it.
+type Rule struct {
+	Status   []int  // 400 to 599, 4 and 5 for all of 4xx and 5xx; or
+	Class    string // by its name
+	Action   string // by its name
+	Duration time.Duration
+}
+
+// ruling is what a rule of the config, or a default, says.
+type ruling struct {
+	action Action
+	fixed  time.Duration // with ActionCooldown: 0 means what the response states
+}
+
+// Verdict is what one response means.
+type Verdict struct {
+	Class    ttl.Class
+	Action   Action
+	Cooldown time.Duration // with ActionCooldown
+	Source   string        // where the duration comes from
+	Spent    bool          // it is a success that leaves nothing
+}
+
+// Reason is how the engine keeps the class.
+func (v Verdict) Reason() rotator.Reason {
+	if v.Spent {
+		return reason.Spent
+	}
+	return rotator.Reason(v.Class)
+}
+
+// Judge says what responses mean: the provider's dialect, and the config's rules
+// before it. It is immutable.
+type Judge struct {
+	dialect *ttl.Dialect
+	Policy  ttl.Policy
+
+	// Whether a success that leaves nothing of the key's allowance cools it.
+	LooksAhead bool
+
+	classes  [len(defaultActions)]ruling // of the config; ActionNone where it has no rule
+	statuses map[int]ruling              // of the config; 4 and 5 stand for 4xx and 5xx
+	held     [200]bool                   // Status − 400: whether its responses are held back
+}
+
+func NewJudge(dialect *ttl.Dialect, policy ttl.Policy, rules []Rule) *Judge {
+	j := &Judge{dialect: dialect, Policy: policy, statuses: make(map[int]ruling)}
+	for _, r := range rules {
+		says := ruling{Actions[r.Action], r.Duration}
+		if class, ok := ttl.ParseClass(r.Class); ok {
+			j.classes[class] = says
+		}
+		for _, s := range r.Status {
+			j.statuses[s] = says
+		}
+	}
+	for i := range j.held {
+		j.held[i] = j.mayReject(400+i) || slices.Contains(echoStatuses, 400+i)
+	}
+	return j
+}
+
+// mayReject tells whether a response of that status can be anything but passed on.
+func (j *Judge) mayReject(status int) bool {
+	if says := j.forStatus(status).action; says == actionRetry || says == ActionCooldown {
+		return true
+	}
+	if !j.dialect.Judges(status) {
+		return false
+	}
+	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
+		if j.rule(class, status).action != ActionPass {
+			return true
+		}
+	}
+	return false
+}
+
+// Holds tells whether a response of that status is held back until it is judged.
+func (j *Judge) Holds(status int) bool {
+	return status >= 400 && status < 600 && j.held[status-400]
+}
+
+// Rule returns what applies: the config's rule for the class, its rule for the
+// status, the class's default.
+func (j *Judge) rule(class ttl.Class, status int) ruling {
+	if says := j.classes[class]; says.action != ActionNone {
+		return says
+	}
+	if says := j.forStatus(status); says.action != ActionNone {
+		return says
+	}
+	return ruling{action: defaultActions[class]}
+}
+
+func (j *Judge) forStatus(status int) ruling {
+	if says, ok := j.statuses[status]; ok {
+		return says
+	}
+	return j.statuses[status/100]
+}
+
+// Judge says what the response means. random is in [0, 1).
+func (j *Judge) Judge(response ttl.Response, random float64) Verdict {
+	stated := j.dialect.Judge(response)
+	says := j.rule(stated.Class, response.Status)
+	if says.action == ActionCooldown && stated.Class == ttl.OK {
+		// A rule of the config says that this status cools the key: then what the
+		// response states counts, as it does for a rate limit.
+		stated = j.dialect.Reset(response)
+	}
+	return j.verdict(stated, says, random)
+}
+
+// JudgeEvent says what an error means that stands in the body of a response of
+// this status. random is in [0, 1).
+func (j *Judge) JudgeEvent(status int, body []byte, now time.Time, random float64) Verdict {
+	stated := j.dialect.JudgeEvent(body, now)
+	if stated.Class == ttl.OK {
+		return Verdict{Action: ActionPass}
+	}
+	return j.verdict(stated, j.rule(stated.Class, status), random)
+}
+
+// MayBeSpent tells whether ahead could say something: only then it needs the time.
+func (j *Judge) MayBeSpent(status int, header map[string][]string) bool {
+	return j.LooksAhead && j.dialect.MayBeSpent(status, header)
+}
+
+// Ahead says how long the key shall rest after a success that leaves nothing of its
+// allowance. Neither the bounds nor the jitter count: the time is exact.
+func (j *Judge) Ahead(status int, header map[string][]string, now time.Time) (Verdict, bool) {
+	seconds, source, ok := j.dialect.Ahead(ttl.Response{Status: status, Header: header, Now: now})
+	if !ok || seconds <= 0 {
+		return Verdict{}, false
+	}
+	longest := j.Policy.Max.Seconds()
+	return Verdict{
+		Class: ttl.RateLimited, Action: ActionCooldown, Source: source, Spent: true,
+		Cooldown: time.Duration(min(seconds, longest) * float64(time.Second)),
+	}, true
+}
+
+func (j *Judge) verdict(stated ttl.Verdict, says ruling, random float64) Verdict {
+	v := Verdict{Class: stated.Class, Action: says.action}
+	switch {
+	case says.action != ActionCooldown:
+	case says.fixed > 0:
+		v.Cooldown, v.Source = j.Policy.Fixed(says.fixed, random), reason.SourceConfig
+	default:
+		v.Cooldown, v.Source = j.Policy.Cooldown(stated, random), stated.Source
+		if !stated.Stated || stated.Class == ttl.InvalidKey { // which cools for max, whatever is stated
+			v.Source = reason.SourceDefault
+		}
+	}
+	return v
+}

@@ -1,0 +1,104 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/observe"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func wrongf(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// cliRun makes run a cobra function whose errors have their exit codes.
+func cliRun(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error { return exit(cmd, run(cmd, args)) }
+}
+
+// exit makes Caddy exit with 2 for wrong usage; for other errors it exits with 1.
+// Only caddycmd can make the error that carries a code, and it would log the text
+// as well: so the text is printed here, as cobra prints others.
+func exit(cmd *cobra.Command, err error) error {
+	if _, wrong := errors.AsType[usageError](err); !wrong {
+		return err
+	}
+	cmd.PrintErrln(cmd.ErrPrefix(), err)
+	cmd.PrintErrf("Run '%s --help' for usage.\n", cmd.CommandPath())
+	cmd.SilenceErrors = true
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUsage, nil })(cmd, nil)
+}
+
+// flagError says what is wrong with a flag. Values may be keys that went astray:
+// those are not repeated.
+func flagError(err error) error {
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		dashes := "--"
+		if e.GetSpecifiedShortnames() != "" {
+			dashes = "-"
+		}
+		return wrongf("unknown flag %s", directive.Shown(dashes+e.GetSpecifiedName()))
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return wrongf("--%s: %s is no %s", e.GetFlag().Name, directive.Shown(e.GetValue()), e.GetFlag().Value.Type())
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return wrongf("--%s: its value is missing", e.GetFlag().Name)
+	}
+	return wrongf("a flag is malformed: it must be --<name> <value> or --<name>=<value>")
+}
+
+// noArguments refuses arguments, and does not repeat them.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return wrongf("%s takes no arguments", cmd.Name())
+	}
+	return nil
+}
+
+// parseIDs checks that all arguments are ids. It repeats none: one that is no id
+// may be a key.
+func parseIDs(args []string) error {
+	for i, arg := range args {
+		if _, ok := rotator.ParseID(arg); !ok {
+			return wrongf("argument %d is no key's id: that is 12 hex digits, as 'caddy keycycler list' and 'caddy keycycler id' print them", i+1)
+		}
+	}
+	return nil
+}
+
+// cliFilter returns the flags state and class as the admin API wants them.
+func cliFilter(cmd *cobra.Command) (url.Values, error) {
+	query := make(url.Values)
+	for _, name := range []string{"state", "class"} {
+		if flag := cmd.Flag(name); flag.Changed {
+			query.Set(name, flag.Value.String())
+			if flag.Value.String() == "" {
+				return nil, wrongf("--%s: its value is missing", name)
+			}
+		}
+	}
+	if _, err := observe.ParseFilter(query); err != nil {
+		return nil, wrongf("--%w", err)
+	}
+	return query, nil
+}
+
+func wantsJSON(cmd *cobra.Command) bool { return cmd.Flag("json").Value.String() == "true" }
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

@@ -1,0 +1,118 @@
+// Package directive reads blocks of a Caddyfile, and says what errors may show: never what
+// could be a key.
+//
+// It knows Caddy's tokens and nothing of what the options mean. A helper that two
+// directives share goes here; the parser of one option stands beside its field.
+package directive
+
+import (
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// Option is one line of a block, or a block within it.
+type Option struct {
+	Parse func(*caddyfile.Dispenser) error // called with the option's name as the current token
+	Many  bool                             // may stand more than once
+}
+
+// ParseBlock hands each option of the block that opens here to its parser. An
+// unknown option and one that stands twice are errors; so are arguments and
+// blocks that a parser left. It returns the options that were there.
+func ParseBlock(d *caddyfile.Dispenser, block string, options map[string]Option) (map[string]bool, error) {
+	seen := make(map[string]bool)
+	last := block
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		o, known := options[name]
+		switch {
+		case name == "{":
+			return nil, d.Errf("%s: takes no block", last)
+		case !known:
+			return nil, d.Errf("%s: unknown option %s: the options are %s", block, ShownName(name), Names(options))
+		case seen[name] && !o.Many:
+			return nil, d.Errf("%s: option '%s' stands twice", block, name)
+		}
+		seen[name] = true
+		if err := o.Parse(d); err != nil {
+			return nil, err
+		}
+		if d.NextArg() {
+			return nil, d.Errf("%s: surplus argument", optionName(block, name))
+		}
+		last = optionName(block, name)
+	}
+	return seen, nil
+}
+
+// ParseSubBlock is ParseBlock for an option that is nothing but a block.
+func ParseSubBlock(d *caddyfile.Dispenser, block string, options map[string]Option) error {
+	if d.NextArg() {
+		return d.Errf("%s: surplus argument: it takes a block of %s", block, Names(options))
+	}
+	start := *d
+	seen, err := ParseBlock(d, block, options)
+	if err == nil && len(seen) == 0 {
+		return start.Errf("%s: needs a block of %s", block, Names(options))
+	}
+	return err
+}
+
+// optionName is how errors call an option of this block.
+func optionName(block, name string) string {
+	return strings.TrimPrefix(block+" "+name, "keycycler ")
+}
+
+// Value returns the option's only or first argument, which must be there: want
+// says what it is.
+func Value(d *caddyfile.Dispenser, option, want string) (string, error) {
+	if !d.NextArg() {
+		return "", d.Errf("%s: %s is missing", option, want)
+	}
+	return d.Val(), nil
+}
+
+// Values returns all arguments of the option, of which there must be one.
+func Values(d *caddyfile.Dispenser, option, want string) ([]string, error) {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return nil, d.Errf("%s: %s is missing", option, want)
+	}
+	return args, nil
+}
+
+// OnOff returns the option's argument, which is on or off.
+func OnOff(d *caddyfile.Dispenser, option string) (*bool, error) {
+	s, err := Value(d, option, "on or off")
+	if err != nil {
+		return nil, err
+	}
+	on := s == "on"
+	if !on && s != "off" {
+		return nil, d.Errf("%s: %s is neither on nor off", option, Shown(s))
+	}
+	return &on, nil
+}
+
+func DurationValue(d *caddyfile.Dispenser, option string) (time.Duration, error) {
+	s, err := Value(d, option, "<duration>")
+	if err != nil {
+		return 0, err
+	}
+	dur, err := caddy.ParseDuration(s)
+	if err != nil {
+		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d", option, Shown(s))
+	}
+	return dur, nil
+}
+
+// Wrap adds file and line to an error; nil stays nil.
+func Wrap(d *caddyfile.Dispenser, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.WrapErr(err)
+}

@@ -1,0 +1,326 @@
+//go:build unix
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// The faults of the machine, and of who operates it, happen to a process of its own.
+
+// nodeFault is a fault that happens to a node.
+type nodeFault struct {
+	faultCase
+	limits string // of the process
+	tmp    string // its TMPDIR, if that is not one of its own
+	serves bool   // the upstream rejects nothing
+	asks   func(*nodeStage) result
+}
+
+// nodeStage is what it is played on.
+type nodeStage struct {
+	*testing.T
+	node     *node
+	upstream *provider
+	begun    atomic.Int32  // calls that the upstream serves
+	end      chan struct{} // of its streams
+}
+
+var nodeFaults = []nodeFault{
+	{
+		faultCase: faultCase{fault: "The disk is full, a body has outgrown memory, and the upstream sends a 429", client: passedOn, calls: 1, cools: 1},
+		limits:    "-f 2048", asks: askLarge,
+	},
+	{
+		faultCase: faultCase{fault: "… likewise, and the upstream answers", client: served, calls: 1},
+		limits:    "-f 2048", serves: true, asks: askLarge,
+	},
+	{
+		faultCase: faultCase{fault: "The directory for temporary files cannot be written, and the upstream sends a 429", client: passedOn, calls: 1, cools: 1},
+		tmp:       "/dev/null", asks: askLarge,
+	},
+	{
+		faultCase: faultCase{fault: "… nor can it, and the upstream answers", client: served, calls: 1},
+		tmp:       "/dev/null", serves: true, asks: askLarge,
+	},
+	{
+		faultCase: faultCase{fault: "2 of 1,000 file descriptors are left: the client's and the upstream's", client: served, calls: 1},
+		limits:    "-n 1000", serves: true, asks: withDescriptorsLeft(2, askSmall),
+	},
+	{
+		faultCase: faultCase{fault: "… likewise, the upstream sends a 429, and the body would need a third for its temporary file", client: passedOn, calls: 1, cools: 1},
+		limits:    "-n 1000", asks: withDescriptorsLeft(2, askLarge),
+	},
+	{
+		faultCase: faultCase{fault: "3 are left, and the upstream sends a 429, and closes the connection", client: served, calls: 2, cools: 1},
+		limits:    "-n 1000", asks: withDescriptorsLeft(3, askSmall),
+	},
+	{
+		faultCase: faultCase{fault: "1 is left: none for the upstream", client: badGate},
+		limits:    "-n 1000", asks: withDescriptorsLeft(1, askSmall),
+	},
+	{
+		faultCase: faultCase{fault: "None is left, until other clients leave", client: served, calls: 2, cools: 1},
+		limits:    "-n 1000", asks: askWhenFull,
+	},
+	{
+		faultCase: faultCase{fault: "SIGTERM, while 20 clients upload and 20 read a stream", client: served, calls: 40},
+		serves:    true, asks: askUntilTheEnd,
+	},
+}
+
+func TestNodeFaultMatrix(t *testing.T) {
+	t.Parallel()
+	for _, f := range nodeFaults {
+		t.Run(f.fault, func(t *testing.T) { f.play(t) })
+	}
+}
+
+func (f nodeFault) play(t *testing.T) {
+	s := &nodeStage{T: t, end: make(chan struct{})}
+	s.upstream = startProvider(t, s.serve)
+	s.upstream.Config.SetKeepAlivesEnabled(false)
+	c := nodeConfig{name: "a", keys: 5, state: "memory", upstream: s.upstream.URL, limits: f.limits, options: "replay {\nmemory 16B\n}"}
+	if f.tmp != "" {
+		c.env = []string{"TMPDIR=" + f.tmp}
+	}
+	s.node = startNode(t, c)
+	askSmall(s) // so that what is made once is there
+	before := s.take()
+	if f.serves {
+		s.upstream.limitFirst(0)
+	} else {
+		s.upstream.limitFirst(1)
+	}
+	if got := f.asks(s); got != f.client {
+		t.Errorf("the client got %s, want %s", got, f.client)
+	}
+	f.checkCalls(s)
+	if left := entries(t, s.node.tmp()); left > 0 {
+		t.Errorf("%d temporary files are left", left)
+	}
+	if s.node.ended {
+		return
+	}
+	f.checkCooling(s)
+	s.returned(before)
+	if got := askSmall(s); got != served {
+		t.Errorf("afterwards a client got %s", got)
+	}
+}
+
+const streamPath = "/stream"
+
+// serve answers when the request's body has ended, or begins a stream.
+func (s *nodeStage) serve(w http.ResponseWriter, r *http.Request) {
+	s.begun.Add(1)
+	_, err := io.Copy(io.Discard, r.Body)
+	if r.URL.Path != streamPath {
+		if err == nil {
+			io.WriteString(w, theAnswer)
+		}
+		return
+	}
+	io.WriteString(w, theAnswer[:3])
+	w.(http.Flusher).Flush()
+	select {
+	case <-s.end:
+	case <-r.Context().Done():
+		return
+	}
+	io.WriteString(w, theAnswer[3:])
+}
+
+// largeBody outgrows what the disk of the cases has.
+var largeBody = strings.Repeat("0123456789abcdef", 4<<20/16)
+
+// askLarge sends it, of a length that is not stated.
+func askLarge(s *nodeStage) result { return s.ask(io.MultiReader(strings.NewReader(largeBody))) }
+
+func askSmall(s *nodeStage) result { return s.ask(strings.NewReader(question)) }
+
+// ask sends a request over a connection of its own.
+func (s *nodeStage) ask(body io.Reader) result {
+	return s.post(s.node.url, body)
+}
+
+func (s *nodeStage) post(url string, body io.Reader) result {
+	client := patient(&http.Transport{DisableKeepAlives: true})
+	res, err := client.Post(url, "application/json", body)
+	if err != nil {
+		return result(fmt.Sprintf("no answer: %v", err))
+	}
+	defer res.Body.Close()
+	return resultOf(res, theAnswer)
+}
+
+// withDescriptorsLeft has idle clients take all of the node's descriptors but these.
+func withDescriptorsLeft(left int, ask func(*nodeStage) result) func(*nodeStage) result {
+	return func(s *nodeStage) result {
+		leave := s.idle(1000 - left)
+		defer leave()
+		return ask(s)
+	}
+}
+
+// askWhenFull asks when there are none, and lets the others leave.
+func askWhenFull(s *nodeStage) result {
+	leave := s.idle(1000)
+	done := make(chan result, 1)
+	go func() { done <- askSmall(s) }()
+	eventually(s, "the node has seen that it can accept no more", func() bool {
+		return strings.Contains(s.node.log(), "too many open files")
+	})
+	leave()
+	return receive(s, "the client gets an answer", done)
+}
+
+// idle opens connections until the node has so many descriptors.
+func (s *nodeStage) idle(descriptors int) (leave func()) {
+	s.Helper()
+	s.alone()
+	var conns []net.Conn
+	for n := s.descriptors(); n < descriptors; n = s.descriptors() {
+		for range descriptors - n {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
+			if err != nil {
+				s.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		eventually(s, "the node has accepted them", func() bool { return s.descriptors() >= descriptors })
+	}
+	return func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}
+}
+
+// alone waits until the node has seen that nobody is connected to it.
+func (s *nodeStage) alone() {
+	s.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	const established, half, closing = "01", "05", "08"
+	eventually(s, "nobody is connected to the node", func() bool {
+		return sockets(s, s.node.url, established, half, closing)+sockets(s, s.node.admin, established, half, closing) == 0
+	})
+}
+
+func (s *nodeStage) descriptors() int {
+	return entries(s, fmt.Sprintf("/proc/%d/fd", s.node.cmd.Process.Pid))
+}
+
+// askUntilTheEnd has uploads and streams under way when the node is told to end.
+func askUntilTheEnd(s *nodeStage) result {
+	const each = 20
+	rest := make(chan struct{})
+	results := make(chan result, 2*each)
+	before := s.begun.Load()
+	for range each {
+		go func() {
+			begin, end := strings.NewReader(largeBody[:1<<20]), strings.NewReader(largeBody[1<<20:])
+			results <- s.ask(io.MultiReader(begin, &gate{rest}, end))
+		}()
+		go func() { results <- s.post(s.node.url+streamPath, strings.NewReader(question)) }()
+	}
+	eventually(s, "all are under way", func() bool { return s.begun.Load()-before == 2*each })
+	if err := s.node.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.Fatal(err)
+	}
+	eventually(s, "the node accepts no more", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	close(rest)
+	close(s.end)
+	all := served
+	for range 2 * each {
+		if got := receive(s, "the clients get their answers", results); got != served {
+			all = got
+		}
+	}
+	s.node.stop() // which wants a clean end
+	return all
+}
+
+// checkCalls compares what the upstream saw.
+func (f nodeFault) checkCalls(s *nodeStage) {
+	s.Helper()
+	calls := s.upstream.seen()
+	if len(calls) != f.calls {
+		s.Errorf("the upstream saw %d calls, want %d", len(calls), f.calls)
+	}
+	for i, c := range calls {
+		if body := string(c.body); body != question && body != largeBody {
+			s.Errorf("call %d had another body, of %d bytes", i+1, len(body))
+		}
+	}
+}
+
+// checkCooling compares which keys cool: those of the first calls.
+func (f nodeFault) checkCooling(s *nodeStage) {
+	s.Helper()
+	_, body := do(s, http.DefaultClient, request(s, http.MethodGet, s.node.admin+"/keycycler/pools/main/keys?state=cooling", ""))
+	var list struct{ Keys []struct{ ID string } }
+	if err := json.Unmarshal(body, &list); err != nil {
+		s.Fatalf("%v: %s", err, body)
+	}
+	got, want := []string{}, []string{}
+	for _, k := range list.Keys {
+		got = append(got, k.ID)
+	}
+	for _, c := range s.upstream.seen()[:f.cools] {
+		want = append(want, rotator.IDOf(c.key).String())
+	}
+	if !slices.Equal(got, want) {
+		s.Errorf("keys that cool: %v, want %v", got, want)
+	}
+}
+
+func (s *nodeStage) take() taken {
+	s.Helper()
+	number := func(profile, pattern string) int {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(s.node.profile(profile))
+		if m == nil {
+			s.Fatalf("no %s in the profile", pattern)
+		}
+		n, _ := strconv.Atoi(m[1])
+		return n
+	}
+	number("heap?gc=1&debug=1", `# HeapAlloc = (\d+)`) // what sync.Pool keeps goes with the second
+	t := taken{
+		heap:       uint64(number("heap?gc=1&debug=1", `# HeapAlloc = (\d+)`)),
+		goroutines: number("goroutine?debug=1", `goroutine profile: total (\d+)`),
+	}
+	s.alone()
+	t.descriptors = s.descriptors()
+	return t
+}
+
+// returned waits until the node has given back what it took. Connections to the
+// upstream that are kept for a second are among it.
+func (s *nodeStage) returned(before taken) {
+	s.Helper()
+	var now taken
+	eventually(s, "the node has given everything back", func() bool {
+		now = s.take()
+		return now.goroutines <= before.goroutines && now.descriptors <= before.descriptors && now.heap <= before.heap+slack
+	})
+}

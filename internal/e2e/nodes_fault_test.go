@@ -1,0 +1,218 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator/shared/redistest"
+)
+
+// faultRig is what the faults happen to: two nodes that share a Redis, the first of
+// them under load, and beside it a node on memory state, under the same load.
+type faultRig struct {
+	redis    *redisServer
+	net      *redistest.Proxy // between the nodes and Redis, where the rig has one
+	upstream *limiter
+	a, b     *node
+	load     *load
+	outages  map[*node]int // that the node has spoken of
+	used     int           // of the keys: even ones for the load, odd ones with pools of their own alone
+}
+
+const (
+	rigKeys     = 60 // of each kind
+	rigPassword = "Fm8Rt3Wq-not-for-logs"
+	rigUser     = "keycycler"
+)
+
+// startRig starts it. Timeouts are short, so that faults are seen within the time
+// that a test has.
+func startRig(t *testing.T, withNet bool) *faultRig {
+	t.Helper()
+	r := &faultRig{upstream: startLimiter(t), outages: make(map[*node]int)}
+	r.redis = startRedis(t, "user "+rigUser+" on >"+rigPassword+" ~{keycycler}:* +@all -@dangerous")
+	addr := r.redis.Addr()
+	if withNet {
+		r.net = redistest.StartProxy(t, addr)
+		addr = r.net.Addr()
+	}
+	c := nodeConfig{
+		keys: rigKeys, only: upTo(2 * rigKeys), upstream: r.upstream.URL, env: []string{"RIG_PASSWORD=" + rigPassword},
+		state: fmt.Sprintf("redis %s {\nusername %s\npassword {env.RIG_PASSWORD}\nread_timeout 500ms\nwrite_timeout 500ms\ndial_timeout 500ms\n}", addr, rigUser),
+	}
+	nodes := startNodes(t, 2, c)
+	r.a, r.b = nodes[0], nodes[1]
+	c.name, c.state = "memory", "memory"
+	yardstick := startNode(t, c)
+	// 200 connections that do not leave the machine busy: what the fault does shows.
+	every := 400 * time.Millisecond
+	if long() {
+		every = 0
+	}
+	r.load = startPacedLoad(t, 200, every, r.a, yardstick)
+	eventually(t, "both nodes listen", func() bool { return r.redis.calls()["xread"] >= 2 })
+	return r
+}
+
+// fault is something that happens to Redis or on the way to it.
+type fault struct {
+	name   string
+	begin  func(*faultRig)
+	during func(*faultRig) // again and again, until it is over
+	end    func(*faultRig)
+	lasts  time.Duration // default: 2s
+	flaps  bool          // it is many outages, each too short to be sure of a line
+}
+
+// run lets the fault happen, and while it does both nodes learn something. No
+// request fails, and soon after it the nodes know what the other has learned.
+func (r *faultRig) run(t *testing.T, f fault) {
+	r.load.t = t
+	r.load.window()
+	inLoad, alone := r.used, rigKeys+r.used // numbers of keys
+	r.used++
+	f.begin(r)
+	began := time.Now()
+	r.upstream.limit(inLoad, alone)
+	eventually(t, "the node under load has met the limit", func() bool { return r.upstream.hits(inLoad, r.a) > 0 })
+	if status := r.b.get(onlyPath(alone)); status != http.StatusTooManyRequests || r.upstream.hits(alone, r.b) != 1 {
+		t.Errorf("the other node answered %d after %d calls", status, r.upstream.hits(alone, r.b))
+	}
+	lasts := max(f.lasts, 2*time.Second)
+	eventuallyWithin(t, lasts+20*time.Second, "the fault has lasted, and both nodes have seen it", func() bool {
+		if f.during != nil {
+			f.during(r)
+		}
+		seen := f.flaps || r.a.logged(awayLine) > r.outages[r.a] && r.b.logged(awayLine) > r.outages[r.b]
+		return seen && time.Since(began) >= lasts
+	})
+	f.end(r)
+	over := time.Now()
+	eventually(t, "each node knows what the other has learned", func() bool { return r.b.knows(inLoad) && r.a.knows(alone) })
+	shared := time.Since(over).Round(time.Millisecond)
+	eventually(t, "both nodes say that Redis is back", func() bool {
+		return r.a.logged(backLine) == r.a.logged(awayLine) && r.b.logged(backLine) == r.b.logged(awayLine)
+	})
+	times := r.load.window()
+	t.Logf("%s: p50 %s, p99 %s; on memory p50 %s, p99 %s; %d requests in %s; shared %s after the return; %d and %d lines that it is away",
+		f.name, percentile(times[0], 50), percentile(times[0], 99), percentile(times[1], 50), percentile(times[1], 99),
+		len(times[0]), time.Since(began).Round(time.Millisecond), shared, r.a.logged(awayLine)-r.outages[r.a], r.b.logged(awayLine)-r.outages[r.b])
+	for _, n := range []*node{r.a, r.b} {
+		lines := n.logged(awayLine)
+		if lines != r.outages[n]+1 && !f.flaps {
+			t.Errorf("node %s has said %d times that Redis is away, of one outage", n.config.name, lines-r.outages[n])
+		}
+		r.outages[n] = lines
+	}
+}
+
+// end stops the load, of which the last request must have succeeded, too.
+func (r *faultRig) end(t *testing.T) {
+	r.load.end()
+	r.load.t = t
+	r.load.window()
+}
+
+// A Redis that fails in any way costs no request anything, and loses nothing.
+func TestNodesAndAFailingRedis(t *testing.T) {
+	t.Parallel()
+	r := startRig(t, false)
+	stalled := 2 * time.Second
+	if long() {
+		stalled = time.Minute
+	}
+	for _, f := range []fault{
+		{
+			name:  "killed, and back empty",
+			begin: func(r *faultRig) { r.redis.Kill() },
+			end:   func(r *faultRig) { r.redis.Restart() },
+		},
+		{
+			name:  "stopped",
+			lasts: stalled,
+			begin: func(r *faultRig) { r.redis.Stall() },
+			end:   func(r *faultRig) { r.redis.Resume() },
+		},
+		{
+			name:  "without its replicas, which it needs to write",
+			begin: func(r *faultRig) { r.redis.Do("CONFIG", "SET", "min-replicas-to-write", 1) },
+			end:   func(r *faultRig) { r.redis.Do("CONFIG", "SET", "min-replicas-to-write", 0) },
+		},
+		{
+			name:  "full",
+			begin: func(r *faultRig) { r.redis.Do("CONFIG", "SET", "maxmemory", "1mb") },
+			end:   func(r *faultRig) { r.redis.Do("CONFIG", "SET", "maxmemory", 0) },
+		},
+		{
+			name: "another password",
+			begin: func(r *faultRig) {
+				r.redis.Do("ACL", "SETUSER", rigUser, "resetpass", ">another")
+				r.redis.Do("CLIENT", "KILL", "USER", rigUser)
+			},
+			end: func(r *faultRig) { r.redis.Do("ACL", "SETUSER", rigUser, "resetpass", ">"+rigPassword) },
+		},
+		{
+			name:  "no rights",
+			begin: func(r *faultRig) { r.redis.Do("ACL", "SETUSER", rigUser, "-@all") },
+			end:   func(r *faultRig) { r.redis.Do("ACL", "SETUSER", rigUser, "+@all") },
+		},
+		{
+			name:  "read-only",
+			begin: func(r *faultRig) { r.redis.Do("REPLICAOF", "127.0.0.1", "1") },
+			end:   func(r *faultRig) { r.redis.Do("REPLICAOF", "NO", "ONE") },
+		},
+		{
+			name:   "connections killed again and again",
+			flaps:  true,
+			begin:  func(r *faultRig) { r.redis.Do("CLIENT", "KILL", "USER", rigUser) },
+			during: func(r *faultRig) { r.redis.Do("CLIENT", "KILL", "USER", rigUser) },
+			end:    func(*faultRig) {},
+		},
+	} {
+		if !t.Run(f.name, func(t *testing.T) { r.run(t, f) }) {
+			break // what follows would fail for the same reason
+		}
+	}
+	r.end(t)
+}
+
+// The same for a network that fails.
+func TestNodesAndAFailingNetwork(t *testing.T) {
+	t.Parallel()
+	r := startRig(t, true)
+	// A node that only listens sees after its two seconds that nothing comes.
+	const hearing = 3 * time.Second
+	for _, f := range []fault{
+		{
+			name:  "everything comes five seconds later",
+			lasts: hearing,
+			begin: func(r *faultRig) { r.net.Delay(5 * time.Second) },
+			end:   func(r *faultRig) { r.net.Delay(0) },
+		},
+		{
+			name:  "everything is lost",
+			lasts: hearing,
+			begin: func(r *faultRig) { r.net.Blackhole(true) },
+			end: func(r *faultRig) {
+				r.net.Blackhole(false)
+				r.net.Cut()
+			},
+		},
+		{
+			name:   "connections break off again and again",
+			flaps:  true,
+			begin:  func(r *faultRig) { r.net.Cut() },
+			during: func(r *faultRig) { r.net.Cut() },
+			end:    func(*faultRig) {},
+		},
+	} {
+		if !t.Run(f.name, func(t *testing.T) { r.run(t, f) }) {
+			break
+		}
+	}
+	r.end(t)
+}

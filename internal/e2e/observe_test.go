@@ -1,0 +1,314 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// logged returns the gateway's log entries with this message.
+func (g *gateway) logged(message string) (entries []map[string]any) {
+	g.t.Helper()
+	for line := range strings.Lines(g.log()) {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil && entry["msg"] == message {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
+// Access logs, headers and handle_errors can tell what keycycler did.
+func TestPlaceholders(t *testing.T) {
+	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/abort" {
+			panic(http.ErrAbortHandler)
+		}
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, r.Header.Get("X-Sent"))
+	})
+	const values = "{http.keycycler.pool} {http.keycycler.key_id} {http.keycycler.attempts} {http.keycycler.outcome}"
+	g := startGateway(t, fmt.Sprintf(`
+		log_append pool {http.keycycler.pool}
+		log_append key_id {http.keycycler.key_id}
+		log_append attempts {http.keycycler.attempts}
+		log_append outcome {http.keycycler.outcome}
+		log_append model {http.keycycler.model}
+		header >X-Told "%[1]s"
+		keycycler first {
+			keys %[2]s
+		}
+		reverse_proxy %[3]s {
+			header_up X-Sent "%[1]s"
+		}
+		handle_errors {
+			respond "{err.status_code}: %[1]s"
+		}`, values, demoKeys(4), upstream.URL))
+	lastEntry := func() map[string]any {
+		entries := g.logged("handled request")
+		if len(entries) == 0 {
+			return nil
+		}
+		return entries[len(entries)-1]
+	}
+	told := func() string {
+		last := lastEntry()
+		return fmt.Sprint(last["pool"], " ", last["key_id"], " ", last["attempts"], " ", last["outcome"])
+	}
+
+	upstream.limitFirst(2)
+	res, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	id := rotator.IDOf(upstream.seen()[2].key).String()
+	// Until an attempt is over, the outcome is that of the one before.
+	if want := "first " + id + " 3 rate_limited"; string(body) != want {
+		t.Errorf("the upstream was sent %q, want %q", body, want)
+	}
+	if want := "first " + id + " 3 rate_limited"; res.Header.Get("X-Told") != want {
+		t.Errorf("the header says %q, want %q", res.Header.Get("X-Told"), want)
+	}
+	eventually(t, "the access log tells", func() bool { return told() == "first "+id+" 3 served" })
+
+	_, body = do(t, http.DefaultClient, request(t, "GET", g.plain+"/abort", ""))
+	last := upstream.seen()
+	id = rotator.IDOf(last[len(last)-1].key).String()
+	if !strings.HasPrefix(string(body), "502: first ") || !strings.HasSuffix(string(body), " 1 failed") {
+		t.Errorf("handle_errors says %q", body)
+	}
+
+	const large = 1 << 20
+	models := map[string]string{
+		`{"model":"gpt-demo","messages":[]}`: "gpt-demo",
+		`{"messages":[{"content":"` + strings.Repeat("x", large) + `\"model\":\"decoy\""}],"model":"gpt-late"}`: "gpt-late",
+		`{"messages":[]}`: "",
+	}
+	for sent, want := range models {
+		r := request(t, "POST", g.plain+"/v1/chat/completions", sent)
+		r.Header.Set("Content-Type", "application/json")
+		do(t, http.DefaultClient, r)
+		eventually(t, "the access log tells the model "+want, func() bool { return lastEntry()["model"] == want })
+	}
+	do(t, http.DefaultClient, request(t, "POST", g.plain+"/v1beta/models/gemini-demo:generateContent", "{}"))
+	eventually(t, "the path's model is told", func() bool { return lastEntry()["model"] == "gemini-demo" })
+
+	upstream.limitFirst(2)
+	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	eventually(t, "the access log tells of exhaustion", func() bool { return strings.HasSuffix(told(), " 2 exhausted") })
+	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	eventually(t, "and that no key was tried", func() bool { return told() == "first  0 exhausted" })
+}
+
+// A pool that another falls back to is the one that is told of.
+func TestPlaceholdersOfASecondPool(t *testing.T) {
+	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	second := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	g := startGateway(t, fmt.Sprintf(`
+		keycycler first {
+			keys sk-demo-secret-1
+		}
+		reverse_proxy %s {
+			@failed status 5xx
+			handle_response @failed {
+				error 503
+			}
+		}
+		handle_errors {
+			log_append pool {http.keycycler.pool}
+			log_append attempts {http.keycycler.attempts}
+			log_append outcome {http.keycycler.outcome}
+			keycycler second {
+				keys sk-demo-secret-2
+			}
+			reverse_proxy %s
+		}`, upstream.URL, second.URL))
+	_, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	if string(body) != "fine" {
+		t.Fatalf("the client got %q", body)
+	}
+	eventually(t, "the access log tells of the second pool", func() bool {
+		entries := g.logged("handled request")
+		return len(entries) > 0 && entries[0]["pool"] == "second" && entries[0]["attempts"] == 1.0 && entries[0]["outcome"] == "served"
+	})
+}
+
+// subscriber keeps the events that it is told.
+type subscriber struct{}
+
+var events struct {
+	sync.Mutex
+	seen []string
+}
+
+func init() { caddy.RegisterModule(subscriber{}) }
+
+func (subscriber) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.keycycler_test", New: func() caddy.Module { return new(subscriber) }}
+}
+
+func (subscriber) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { d.Next(); return nil }
+
+func (subscriber) Handle(_ context.Context, e caddy.Event) error {
+	text, err := json.Marshal(e.Data)
+	events.Lock()
+	defer events.Unlock()
+	events.seen = append(events.seen, e.Name()+" "+string(text))
+	return err
+}
+
+var _ caddyevents.Handler = subscriber{}
+
+func TestEvents(t *testing.T) {
+	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	g := newGateway(t)
+	g.global = "events {\n on keycycler_cooling keycycler_test\n on keycycler_exhausted keycycler_test\n}"
+	events.Lock()
+	events.seen = nil
+	events.Unlock()
+	g.start(fmt.Sprintf("keycycler watched {\n keys %s\n cooldown {\n jitter 0\n }\n}\nreverse_proxy %s", demoKeys(2), upstream.URL))
+	upstream.limitFirst(2)
+	for range 3 {
+		do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	}
+	events.Lock()
+	defer events.Unlock()
+	if len(events.seen) != 3 {
+		t.Fatalf("events: %q", events.seen)
+	}
+	for i, want := range []string{
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[0].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[1].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_exhausted {"class":"rate_limited","keys":2,"pool":"watched","seconds":40}`,
+	} {
+		if events.seen[i] != want {
+			t.Errorf("event %d is %s, want %s", i, events.seen[i], want)
+		}
+	}
+}
+
+// spans is a collector that speaks OTLP.
+type spans struct {
+	mu  sync.Mutex
+	all []*trace.Span
+}
+
+func (s *spans) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		if z, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
+			body, _ = io.ReadAll(z)
+		}
+	}
+	var told collector.ExportTraceServiceRequest
+	if proto.Unmarshal(body, &told) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, resource := range told.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			s.all = append(s.all, scope.GetSpans()...)
+		}
+	}
+}
+
+// attempts returns the attempts' events of the first span that has any, as text.
+func (s *spans) attempts() (texts []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, span := range s.all {
+		for _, event := range span.GetEvents() {
+			if event.GetName() != "keycycler.attempt" {
+				continue
+			}
+			var text strings.Builder
+			for _, a := range event.GetAttributes() {
+				fmt.Fprintf(&text, "%s=%s%d ", a.GetKey(), a.GetValue().GetStringValue(), a.GetValue().GetIntValue())
+			}
+			texts = append(texts, text.String())
+		}
+	}
+	return texts
+}
+
+// Where Caddy's tracing is on, the attempts are events of the request's span.
+func TestSpanEvents(t *testing.T) {
+	told := new(spans)
+	server := httptest.NewServer(told)
+	defer closeServer(t, server)
+	for name, value := range map[string]string{
+		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "20",
+	} {
+		t.Setenv(name, value)
+	}
+	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	g := startGateway(t, fmt.Sprintf("tracing {\n span gateway\n}\nkeycycler traced {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
+	upstream.limitFirst(1)
+	r := request(t, "POST", g.plain, `{"model":"demo"}`)
+	r.Header.Set("Content-Type", "application/json")
+	do(t, http.DefaultClient, r)
+	eventually(t, "the attempts are told", func() bool { return len(told.attempts()) == 2 })
+	seen := upstream.seen()
+	for i, want := range [][]string{
+		{"keycycler.pool=traced", "keycycler.attempt=1", "keycycler.outcome=rate_limited", "gen_ai.provider.name=openai", "http.response.status_code=429", "error.type=rate_limited"},
+		{"keycycler.pool=traced", "keycycler.attempt=2", "keycycler.outcome=served", "gen_ai.provider.name=openai", "gen_ai.request.model=demo", "http.response.status_code=200"},
+	} {
+		for _, attribute := range append(want, "keycycler.key_id="+rotator.IDOf(seen[i].key).String()) {
+			if got := told.attempts()[i]; !strings.Contains(got, attribute) {
+				t.Errorf("attempt %d has %s, want %s", i+1, got, attribute)
+			}
+		}
+	}
+}
+
+// When a whole pool collapses, the log says so without a line for each key, and the
+// upstream is not asked with each of them.
+func TestACollapseIsLoggedInFewLines(t *testing.T) {
+	const keys, requests = 2000, 5
+	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	upstream.limitFirst(1 << 30)
+	g := startGateway(t, fmt.Sprintf("keycycler collapsing {\n keys %s\n max_attempts 1000\n}\nreverse_proxy %s", demoKeys(keys), upstream.URL))
+	for range requests {
+		res, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+		if res.StatusCode != http.StatusTooManyRequests || !strings.Contains(string(body), "rate_limit_exceeded") {
+			t.Errorf("the client got %s %s", res.Status, body)
+		}
+	}
+	const seconds = 20 // generous: how long this may have taken
+	for message, most := range map[string]int{
+		"key is cooling": 10 * seconds,
+		"request was refused by key after key: they are not blamed for it":    requests,
+		"every key refuses every request: the upstream is asked now and then": 1,
+	} {
+		if n := len(g.logged(message)); n < 1 || n > most {
+			t.Errorf("%d lines say %q", n, message)
+		}
+	}
+	if n := len(upstream.seen()); n > 60 {
+		t.Errorf("%d calls", n)
+	}
+	upstream.limitFirst(0)
+	eventually(t, "a request finds out that it is over", func() bool {
+		res, _ := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+		return res.StatusCode == http.StatusOK
+	})
+	if len(g.logged("requests are served again")) != 1 {
+		t.Error("nothing says that requests are served again")
+	}
+}

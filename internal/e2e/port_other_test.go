@@ -1,0 +1,19 @@
+//go:build !unix
+
+package e2e
+
+import (
+	"net"
+	"testing"
+)
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}

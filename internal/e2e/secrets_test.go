@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// With a bearer key, nothing in a full run's DEBUG log is part of a key: rejections
+// of every kind, echoes, an aborted stream, an exhausted pool, a doubled key.
+func TestNoKeyIsLogged(t *testing.T) {
+	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		switch r.URL.Path {
+		case "/echo":
+			w.WriteHeader(403)
+			fmt.Fprintf(w, `{"error":{"message":"%s may not do this (%s*******%s)"}}`, key, key[:8], key[len(key)-4:])
+		case "/invalid":
+			w.WriteHeader(401)
+			fmt.Fprintf(w, `{"error":{"message":"Incorrect API key provided: %s","code":"invalid_api_key"}}`, key)
+		case "/abort":
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "begin")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		default:
+			io.WriteString(w, "fine")
+		}
+	})
+	keysFile := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keysFile, []byte("sk-demo-filed-1\nsk-demo-filed-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Caddy logs the whole config at DEBUG: keys belong into files or the environment.
+	t.Setenv("DEMO_KEY_1", "sk-demo-secret-1")
+	t.Setenv("DEMO_KEY_2", "sk-demo-secret-2")
+	g := startGateway(t, fmt.Sprintf("keycycler {\n keys {env.DEMO_KEY_1} {env.DEMO_KEY_2}\n keys_file %s\n}\nreverse_proxy %s", keysFile, upstream.URL))
+	r := request(t, "POST", g.plain+"/echo?key=sk-client-query", "x")
+	r.Header.Set("Authorization", "Bearer sk-client-bearer")
+	_, body := do(t, http.DefaultClient, r)
+	if strings.Contains(string(body), "sk-demo") || strings.Contains(string(body), "ret-") {
+		t.Errorf("the upstream's echo of the key was passed on: %s", body)
+	}
+	if res, err := http.Get(g.plain + "/abort"); err == nil {
+		io.ReadAll(res.Body)
+		res.Body.Close()
+	}
+	for _, path := range []string{"/fine", "/invalid", "/exhausted"} {
+		do(t, http.DefaultClient, request(t, "GET", g.plain+path, ""))
+	}
+	log := g.log()
+	for _, wanted := range []string{"key is cooling", "no key is ready", "key stands twice", "aborting with incomplete response", "upstream roundtrip"} {
+		if !strings.Contains(log, wanted) {
+			t.Errorf("the log has no %q: this test looks at nothing", wanted)
+		}
+	}
+	for _, secret := range []string{"sk-demo-secret", "sk-demo-filed", "sk-client-bearer"} {
+		if strings.Contains(log, secret) {
+			at := strings.Index(log, secret)
+			t.Errorf("the log has %q: …%s…", secret, log[max(at-300, 0):min(at+100, len(log))])
+		}
+	}
+}
+
+// Caddy does not redact other headers than its own: the filter that security.md
+// tells to add does.
+func TestTheLogFilterClosesTheHole(t *testing.T) {
+	filter := logFilter(t)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Api-Key") == "" && r.URL.Query().Get("key") == "" {
+			t.Errorf("the upstream got no key: %v %s", r.Header, r.URL)
+		}
+		w.Header().Set("Content-Length", "1000")
+		io.WriteString(w, "begin")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer closeServer(t, upstream)
+	for _, auth := range []string{"header X-Api-Key", "query key"} {
+		for _, filtered := range []bool{false, true} {
+			t.Run(fmt.Sprintf("auth %s, filtered: %t", auth, filtered), func(t *testing.T) {
+				g := newGateway(t)
+				if filtered {
+					g.format = filter
+				}
+				t.Setenv("DEMO_KEY", "sk-demo-secret-1")
+				g.start(fmt.Sprintf("keycycler {\n keys {env.DEMO_KEY}\n auth %s\n}\nreverse_proxy %s", auth, upstream.URL))
+				r := request(t, "GET", g.plain+"/?key=sk-client-demo", "")
+				r.Header.Set("X-Api-Key", "sk-client-demo")
+				if res, err := http.DefaultClient.Do(r); err == nil {
+					io.ReadAll(res.Body)
+					res.Body.Close()
+				}
+				log := g.log()
+				if !strings.Contains(log, "aborting with incomplete response") {
+					t.Fatal("no stream was aborted: this test looks at nothing")
+				}
+				shows := strings.Contains(log, "sk-demo-secret")
+				if want := !filtered && auth == "header X-Api-Key"; shows != want {
+					t.Errorf("the pool's key is in the log: %t, want %t", shows, want)
+				}
+				if filtered && strings.Contains(log, "sk-client-demo") {
+					t.Error("the client's key is in the log")
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,169 @@
+//go:build !race
+
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// What a request may allocate in the handler, besides what the next handler does. A
+// machine's mood changes none of these: more is a regression, and less is to be
+// written down here.
+const (
+	allocsPick      = 0  // drawing a key
+	allocsPlain     = 6  // a request without a body
+	allocsSmall     = 6  // 1 KB
+	allocsMedium    = 7  // 64 KB, the most that is read whole
+	allocsStreamed  = 6  // 1 KB of no stated length
+	allocsRejection = 22 // what a rejected attempt adds: the attempt, its verdict and the cooldown
+	allocsChunk     = 0  // a chunk of a stream that is written and flushed
+	allocsExhausted = 16 // an answer that no key is ready
+)
+
+// TestAllocations pins what the handler allocates.
+func TestAllocations(t *testing.T) {
+	// A collection in between would empty the pools.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, test := range []struct {
+		what string
+		runs func(testing.TB) func()
+		want float64
+	}{
+		{"drawing a key, another having been tried", picks, allocsPick},
+		{"a request without a body", func(t testing.TB) func() { return requests(t, 0, 0, served) }, allocsPlain},
+		{"a body of 1 KB", func(t testing.TB) func() { return requests(t, 1<<10, 1<<10, served) }, allocsSmall},
+		{"a body of 64 KB", func(t testing.TB) func() { return requests(t, 64<<10, 64<<10, served) }, allocsMedium},
+		{"a body of 1 KB and no stated length", func(t testing.TB) func() { return requests(t, 1<<10, -1, served) }, allocsStreamed},
+		{"a body of 1 KB, and one rejected attempt", func(t testing.TB) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, allocsSmall + allocsRejection},
+		{"fifty chunks of a stream", func(t testing.TB) func() { return requests(t, 0, 0, streamed(50)) }, allocsPlain + 50*allocsChunk},
+		{"no key that is ready", exhaustedRequests, allocsExhausted},
+	} {
+		if got := testing.AllocsPerRun(200, test.runs(t)); got != test.want {
+			t.Errorf("%s: %v allocations, want %v", test.what, got, test.want)
+		}
+	}
+}
+
+// requests returns a function that sends a request with a body of that many bytes,
+// stating a length of it, through a handler to next.
+func requests(t testing.TB, size int, length int64, next handlerFunc) func() {
+	h := provision(t, 1000, func(c *Config) {
+		// Rejected keys are back at once: there is always one that is ready.
+		c.Policy.Min = 0
+		c.Policy.Default = time.Nanosecond
+		c.Policy.Max = 24 * time.Hour
+		c.Policy.Jitter = 0
+	})
+	return requestsTo(t, h, size, length, next)
+}
+
+// requestsTo is requests for a handler that there is already.
+func requestsTo(t testing.TB, h *Gateway, size int, length int64, next handlerFunc) func() {
+	silence(h)
+	content := bytes.Repeat([]byte("x"), size)
+	r, body := benchRequest(content)
+	if r.ContentLength = length; length == 0 {
+		r.Body = http.NoBody
+	}
+	w := &flushes{discard{header: http.Header{"Server": {"Caddy"}}}}
+	return func() {
+		body.Reset(content)
+		if err := h.ServeHTTP(w, r, next); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// flushes is a discard that can be flushed, as every connection of Caddy's can.
+type flushes struct{ discard }
+
+func (*flushes) FlushError() error { return nil }
+
+// picks returns a function that draws a key, with another that was tried.
+func picks(t testing.TB) func() {
+	pool := provision(t, 1000, nil).roster.Load().Pool
+	now := time.Now()
+	first, _ := pool.PickIn(now, "", nil)
+	tried := []rotator.Slot{first}
+	return func() {
+		if _, ok := pool.PickIn(now, "", tried); !ok {
+			t.Fatal("no key is ready")
+		}
+	}
+}
+
+// coolingPool returns a handler with so many keys, of which so many percent cool.
+func coolingPool(t testing.TB, keys, percent int) *Gateway {
+	h := provision(t, keys, nil)
+	pool := h.roster.Load().Pool
+	for slot := range rotator.Slot(keys * percent / 100) {
+		pool.Cool(time.Now(), slot, rotator.Cooldown{For: time.Hour, Reason: 1, Source: "retry-after"})
+	}
+	return h
+}
+
+// exhaustedRequests returns a function that asks a pool which has no key.
+func exhaustedRequests(t testing.TB) func() {
+	h := coolingPool(t, 10, 100)
+	silence(h)
+	w := &discard{header: http.Header{}}
+	r, body := benchRequest([]byte("x"))
+	return func() {
+		body.Reset([]byte("x"))
+		if err := h.ServeHTTP(w, r, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var scratch [4096]byte
+
+// served reads the request's body and answers.
+func served(w http.ResponseWriter, r *http.Request) error {
+	for {
+		switch _, err := r.Body.Read(scratch[:]); {
+		case errors.Is(err, io.EOF):
+			w.WriteHeader(http.StatusOK)
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// rejectedOnce rejects every second attempt, and serves the others.
+func rejectedOnce() handlerFunc {
+	attempts := 0
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if attempts++; attempts%2 == 0 {
+			return served(w, r)
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, err := io.WriteString(w, testkit.Limited.Body)
+		return err
+	}
+}
+
+// streamed answers with so many chunks, each of them flushed.
+func streamed(chunks int) handlerFunc {
+	event := []byte("data: {\"delta\":\" demo\"}\n\n")
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusOK)
+		for range chunks {
+			if _, err := w.Write(event); err != nil {
+				return err
+			}
+			w.(http.Flusher).Flush()
+		}
+		return nil
+	}
+}

@@ -1,0 +1,30 @@
+//go:build !race
+
+package gateway
+
+import "testing"
+
+// BenchmarkCounted is what .ci/instructions counts the machine instructions of, under
+// valgrind: how many a request takes, and that keys do not make it more. Each case
+// runs without a garbage collection in between.
+func BenchmarkCounted(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		make func(testing.TB) func()
+	}{
+		{"pick", picks}, // drawing a key, another having been tried
+		{"plain", func(b testing.TB) func() { return requests(b, 0, 0, served) }},
+		{"small", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, served) }},
+		{"small-10-keys", func(b testing.TB) func() { return requestsTo(b, coolingPool(b, 10, 0), 1<<10, 1<<10, served) }},
+		{"small-100000-keys", func(b testing.TB) func() { return requestsTo(b, coolingPool(b, 100_000, 99), 1<<10, 1<<10, served) }},
+		{"rejected", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, rejectedOnce()) }},
+		{"stream", func(b testing.TB) func() { return requests(b, 0, 0, streamed(50)) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			run := c.make(b)
+			for b.Loop() {
+				run()
+			}
+		})
+	}
+}

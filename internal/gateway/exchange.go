@@ -1,0 +1,345 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/internal/resource"
+	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// statusClientGone is what Caddy's access log shows for a client that has left.
+const statusClientGone = 499
+
+// exchange is one client request on its way through the attempts.
+type exchange struct {
+	g      *Gateway
+	r      *http.Request
+	body   *replay.Body // nil when the request has none
+	roster *roster
+	slot   rotator.Slot
+	owner  rotator.ID     // of the key that has made what the request names, …
+	bound  bool           // … if it is known
+	shows  bool           // the answer is about resources
+	scope  string         // of the request: the model that it names, or "" for all
+	tried  []rotator.Slot // of the roster
+	calls  int            // to the upstream
+	judged bool           // the attempt's response was judged to be of the …
+	class  ttl.Class
+	cooled *observe.CooledKey // the attempt's key, if it cools by it
+
+	affinity rotator.Affinity // the key that the request prefers
+
+	run       blame.Run        // the keys in a row that have refused the request …
+	sentences []blame.Sentence // … and cool for it
+	suspects  []suspect        // those of them that have served others lately
+	open      bool             // the attempt has no answer yet
+
+	doubting bool             // the attempt's key cools, and is doubted to
+	doubts   blame.CooldownOf // what it cools for
+
+	started time.Time
+	waited  time.Duration // for keys
+	gone    bool          // the client has left meanwhile
+	stopped bool          // the process stops
+	latest  time.Time     // when the last attempt began, or there was none any more
+	record  *record
+	report  *observe.Report // the record's
+	tracer  observe.Tracer
+	writer  respond.Writer
+}
+
+// record is what outlives the exchange: access logs ask the report after the handler is
+// back, and late reads the body. Both are one allocation.
+type record struct {
+	report observe.Report
+	body   replay.Body
+}
+
+// usualAttempts is how many attempts an exchange has room for without allocating.
+const usualAttempts = 15
+
+var exchanges = sync.Pool{New: func() any {
+	x := &exchange{tried: make([]rotator.Slot, 0, usualAttempts)}
+	x.writer.Owner = x
+	return x
+}}
+
+// ServeHTTP sends the request with one key after the other until a response is
+// the client's.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	client, presented, ok := g.letIn(r)
+	if !ok {
+		return g.unauthorized(w, r, presented)
+	}
+	if err := credential.Refuse(w, r, g.Provider, g.Auth); err != nil {
+		return err
+	}
+	x := exchanges.Get().(*exchange)
+	x.begin(g, w, r)
+	defer func() { x.end(err) }()
+	x.report.Client = client
+	for now := x.started; ; now = time.Now() {
+		x.latest = now
+		if wait, ok := g.guard.Admits(now); !ok {
+			return x.refused(w, wait)
+		}
+		if x.over(now) || !x.next(now) || !x.replayable() {
+			return x.unserved(w)
+		}
+		g.sawReady()
+		x.tried = append(x.tried, x.slot)
+		x.calls++
+		if err := x.attempt(next); !x.writer.Rejected() {
+			return err
+		}
+		x.writer.Base.Restore(w.Header())
+		if r.Context().Err() != nil {
+			return x.canceled(w)
+		}
+	}
+}
+
+func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
+	x.g, x.r = g, r
+	x.record, x.tracer = new(record), observe.TracerFor(r)
+	x.report = &x.record.report
+	x.report.Begin(r)
+	x.report.Pool = g.Pool
+	x.roster = g.roster.Load()
+	x.report.Path = r.URL.Path
+	follower := x.follow(r)
+	if replay.Has(r) {
+		x.body = &x.record.body
+		x.report.Body = x.body
+		if follower != nil {
+			x.body.Follower = follower
+		}
+		x.body.Begin(r, g.replay)
+		x.body.Follower = nil
+	}
+	x.followed(follower)
+	x.scope, x.affinity = x.scopeNow(), g.affinity(r)
+	x.started = time.Now()
+	x.writer.Client = w
+	x.writer.Base.Take(w.Header())
+}
+
+// replayable tells whether the attempt that is about to begin gets the whole body. If
+// not, it must not begin.
+func (x *exchange) replayable() bool {
+	if x.calls == 0 || x.body == nil || x.body.Replayable() {
+		return true
+	}
+	x.roster.Pool.End(x.slot)
+	return false
+}
+
+// endBody gives the body back: to who comes after us, if somebody may want it, or else
+// for good.
+func (x *exchange) endBody(err error) {
+	if x.body == nil {
+		return
+	}
+	if err == nil && !replay.IsBuffered(x.writer.Client) {
+		x.body.Finish()
+	} else if source := x.r.Body; !x.body.HandOver(x.r) {
+		source.Close() // who reads it is told
+	}
+}
+
+func (x *exchange) end(err error) {
+	x.g.metrics.Attempts.Observe(float64(x.calls))
+	x.g.metrics.Wait.Observe(x.latest.Sub(x.started).Seconds())
+	x.endBody(err)
+	x.report.Settle()
+	x.writer.EndLearning()
+	x.writer.Forget()
+	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
+	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
+	x.scope, x.doubts = "", blame.CooldownOf{}
+	x.tried, x.calls, x.waited, x.gone, x.stopped = x.tried[:0], 0, 0, false, false
+	clear(x.sentences)
+	clear(x.suspects)
+	x.suspects = x.suspects[:0]
+	x.run, x.sentences = blame.Run{}, x.sentences[:0]
+	exchanges.Put(x)
+}
+
+// affinity returns which key the request prefers, none if the placeholder is unknown or
+// empty.
+func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
+	if g.Hash == "" {
+		return 0
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return 0
+	}
+	value, _ := repl.GetString(g.Hash)
+	return rotator.AffinityOf(value)
+}
+
+// pick draws a key for the next attempt, which must follow: it counts from here. Keys that were removed meanwhile are not
+// among them.
+func (x *exchange) pick(now time.Time) (ok bool) {
+	if r := x.g.roster.Load(); r != x.roster {
+		x.roster, x.tried = r, x.tried[:0]
+	}
+	x.doubting = false
+	among := x.among()
+	if among == nil && x.doubt(now) {
+		return true
+	}
+	x.slot, ok = x.roster.Pool.Take(now, rotator.Want{Scope: x.scope, Tried: x.tried, Affinity: x.affinity, Among: among})
+	return ok
+}
+
+// scopeNow returns the scope of the request, as far as it is known by now.
+func (x *exchange) scopeNow() string {
+	if !x.g.replay.ByModel {
+		return ""
+	}
+	return strings.TrimPrefix(x.report.Model(), "models/")
+}
+
+// over tells whether the request has had its attempts or its time.
+func (x *exchange) over(now time.Time) bool {
+	limit := x.g.TryDuration
+	return x.calls >= x.g.MaxAttempts || limit > 0 && x.calls > 0 && now.Sub(x.started) >= limit
+}
+
+// attempt is what goes out, in one allocation.
+type attempt struct {
+	credential.Outgoing
+	context observe.AttemptContext
+}
+
+// attempt calls the upstream with the key at x.slot. Only where its response was
+// rejected is a broken-off body of no account.
+func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	pool, slot := x.roster.Pool, x.slot
+	defer pool.End(slot)
+	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
+	sent := new(attempt)
+	request := &sent.Request
+	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
+	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	if x.shows {
+		resource.Readable(request.Header)
+	}
+	if x.body != nil {
+		body := x.body.Attempt(request)
+		defer body.Close() //nolint:errcheck // never fails
+		request.Body = body
+	}
+	x.writer.Begin(cancel)
+	x.judged, x.open = false, true
+	x.g.guard.Open.Add(1)
+	defer func() {
+		x.writer.End()
+		sent.context.End()
+		x.answered()
+		x.tell(err)
+		if x.doubting {
+			x.g.doubts.Resume(time.Now(), x.doubts, x.judged)
+		}
+		if !x.writer.Rejected() {
+			return
+		}
+		err = nil
+		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+			panic(p)
+		}
+	}()
+	return next.ServeHTTP(&x.writer, request)
+}
+
+// tell notes what has become of the attempt.
+func (x *exchange) tell(err error) {
+	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
+	x.report.Outcome = outcome
+	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
+	if x.cooled != nil {
+		x.g.announcer.EmitCooling(*x.cooled)
+		x.cooled = nil
+	}
+}
+
+// refused answers while the pool is closed.
+func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
+	x.g.metrics.Closed.Inc()
+	x.report.Outcome = observe.OutcomeExhausted
+	return x.g.writeRefusal(w, x.r, provider.Refusal{Class: ttl.RateLimited, Wait: wholeSeconds(wait)})
+}
+
+// canceled ends the request of a client that has left.
+func (x *exchange) canceled(w http.ResponseWriter) error {
+	x.report.Outcome = observe.OutcomeCanceled
+	w.WriteHeader(statusClientGone)
+	return nil
+}
+
+// unserved ends a request that makes no further attempt.
+func (x *exchange) unserved(w http.ResponseWriter) error {
+	if x.gone { // the context may be canceled by what made a read of the body end
+		return x.canceled(w)
+	}
+	if x.stopped {
+		x.report.Outcome = observe.OutcomeStopped
+		return x.g.writeRefusal(w, x.r, provider.Refusal{Stopped: true, Wait: wholeSeconds(0)})
+	}
+	return x.exhausted(w, x.latest)
+}
+
+// exhausted answers for a pool that has no key for this request.
+func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
+	if x.calls > 1 && x.calls == x.run.Length && x.calls >= x.g.MaxAttempts {
+		x.g.guard.GiveUp(x.run, x.sentences)
+	}
+	census, bound := x.census(now)
+	f := newRefusal(census)
+	f.Bound = bound
+	x.tellExhausted(now, census, f)
+	x.g.metrics.Exhausted.Inc()
+	x.report.Outcome = observe.OutcomeExhausted
+	return x.g.writeRefusal(w, x.r, f)
+}
+
+// tellExhausted tells once that the pool has no key that is ready, or that it has
+// none for this model.
+func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f provider.Refusal) {
+	switch {
+	case census.Ready > 0: // the request has had its attempts, or its time
+	case f.Bound:
+		x.g.announcer.ExhaustedOwner(census.Keys, shortageOf(f))
+	case x.roster.Pool.Census(now).Ready > 0:
+		x.g.announcer.ExhaustedModel(x.scope, census.Keys, shortageOf(f))
+	case f.Some:
+		x.g.announcer.ExhaustedLimit(census.Keys, shortageOf(f))
+	case !x.g.dry.Swap(true):
+		x.g.announcer.Exhausted(x.g.Pool, census.Keys, shortageOf(f))
+	}
+}
+
+// sawReady notes that the pool has keys again.
+func (g *Gateway) sawReady() {
+	if g.dry.Load() && g.dry.CompareAndSwap(true, false) {
+		g.Logger.Info("keys are ready again")
+	}
+}

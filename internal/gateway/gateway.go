@@ -1,0 +1,197 @@
+// Package gateway is a running pool: it sends each request with one key after the other
+// until an answer is the client's, lets it wait where no key is ready, and answers where
+// none is left.
+//
+// It is where the rooms below meet, and the only one that knows them all. It knows Caddy
+// as a handler does, and nothing of configs: whoever makes a [Config] has checked it. What
+// happens between two attempts goes here; what can be said without a request under way
+// goes into a room of its own.
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// Config is what a gateway is made from. Whoever fills it in has held every
+// value against its bounds.
+type Config struct {
+	Pool     string           // its name, for people
+	Provider *provider.Preset // the preset
+
+	Auth        *provider.Auth // how the key travels; nil: as the preset says
+	KeepHeaders []string       // account headers of the client's that pass, in any spelling
+
+	Keys   *keyset.Source
+	Tokens *client.Source // of whom is let in; nil: everybody
+
+	MaxAttempts int           // calls to the upstream for one request
+	TryDuration time.Duration // after which no attempt begins; 0: no limit
+	MaxWait     time.Duration // for a key; 0: none
+	MaxWaiting  int           // requests that wait at a time
+
+	Rules   []blame.Rule // of the config, before the preset's
+	Policy  ttl.Policy   // bounds of cooldowns
+	Ahead   bool         // a success that leaves nothing cools its key
+	ByModel bool         // rate limits cool a key for one model
+
+	Memory, Total, Disk int64 // bounds of the copies of bodies, in bytes
+
+	Limit     *rotator.Limit // of each key on this node; nil: none
+	Hash      string         // the name of the placeholder that keys are chosen by; "": they are drawn
+	Resources bool           // requests go out with the key that made what they name
+
+	State   *rotator.State
+	Journal rotator.Journal              // nil: nobody else is told
+	Health  func() (shared.Health, bool) // of the state, and whether it is shared
+	Backend string                       // its name, for people
+
+	Logger   *zap.Logger
+	Events   caddy.Context        // in which events are told, and metrics registered
+	Registry *prometheus.Registry // one for all gateways of a config
+}
+
+// Gateway is a running pool: it sends each request with one of many keys until an
+// answer is the client's. It is safe for concurrent use. Close it when no request comes
+// any more.
+type Gateway struct {
+	Config
+
+	judge  *blame.Judge
+	replay replay.Limits
+	guard  *blame.Guard
+	doubts *blame.Doubts
+	room   waitingRoom
+
+	resources *provider.Resources    // nil: ids are not followed
+	roster    atomic.Pointer[roster] // changes when a keys file does
+	unwatch   func()                 // ends the watching of keys files; nil where there is none
+	clients   *client.Clients        // nil: everybody is let in
+
+	metrics   *observe.Metrics
+	announcer *observe.Announcer
+	history   *observe.History
+	seen      *observe.Pool // as operators see it
+
+	// Whether the last request found no key: one log line per change.
+	dry atomic.Bool
+}
+
+// New reads the keys and joins what is known about them. It calls no upstream.
+func New(c Config) (*Gateway, error) {
+	g := &Gateway{Config: c}
+	g.room.most = int64(c.MaxWaiting)
+	g.replay = g.replayLimits()
+	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
+	g.judge.LooksAhead = c.Ahead
+	if c.Resources {
+		g.resources = c.Provider.Made
+	}
+	if err := g.start(); err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *Gateway) replayLimits() replay.Limits {
+	l := replay.Limits{
+		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
+		ByModel: g.ByModel, SelectsByModel: g.Hash == observe.PlaceholderPrefix+"model",
+	}
+	carrier := ""
+	if g.Auth != nil {
+		carrier = http.CanonicalHeaderKey(g.Auth.Header)
+	}
+	l.Trailer = func(trailer http.Header) http.Header { return credential.Trailer(trailer, carrier) }
+	return l
+}
+
+// start reads keys and tokens, and lets operators see the pool.
+func (g *Gateway) start() error {
+	sources := g.Keys.Inputs().Sources()
+	set, err := g.Keys.Load()
+	if err != nil {
+		return err
+	}
+	roster, err := g.newRoster(set)
+	if err != nil {
+		return err
+	}
+	g.roster.Store(roster)
+	if err := g.show(); err != nil {
+		return err
+	}
+	if err := g.loadClients(); err != nil {
+		return err
+	}
+	g.unwatch = g.Keys.Inputs().Watch(sources, g.reloadKeys, func(err error) {
+		g.Logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
+	})
+	g.Logger.Info("pool is ready", zap.Int("keys", len(set.Keys)), zap.String("provider", g.Provider.Name))
+	return nil
+}
+
+// show lets operators see the pool: in metrics, events and the admin API.
+func (g *Gateway) show() (err error) {
+	g.history, g.doubts = observe.HistoryOf(g.Pool), blame.DoubtsOf(g.Pool)
+	g.seen = &observe.Pool{
+		Name: g.Pool, Provider: g.Provider.Name, Backend: g.Backend,
+		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Logger: g.Logger,
+		Keys:    func() *observe.Index { return g.roster.Load().Index },
+		Waiting: g.room.waiting.Load,
+	}
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, replay.Collectors...); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	if g.announcer, err = observe.NewAnnouncer(g.Events, g.Logger); err != nil {
+		return fmt.Errorf("loading the events app: %w", err)
+	}
+	g.joinServer()
+	rooms.Store(&g.room, nil)
+	running.add(g)
+	observe.Live.Add(g.seen)
+	return nil
+}
+
+// Format writes which gateway this is, whatever the verb: its config may hold keys in
+// plain text.
+func (g *Gateway) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "gateway of pool %q", g.Pool) }
+
+// KeyPool returns the pool of keys in use.
+func (g *Gateway) KeyPool() *rotator.Pool { return g.roster.Load().Pool }
+
+// Close takes the pool out of the shared state; what is known about its keys stays
+// there. It may be called twice.
+func (g *Gateway) Close() {
+	observe.Live.Remove(g.seen)
+	running.remove(g)
+	g.clients.Stop()
+	if g.unwatch != nil {
+		g.unwatch()
+	}
+	if r := g.roster.Load(); r != nil {
+		// Who still waits must hear of what happens to the keys.
+		g.room.whenEmpty(func() {
+			rooms.Delete(&g.room)
+			r.Pool.Close(time.Now())
+		})
+	}
+}

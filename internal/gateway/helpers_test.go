@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// provision returns a gateway with n demo keys, closed when the test ends.
+func provision(t testing.TB, n int, configure func(*Config)) *Gateway {
+	t.Helper()
+	c := configOf(t, n)
+	if configure != nil {
+		configure(&c)
+	}
+	g, err := New(c)
+	if err != nil {
+		t.Fatalf("provision: %v", err)
+	}
+	t.Cleanup(g.Close)
+	return g
+}
+
+// configOf returns what a handler makes of a config with nothing but n demo keys.
+func configOf(t testing.TB, n int) Config {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	return Config{
+		Pool: "default", Provider: provider.Presets["openai"],
+		Keys:        &keyset.Source{Groups: &[]keyset.Group{{Rank: plainRank, Texts: testkit.DemoKeys(n)}}, Log: zap.NewNop()},
+		MaxAttempts: 15, MaxWaiting: 1000,
+		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
+		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
+		State:   stateOf(t),
+		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },
+		Backend: "memory", Logger: zap.NewNop(), Events: ctx, Registry: ctx.GetMetricsRegistry(),
+	}
+}
+
+// plainRank is that of keys without a tier and a weight.
+var plainRank = rotator.Rank{Tier: 1, Weight: 1}
+
+// testStates holds what is known to the gateways of each test that runs, as those of a
+// process share it.
+var testStates sync.Map
+
+func stateOf(t testing.TB) *rotator.State {
+	state, known := testStates.LoadOrStore(t.Name(), rotator.NewState(time.Now()))
+	if !known {
+		t.Cleanup(func() { testStates.Delete(t.Name()) })
+	}
+	return state.(*rotator.State)
+}
+
+// limitOf is a limit of each key's.
+func limitOf(concurrency, requests int, per time.Duration) *rotator.Limit {
+	return &rotator.Limit{Concurrency: concurrency, Requests: requests, Per: per, Reason: reason.Limit, Source: reason.SourceConfig}
+}
+
+// silence turns logging off: its sampling depends on the clock.
+func silence(h *Gateway) {
+	h.Logger = zap.NewNop()
+	h.announcer.Logger, h.announcer.Sampled = h.Logger, h.Logger
+}

@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// roster is the set of keys of one moment, ready for requests: a request keeps the
+// one that it began with. It is immutable but for what the pool learns.
+type roster struct {
+	*observe.Index
+	injector *credential.Injector
+
+	groups   []string         // slot → its group's name, "" for none; nil: there are no groups
+	ranks    []rotator.Rank   // slot → how it is preferred; nil: all are alike
+	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
+}
+
+// family returns the slots that share the slot's limits, itself among them.
+func (r *roster) family(s rotator.Slot) []rotator.Slot {
+	if r.siblings == nil || r.siblings[s] == nil {
+		return []rotator.Slot{s}
+	}
+	return r.siblings[s]
+}
+
+// newRoster returns a roster of the keys. What is known about them it finds in the
+// state. Close its pool when requests go elsewhere.
+func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
+	keys := set.Keys
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks)}
+	if g.Hash != "" {
+		options = append(options, rotator.WithAffinity())
+	}
+	if g.Limit != nil {
+		options = append(options, rotator.WithLimit(*g.Limit))
+	}
+	pool, err := rotator.NewPool(keys, g.State, time.Now(), options...)
+	if err != nil {
+		return nil, err
+	}
+	return &roster{
+		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
+		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups),
+	}, nil
+}
+
+// siblings returns for each slot all slots of its group, or nil where there is no group.
+func siblings(groups []string) [][]rotator.Slot {
+	if groups == nil {
+		return nil
+	}
+	members := make(map[string][]rotator.Slot)
+	for i, group := range groups {
+		if group != "" {
+			members[group] = append(members[group], rotator.Slot(i))
+		}
+	}
+	all := make([][]rotator.Slot, len(groups))
+	for i, group := range groups {
+		all[i] = members[group]
+	}
+	return all
+}
+
+// reloadKeys reads the keys again and, if they are others, sends new requests to
+// them. Requests under way stay with the keys they have; cooldowns stay where they
+// are. A set of keys that is bad changes nothing.
+func (g *Gateway) reloadKeys() error {
+	set, err := g.Keys.Load()
+	if err != nil {
+		return err
+	}
+	old := g.roster.Load()
+	added, removed := compare(old.Pool, set.Keys)
+	if added == 0 && removed == 0 && slices.Equal(old.groups, set.Groups) && slices.Equal(old.ranks, set.Ranks) {
+		return nil
+	}
+	next, err := g.newRoster(set)
+	if err != nil {
+		return err
+	}
+	g.roster.Store(next)
+	g.room.wake()
+	old.Pool.Close(time.Now())
+	g.Logger.Info("keys have changed", zap.Int("keys", len(set.Keys)), zap.Int("added", added), zap.Int("removed", removed))
+	return nil
+}
+
+// compare counts what keys has that the pool has not, and the reverse.
+func compare(pool *rotator.Pool, keys []rotator.Key) (added, removed int) {
+	old := make(map[rotator.ID]bool, pool.Len())
+	for s := range pool.Len() {
+		old[pool.Key(rotator.Slot(s)).ID()] = true
+	}
+	for _, k := range keys {
+		if old[k.ID()] {
+			delete(old, k.ID())
+		} else {
+			added++
+		}
+	}
+	return added, len(old)
+}

@@ -1,0 +1,243 @@
+// Package keyset reads keys and tokens from the config and from files, and watches the
+// files.
+//
+// It knows Caddy's placeholders and what a key looks like, and nothing of what is done
+// with it. A source of keys goes here.
+package keyset
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// maxKeysFile bounds what is read of a keys file, in bytes: a million long keys.
+// It is there for files that have no end.
+const maxKeysFile = 256 << 20
+
+// byteOrderMark is what some editors put before UTF-8 text.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// Set collects keys, each once, in order.
+type Set struct {
+	Keys   []rotator.Key
+	Groups []string              // of the keys, in the same order; "": none. At the end nil, where there is no group
+	Ranks  []rotator.Rank        // likewise; at the end nil, where all are alike
+	group  Group                 // of the keys that are added next
+	from   map[rotator.ID]string // where the key stood first
+	log    *zap.Logger
+}
+
+// Group is keys that have something in common. Files and texts may be placeholders.
+type Group struct {
+	Name  string // of those that share their limits; "": each has limits of its own
+	Rank  rotator.Rank
+	Texts []string
+	Files []string
+}
+
+// Source is where keys come from.
+type Source struct {
+	Groups *[]Group // behind a pointer, so that what prints a struct around it stops there
+	Log    *zap.Logger
+}
+
+// Format writes nothing of the source, whatever the verb: it may hold keys in plain text.
+func (s *Source) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "keys of %d groups", len(*s.Groups)) }
+
+// Texts returns the texts of all keys, and their groups.
+func (s *Source) texts() iter.Seq2[string, Group] {
+	return s.each(func(g Group) []string { return g.Texts })
+}
+
+// Files is texts for files.
+func (s *Source) Files() iter.Seq2[string, Group] {
+	return s.each(func(g Group) []string { return g.Files })
+}
+
+func (s *Source) each(of func(Group) []string) iter.Seq2[string, Group] {
+	return func(yield func(text string, g Group) bool) {
+		for _, g := range *s.Groups {
+			for _, text := range of(g) {
+				if !yield(text, g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Inputs returns what the keys are read from.
+func (s *Source) Inputs() Inputs {
+	var in Inputs
+	for path := range s.Files() {
+		in.Paths = append(in.Paths, path)
+	}
+	for text := range s.texts() {
+		in.Texts = append(in.Texts, text)
+	}
+	return in
+}
+
+// Load returns the keys that stand in the config and those of files, in this order,
+// those of no group first.
+func (s *Source) Load() (*Set, error) {
+	set := &Set{from: make(map[rotator.ID]string), log: s.Log}
+	repl := caddy.NewReplacer()
+	n := 0
+	for text, group := range s.texts() {
+		n++
+		set.group = group
+		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", n)); err != nil {
+			return nil, err
+		}
+	}
+	var files []string
+	for text, group := range s.Files() {
+		files, set.group = append(files, text), group
+		if err := set.addFile(repl, text); err != nil {
+			return nil, fmt.Errorf("keys_file: %w", err)
+		}
+	}
+	if len(set.Keys) == 0 {
+		return nil, noKeys(files)
+	}
+	set.trim()
+	return set, nil
+}
+
+// trim drops what says nothing, and room that is not needed: there may be very many
+// keys.
+func (s *Set) trim() {
+	s.Keys, s.Groups, s.Ranks = trimmed(s.Keys), trimmed(s.Groups), trimmed(s.Ranks)
+	if !slices.ContainsFunc(s.Groups, func(group string) bool { return group != "" }) {
+		s.Groups = nil
+	}
+	if !slices.ContainsFunc(s.Ranks, func(r rotator.Rank) bool { return r != s.Ranks[0] }) {
+		s.Ranks = nil
+	}
+}
+
+func trimmed[T any](all []T) []T { return append(make([]T, 0, len(all)), all...) }
+
+func noKeys(files []string) error {
+	if len(files) == 0 {
+		return errors.New("no keys: set keys or keys_file")
+	}
+	return fmt.Errorf("keys_file: no key in %s", strings.Join(files, ", "))
+}
+
+// addInline adds a key from the config, after its placeholders are replaced.
+func (s *Set) addInline(repl *caddy.Replacer, text, where string) error {
+	secret, err := Expand(repl, text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	return s.add(strings.TrimSpace(secret), where)
+}
+
+// Expand replaces placeholders. An empty one is an error that names it. An unknown
+// one is an error too, and is not named: it may be a key with braces in it.
+func Expand(repl *caddy.Replacer, text string) (string, error) {
+	if _, err := repl.ReplaceOrErr(text, false, true); err != nil {
+		return "", errors.New(`unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`)
+	}
+	return repl.ReplaceOrErr(text, true, true)
+}
+
+// addFile adds the keys of a file, whose path may be a placeholder.
+func (s *Set) addFile(repl *caddy.Replacer, text string) error {
+	return ReadFile(repl, text, text, s.addLines)
+}
+
+// ReadFile hands a file, whose path may be a placeholder, to read, with its path. An
+// error of opening it calls it shown: what a placeholder holds may be a secret instead
+// of a path.
+func ReadFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, path string) error) error {
+	path, err := Expand(repl, text)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			failed.Path = shown
+		}
+		return err
+	}
+	defer f.Close()
+	return read(f, path)
+}
+
+// addLines adds one key a line; path names the source in errors.
+func (s *Set) addLines(r io.Reader, path string) error {
+	return EachLineOf(r, path, s.add)
+}
+
+// EachLineOf calls add for each line that holds something, and with where it stands.
+func EachLineOf(r io.Reader, path string, add func(text, where string) error) error {
+	at := func(n int) string { return fmt.Sprintf("%s:%d", path, n) }
+	return EachLine(r, path, at, func(text string, n int) error { return add(text, at(n)) })
+}
+
+// EachLine calls add for each line that has a key, with the line's number, from 1
+// on. In errors at names a line, and whole all of them.
+func EachLine(r io.Reader, whole string, at func(n int) string, add func(secret string, n int) error) error {
+	limited := &io.LimitedReader{R: r, N: maxKeysFile + 1}
+	lines := bufio.NewScanner(limited)
+	lines.Buffer(nil, rotator.MaxKeyLen+1024)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := lines.Bytes()
+		if n == 1 {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		if err := add(string(line), n); err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("%s: the line is longer than a key may be, %d bytes", at(n+1), rotator.MaxKeyLen)
+	case err != nil:
+		return err
+	case limited.N <= 0:
+		return fmt.Errorf("%s: the file is larger than %d MiB", whole, maxKeysFile>>20)
+	}
+	return nil
+}
+
+// add keeps the key unless it is there already. where is for people.
+func (s *Set) add(secret, where string) error {
+	key, err := rotator.NewKey(secret)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if first, doubled := s.from[key.ID()]; doubled {
+		s.log.Warn("key stands twice: kept once",
+			zap.Stringer("key_id", key), zap.String("at", where), zap.String("first", first))
+		return nil
+	}
+	s.from[key.ID()] = where
+	s.Keys = append(s.Keys, key)
+	s.Groups, s.Ranks = append(s.Groups, s.group.Name), append(s.Ranks, s.group.Rank)
+	return nil
+}

@@ -1,0 +1,84 @@
+package observe
+
+import "time"
+
+// The admin API's answers, which the command and the status page read too. Tools
+// build on these names: they stay.
+
+const (
+	// AdminPrefix is where the API and the page are, at Caddy's admin endpoint.
+	AdminPrefix = "/keycycler/"
+
+	DefaultLimit = 100  // keys in one answer
+	MaxLimit     = 1000 // likewise
+
+	// MaxCool is what an operator may cool a key for.
+	MaxCool = 365 * 24 * time.Hour
+)
+
+// PoolStatus is one pool at one instant.
+type PoolStatus struct {
+	Pool     string      `json:"pool"`
+	Provider string      `json:"provider"`
+	Keys     int         `json:"keys"`
+	Ready    int         `json:"ready"`
+	Cooling  int         `json:"cooling"`
+	Disabled int         `json:"disabled"`
+	State    StateStatus `json:"state"`
+}
+
+// StateStatus is how a pool's state backend fares.
+type StateStatus struct {
+	Backend string  `json:"backend"`         // memory, redis
+	Healthy bool    `json:"healthy"`         // always, where nothing is shared
+	LagMS   float64 `json:"lag_ms"`          // how old the last change of another node was when it was applied here
+	Error   string  `json:"error,omitempty"` // the last one, while it is not healthy
+}
+
+// KeyStatus is one key at one instant. Counters are this node's, since its start.
+type KeyStatus struct {
+	ID        string            `json:"id"`
+	State     string            `json:"state"`             // ready, cooling, disabled
+	Class     string            `json:"class,omitempty"`   // why it cools: of rate_limited, quota_exhausted, …, operator
+	Source    string            `json:"source,omitempty"`  // where that was stated: a header's name in lower case, body:…, default, config, operator
+	Scope     string            `json:"scope,omitempty"`   // what cools: key
+	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools, and where it cools until a request ends
+	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
+	Scopes    []ScopeStatus     `json:"scopes,omitempty"`  // in which it cools, ready or not, by name
+	Attempts  uint64            `json:"attempts"`          // calls to the upstream
+	Rejected  map[string]uint64 `json:"rejections"`        // of them, by class
+	InFlight  int64             `json:"in_flight"`         // calls under way
+	LastUsed  *time.Time        `json:"last_used,omitempty"`
+}
+
+// ScopeStatus is a key in one scope in which it cools.
+type ScopeStatus struct {
+	Scope     string    `json:"scope"` // the model's name, or * for those beyond the bound
+	Class     string    `json:"class"`
+	Source    string    `json:"source,omitempty"`
+	Remaining float64   `json:"remaining_seconds"`
+	Until     time.Time `json:"until"`
+}
+
+// KeysPage is a part of a pool's keys, ordered by id.
+type KeysPage struct {
+	Keys []KeyStatus `json:"keys"`
+	Next string      `json:"next,omitempty"` // the value of ?after= that the next page wants; "" on the last
+}
+
+// MinuteStatus is a minute of the last hour in which there were rejections.
+type MinuteStatus struct {
+	Minute     time.Time      `json:"minute"`     // when it began
+	Rejections map[string]int `json:"rejections"` // by class
+}
+
+// Changed tells what an operator's verb has done.
+type Changed struct {
+	Keys    int `json:"keys"`    // that it was meant for
+	Changed int `json:"changed"` // of them, whose state it changed
+}
+
+// CoolRequest is the body of POST …/cool.
+type CoolRequest struct {
+	Seconds float64 `json:"seconds"` // from now on: above 0, at most a year
+}

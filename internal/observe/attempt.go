@@ -1,0 +1,205 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// AttemptContext is the context of an attempt's request. Caddy binds placeholders to
+// the request that its server has made: there they would show the client's request, and
+// nothing of what handlers have changed since. So the attempt has a replacer of its own,
+// bound to its request, and variables of its own. What handlers set on them is seen by
+// all who look at the request afterwards; what the request of the attempt is like, with
+// the key in it, is seen by the attempt's handlers alone.
+//
+// Both are made when somebody asks for them: what evaluates nothing pays nothing. It is
+// safe for concurrent use, and after the attempt: what dials for it may still ask.
+type AttemptContext struct {
+	context.Context
+	report  *Report
+	request *http.Request // the attempt's
+	key     rotator.Key
+
+	mu   sync.Mutex
+	over bool
+	repl *caddy.Replacer
+	own  caddy.Replacer // what was set on repl, and nothing else of it
+	vars map[string]any
+	took map[string]struct{} // the groups of routes of which one was taken
+
+	looking  sync.Mutex
+	view     *http.Request // what Caddy's placeholders for requests are bound to …
+	viewRepl *caddy.Replacer
+}
+
+// Begin makes c the context of an attempt with this key, whose request is about to be made.
+func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key rotator.Key) {
+	c.Context, c.request, c.report, c.key = ctx, request, r, key
+}
+
+// Value implements context.Context.
+func (c *AttemptContext) Value(key any) any {
+	switch key {
+	case caddy.ReplacerCtxKey:
+		if c.report.repl != nil {
+			return c.replacer()
+		}
+	case caddyhttp.VarsCtxKey:
+		if c.report.vars != nil {
+			return c.variables()
+		}
+	case routeGroups:
+		if groups, ok := c.Context.Value(key).(map[string]struct{}); ok {
+			return c.groups(groups)
+		}
+	}
+	return c.Context.Value(key)
+}
+
+// routeGroups is under which Caddy notes of which groups of routes one was taken: of the
+// handlers in one, such as the rewrites of a site, no other is. Each attempt takes its
+// own: the second one is rewritten as the first was.
+const routeGroups caddy.CtxKey = "route_group"
+
+// groups returns the attempt's, which begins with the request's.
+func (c *AttemptContext) groups(request map[string]struct{}) map[string]struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.took != nil:
+	case c.over:
+		c.took = make(map[string]struct{})
+	default:
+		c.took = maps.Clone(request)
+	}
+	return c.took
+}
+
+// replacer returns the attempt's replacer.
+func (c *AttemptContext) replacer() *caddy.Replacer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.repl == nil {
+		c.repl = caddy.NewReplacer()
+		c.own = *c.repl
+		c.repl.Map(c.lookup)
+		if !c.over {
+			c.report.shown.Store(c)
+		}
+	}
+	return c.repl
+}
+
+// variables returns the attempt's variables. What dials for an attempt may read them
+// while reverse_proxy writes those of the next.
+func (c *AttemptContext) variables() map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.vars != nil:
+	case c.over:
+		c.vars = make(map[string]any) // the request's may be in use elsewhere
+	default:
+		c.vars = maps.Clone(c.report.vars)
+	}
+	return c.vars
+}
+
+// End makes what was set on the attempt's variables the request's. The attempt's
+// handler is back.
+func (c *AttemptContext) End() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if c.vars == nil {
+		return
+	}
+	clear(c.report.vars)
+	for name, value := range c.vars {
+		c.report.vars[name] = c.guarded(value)
+	}
+}
+
+// lookup is a caddy.ReplacerFunc: what the attempt's handlers see.
+func (c *AttemptContext) lookup(name string) (any, bool) {
+	if strings.HasPrefix(name, "file.") {
+		return nil, false // the replacer's own, which templates may take off it
+	}
+	if value, ok := c.ofRequest(name); ok {
+		return c.guarded(value), true
+	}
+	return c.report.beneath(name)
+}
+
+// ofRequest looks at the attempt's request as it is now.
+func (c *AttemptContext) ofRequest(name string) (any, bool) {
+	if !strings.HasPrefix(name, "http.") {
+		return nil, false
+	}
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	if c.view == nil {
+		c.viewRepl = caddy.NewEmptyReplacer()
+		c.view = caddyhttp.PrepareRequest(&http.Request{URL: new(url.URL)}, c.viewRepl, nil, nil)
+	}
+	*c.view = *c.request
+	value, ok := c.viewRepl.Get(name)
+	if strings.HasPrefix(name, "http.request.body") {
+		c.request.Body = c.view.Body // it was read, and can be read again from there
+	}
+	return value, ok
+}
+
+// guarded returns a placeholder's value, so that it is not logged if the key is in it.
+func (c *AttemptContext) guarded(value any) any {
+	text, ok := value.(string)
+	if !ok {
+		return value
+	}
+	secret := c.key.Secret()
+	for range 3 { // {uri} may hold it escaped, and {http.request.uri_escaped} that again
+		if strings.Contains(text, secret) {
+			return withKey(text)
+		}
+		secret = url.QueryEscape(secret)
+	}
+	return value
+}
+
+// withKey is a placeholder's value that holds a key: handlers that put placeholders into
+// text get it, and expressions, whereas log_append does not.
+type withKey string
+
+// redacted is what stands for it where it is printed.
+const redacted = "(holds the API key)"
+
+// String implements fmt.Stringer, for caddy.ToString.
+func (v withKey) String() string { return string(v) }
+
+// Format implements fmt.Formatter.
+func (withKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (withKey) MarshalLogObject(o zapcore.ObjectEncoder) error {
+	o.AddString("redacted", redacted)
+	return nil
+}
+
+// Interface guards
+var (
+	_ context.Context         = (*AttemptContext)(nil)
+	_ fmt.Formatter           = withKey("")
+	_ zapcore.ObjectMarshaler = withKey("")
+)

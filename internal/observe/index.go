@@ -1,0 +1,80 @@
+package observe
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Index is a pool whose keys can be found by their ids. It is immutable but for what
+// the pool learns.
+type Index struct {
+	Pool   *rotator.Pool
+	ByID   func() []Place // all keys, ordered by id: made when it is asked for
+	digest rotator.ID     // of all ids, in any order
+}
+
+func NewIndex(pool *rotator.Pool) *Index {
+	x := &Index{Pool: pool, ByID: sync.OnceValue(func() []Place { return sortedPlaces(pool) })}
+	for s := range pool.Len() {
+		for i, b := range pool.Key(rotator.Slot(s)).ID() {
+			x.digest[i] ^= b
+		}
+	}
+	return x
+}
+
+// Find returns where the key is.
+func (x *Index) Find(id rotator.ID) (Place, bool) {
+	all := x.ByID()
+	i, ok := slices.BinarySearchFunc(all, id, func(p Place, id rotator.ID) int { return compareIDs(p.ID(), id) })
+	if !ok {
+		return Place{}, false
+	}
+	return all[i], true
+}
+
+// sameKeys tells whether both have the same keys, in any order. Ids are a hash's:
+// other keys have another digest.
+func (x *Index) sameKeys(other *Index) bool {
+	return x.Pool.Len() == other.Pool.Len() && x.digest == other.digest
+}
+
+// Shares tells whether both have a key.
+func (x *Index) Shares(other *Index) bool {
+	if x.sameKeys(other) {
+		return true
+	}
+	for s := range rotator.Slot(other.Pool.Len()) {
+		if _, ok := x.Find(other.Pool.Key(s).ID()); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func sortedPlaces(pool *rotator.Pool) []Place {
+	places := make([]Place, pool.Len())
+	for i := range places {
+		places[i] = Place{pool, rotator.Slot(i)}
+	}
+	slices.SortFunc(places, byID)
+	return places
+}
+
+// Place is where a key is to be found.
+type Place struct {
+	Pool *rotator.Pool
+	Slot rotator.Slot
+}
+
+func (p Place) ID() rotator.ID { return p.Pool.Key(p.Slot).ID() }
+
+func (p Place) Status(now time.Time) rotator.Status { return p.Pool.Status(now, p.Slot) }
+
+// ByID orders places by their keys' ids.
+func byID(a, b Place) int { return compareIDs(a.ID(), b.ID()) }
+
+func compareIDs(a, b rotator.ID) int { return slices.Compare(a[:], b[:]) }

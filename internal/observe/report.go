@@ -1,0 +1,176 @@
+package observe
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Report is what became of a request, for placeholders. Access logs ask it after
+// the handler is back, and late reads its body, so it is not used again for another
+// request.
+type Report struct {
+	latest   *Report // that of the last pool that the request has come to
+	Pool     string
+	Key      rotator.ID // of the last attempt
+	Attempts int
+	Path     string     // of the request
+	Body     modelNamer // nil when it has none
+	Outcome  string     // of the last attempt that is over, or of the request
+	Client   string     // whose token the request had; "" where it has no name
+
+	vars   map[string]any                 // the request's; nil outside of Caddy
+	repl   *caddy.Replacer                // likewise
+	below  caddy.Replacer                 // repl, without what reports add to it
+	before *Report                        // that of the pool which the request has come to before
+	shown  atomic.Pointer[AttemptContext] // whose replacer tells what handlers have set; may be nil
+}
+
+// modelNamer is a body that may name a model.
+type modelNamer interface {
+	// ModelName returns the model, if what has come by now names it. It is safe for
+	// concurrent use.
+	ModelName() (string, bool)
+}
+
+// What becomes of a request, besides the outcomes of its last attempt.
+const (
+	OutcomeExhausted    = "exhausted"    // no key was left for it
+	OutcomeCanceled     = "canceled"     // the client left between two attempts
+	OutcomeStopped      = "stopped"      // the process stopped while it waited for a key
+	OutcomeUnauthorized = "unauthorized" // it had no valid client token
+)
+
+const (
+	// PlaceholderPrefix begins the names of keycycler's placeholders.
+	PlaceholderPrefix = "http.keycycler."
+
+	// reportVar is the request variable that holds the report.
+	reportVar = "keycycler"
+)
+
+// Begin makes p the report of the request. Where the request has come to a
+// pool before, as one that handle_errors falls back from, placeholders tell of the
+// new one from now on.
+func (p *Report) Begin(r *http.Request) {
+	p.latest = p
+	ctx := r.Context()
+	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	p.repl, _ = ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if p.repl != nil {
+		p.below = *p.repl
+	}
+	if first, ok := p.vars[reportVar].(*Report); ok {
+		if p.repl == first.repl { // not an attempt's of that pool
+			p.below, p.before = first.below, first.latest
+		}
+		first.latest = p
+		return
+	}
+	if p.vars != nil {
+		p.vars[reportVar] = p
+	}
+	if p.repl != nil {
+		p.repl.Map(p.lookup)
+	}
+}
+
+// lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what
+// Caddy shows them.
+func (p *Report) lookup(name string) (any, bool) {
+	if value, ok := p.latest.field(name); ok {
+		return value, true
+	}
+	return p.latest.set(name)
+}
+
+// beneath is what the handlers of an attempt see, besides what is the attempt's.
+func (p *Report) beneath(name string) (any, bool) {
+	if value, ok := p.latest.field(name); ok {
+		return value, true
+	}
+	if value, ok := p.below.Get(name); ok {
+		return value, true
+	}
+	return p.before.set(name)
+}
+
+// set returns what the handlers of the last attempt have set, or of those before. p may
+// be nil.
+func (p *Report) set(name string) (any, bool) {
+	switch {
+	case p == nil, hasAnyPrefix(name, "file.", "http.request.", "http.vars."):
+		return nil, false // Caddy's own: the attempt's request is its handlers' alone
+	case p.shown.Load() == nil:
+		return p.before.set(name)
+	}
+	c := p.shown.Load()
+	value, ok := c.repl.Get(name)
+	return c.guarded(value), ok
+}
+
+func hasAnyPrefix(text string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(text, p) })
+}
+
+// proxied is set by reverse_proxy in the attempt that it makes.
+const proxied = "http.reverse_proxy.upstream.address"
+
+// Settle makes what the last attempt's reverse_proxy has set be seen, instead of what
+// one before us has, such as forward_auth. No attempt follows.
+func (p *Report) Settle() {
+	c := p.shown.Load()
+	if c == nil {
+		return
+	}
+	if _, ok := c.own.Get(proxied); ok {
+		p.repl.DeleteByPrefix("http.reverse_proxy.")
+	}
+}
+
+// field returns one of keycycler's placeholders.
+func (p *Report) field(name string) (any, bool) {
+	field, ours := strings.CutPrefix(name, PlaceholderPrefix)
+	if !ours {
+		return nil, false
+	}
+	switch field {
+	case "pool":
+		return p.Pool, true
+	case "key_id":
+		if p.Attempts == 0 {
+			return "", true
+		}
+		return p.Key.String(), true
+	case "attempts":
+		return p.Attempts, true
+	case "client":
+		return p.Client, true
+	case "outcome":
+		return p.Outcome, true
+	case "model":
+		return p.Model(), true
+	}
+	return nil, false
+}
+
+// Model returns the model that the request names, in its path or in as much of its
+// body as has come by now; "" if none.
+func (p *Report) Model() string {
+	name, ok := peek.ModelInPath(p.Path)
+	if !ok && p.Body != nil {
+		name, _ = p.Body.ModelName()
+	}
+	return name
+}
+
+// String tells nothing: the report stands among the request's variables, which are
+// placeholders too.
+func (*Report) String() string { return reportVar }

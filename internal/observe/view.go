@@ -1,0 +1,274 @@
+// Package observe is what people and tools read: metrics, log lines, events, spans,
+// placeholders, the last hour's rejections, and the documents of the admin API.
+//
+// It knows Caddy's ways to say something, and the pools that there are. It decides nothing:
+// whoever calls it has done so. What shall be seen goes here, so that all who show it use
+// the same words.
+package observe
+
+import (
+	"fmt"
+	"iter"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/shared"
+)
+
+// Pool is a gateway as operators see it. It is immutable.
+type Pool struct {
+	Name     string
+	Provider string
+	Backend  string
+	Config   any // tells the gateways of one config from those of another
+	State    *rotator.State
+	Health   func() (shared.Health, bool) // of the state, and whether it is shared
+	History  *History
+	Logger   *zap.Logger
+	Keys     func() *Index // of now
+	Waiting  func() int64  // requests
+}
+
+// Live holds the gateways of all configs that are provisioned: mostly one config's,
+// during a reload two.
+var Live registry
+
+// registry is a list of gateways. It is safe for concurrent use.
+type registry struct {
+	mu    sync.Mutex
+	pools []*Pool // in the order in which they came
+}
+
+func (r *registry) Add(p *Pool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pools = append(r.pools, p)
+}
+
+func (r *registry) Remove(p *Pool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pools = slices.DeleteFunc(r.pools, func(other *Pool) bool { return other == p })
+}
+
+// Views returns the pools of the newest config, by name. A config before it may
+// still serve its last requests: what is known about keys it shares anyhow.
+func (r *registry) Views() []*View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pools) == 0 {
+		return nil
+	}
+	newest := r.pools[len(r.pools)-1].Config
+	return viewsOf(slices.DeleteFunc(slices.Clone(r.pools), func(p *Pool) bool { return p.Config != newest }))
+}
+
+// View returns the pool of that name, or nil.
+func (r *registry) View(name string) *View {
+	for _, v := range r.Views() {
+		if v.Name() == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// View is a pool as operators see it: all gateways of one name are one pool, and a
+// key that several of them hold is one key.
+type View struct {
+	Pools []*Pool
+	sets  []*Index // of the pools, each once
+}
+
+// viewsOf groups gateways by their names.
+func viewsOf(pools []*Pool) []*View {
+	var views []*View
+	for _, p := range pools {
+		i := slices.IndexFunc(views, func(v *View) bool { return v.Name() == p.Name })
+		if i < 0 {
+			i, views = len(views), append(views, new(View))
+		}
+		views[i].add(p)
+	}
+	// A config's modules are provisioned in any order.
+	slices.SortFunc(views, func(a, b *View) int { return strings.Compare(a.Name(), b.Name()) })
+	return views
+}
+
+func (v *View) add(p *Pool) {
+	v.Pools = append(v.Pools, p)
+	keys := p.Keys()
+	if !slices.ContainsFunc(v.sets, keys.sameKeys) {
+		v.sets = append(v.sets, keys)
+	}
+}
+
+func (v *View) Name() string { return v.Pools[0].Name }
+
+// places returns all keys, ordered by id.
+func (v *View) places() []Place {
+	if len(v.sets) == 1 {
+		return v.sets[0].ByID()
+	}
+	var all []Place
+	for _, r := range v.sets {
+		all = append(all, r.ByID()...)
+	}
+	slices.SortFunc(all, byID)
+	return slices.CompactFunc(all, func(a, b Place) bool { return a.ID() == b.ID() })
+}
+
+// Find returns where the key is.
+func (v *View) Find(id rotator.ID) (Place, bool) {
+	for _, r := range v.sets {
+		if p, ok := r.Find(id); ok {
+			return p, true
+		}
+	}
+	return Place{}, false
+}
+
+// Census counts the keys.
+func (v *View) Census(now time.Time) rotator.Census {
+	if len(v.sets) == 1 {
+		return v.sets[0].Pool.Census(now)
+	}
+	var c rotator.Census
+	for p := range slices.Values(v.places()) {
+		c.Keys++
+		switch st := p.Status(now); st.Condition {
+		case rotator.Ready:
+			c.Ready++
+		case rotator.Disabled:
+			c.Disabled++
+		case rotator.Cooling:
+			c.Cooling[st.Reason]++
+			if st.Busy {
+				c.Busy++
+			} else if c.Soonest == 0 || st.Left < c.Soonest {
+				c.Soonest = st.Left
+			}
+		}
+	}
+	return c
+}
+
+// Waiting counts the requests that wait for a key.
+func (v *View) waiting() (n int64) {
+	for _, p := range v.Pools {
+		n += p.Waiting()
+	}
+	return n
+}
+
+// Health tells how the state fares, as the first of the pools sees it, and whether it is
+// shared at all.
+func (v *View) Health() (h shared.Health, isShared bool) { return v.Pools[0].Health() }
+
+// Status is what the admin API says of the pool.
+func (v *View) Status(now time.Time) PoolStatus {
+	c, p := v.Census(now), v.Pools[0]
+	health, _ := v.Health()
+	s := PoolStatus{
+		Pool: p.Name, Provider: p.Provider,
+		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled,
+		State: StateStatus{
+			Backend: p.Backend,
+			Healthy: health.Healthy,
+			LagMS:   float64(health.Lag) / float64(time.Millisecond),
+		},
+	}
+	if health.Err != nil {
+		s.State.Error = health.Err.Error()
+	}
+	return s
+}
+
+// KeyFilter narrows a list of keys.
+type KeyFilter struct {
+	condition *rotator.Condition // nil: all
+	reason    *rotator.Reason    // nil: all; otherwise those that cool for it
+}
+
+// ParseFilter reads what the query says of keys: state and class.
+func ParseFilter(query url.Values) (f KeyFilter, err error) {
+	if name := query.Get("state"); name != "" {
+		condition, ok := rotator.ParseCondition(name)
+		if !ok {
+			return f, fmt.Errorf("state: unknown state %s: ready, cooling or disabled", directive.Shown(name))
+		}
+		f.condition = &condition
+	}
+	if name := query.Get("class"); name != "" {
+		why, ok := reason.Parse(name)
+		if !ok {
+			return f, fmt.Errorf("class: unknown class %s: one of %s", directive.Shown(name), strings.Join(reason.Names, ", "))
+		}
+		f.reason = &why
+	}
+	return f, nil
+}
+
+func (f KeyFilter) takes(st rotator.Status) bool {
+	return (f.condition == nil || st.Condition == *f.condition) &&
+		(f.reason == nil || (st.Left > 0 || st.Busy) && st.Reason == *f.reason)
+}
+
+// Keys returns the keys that the filter takes, ordered by id, from the first after
+// this one on.
+func (v *View) Keys(now time.Time, f KeyFilter, after *rotator.ID) iter.Seq2[Place, rotator.Status] {
+	all := v.places()
+	if after != nil {
+		i, found := slices.BinarySearchFunc(all, *after, func(p Place, id rotator.ID) int { return compareIDs(p.ID(), id) })
+		if found {
+			i++
+		}
+		all = all[i:]
+	}
+	return func(yield func(Place, rotator.Status) bool) {
+		for _, p := range all {
+			if st := p.Status(now); f.takes(st) && !yield(p, st) {
+				return
+			}
+		}
+	}
+}
+
+// KeyStatusOf is what the admin API says of a key.
+func KeyStatusOf(now time.Time, id rotator.ID, st rotator.Status) KeyStatus {
+	s := KeyStatus{
+		ID: id.String(), State: st.Condition.String(),
+		Attempts: st.Attempts, InFlight: int64(st.InFlight), Rejected: make(map[string]uint64),
+	}
+	if st.Left > 0 {
+		until := now.Add(st.Left).UTC()
+		s.Class, s.Source, s.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
+		s.Remaining, s.Until = st.Left.Seconds(), &until
+	}
+	if st.Busy {
+		s.Class, s.Source, s.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
+	}
+	for _, sc := range st.Scopes {
+		s.Scopes = append(s.Scopes, ScopeStatus{
+			sc.Scope, reason.Name(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(),
+		})
+	}
+	for r, n := range st.Rejections {
+		if n > 0 {
+			s.Rejected[reason.Name(rotator.Reason(r))] = uint64(n)
+		}
+	}
+	if !st.LastUsed.IsZero() {
+		used := st.LastUsed.UTC()
+		s.LastUsed = &used
+	}
+	return s
+}

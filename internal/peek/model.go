@@ -1,0 +1,172 @@
+// Package peek reads what bodies say without parsing them whole: the model that a request
+// names, ids, the first event of a stream, what compression hides.
+//
+// It knows formats, and neither keys nor providers. It is fed bytes as they stream, and
+// keeps no more of them than it must. A field that is looked for in a stream goes here.
+package peek
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxModelName is the longest name of a model that counts, in bytes. Clients
+// choose the names, and they end up in keys, logs and placeholders.
+const maxModelName = 256
+
+// ModelFinder finds the model that a request's body names while the body streams
+// by in pieces of any size. It keeps a name and a few words, never the body, and
+// does not allocate while it looks. It is not safe for concurrent use.
+//
+// Of several models the last counts, as it does for the parsers of Python, Go and
+// JavaScript. So model is the best answer so far, and final once done. Who picks
+// a key for a body that is still on its way asks model, after as much as has
+// arrived; who blames a model for an answer should wait for done when the body
+// ends in time, since a client could name one model early and get another.
+//
+// A body that ends before done is cut off, and names what it named until then.
+type ModelFinder struct {
+	json jsonModel
+	Form *formModel // instead, for a form
+}
+
+// Begin makes f, which has seen nothing, ready for a body of this media type: JSON of
+// any kind or multipart/form-data. For others it is done at once.
+func (f *ModelFinder) Begin(contentType string) {
+	const plain = "application/json"
+	if contentType == plain {
+		return
+	}
+	media, parameters, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	switch {
+	case media == plain, strings.HasSuffix(media, "+json"):
+		return
+	case media == "multipart/form-data":
+		f.Form = newFormModel(parameters)
+	}
+	if f.Form == nil {
+		f.json.state = jsonDone
+	}
+}
+
+// Write takes the body's next piece. Nothing is kept of p.
+func (f *ModelFinder) Write(p []byte) {
+	if f.Form != nil {
+		f.Form.write(p)
+		return
+	}
+	f.json.write(p)
+}
+
+// Done tells whether what follows of the body cannot change the answer.
+func (f *ModelFinder) Done() bool {
+	if f.Form != nil {
+		return f.Form.state == formDone
+	}
+	return f.json.state == jsonDone
+}
+
+// Found tells whether a model is known so far. It may still become another, or
+// none, until done.
+func (f *ModelFinder) Found() bool { return f.name().known }
+
+// Model returns the model as known so far, if there is any. The string is made
+// anew by every call.
+func (f *ModelFinder) Model() (string, bool) {
+	n := f.name()
+	if !n.known {
+		return "", false
+	}
+	return string(n.text[:n.length]), true
+}
+
+func (f *ModelFinder) name() *modelName {
+	if f.Form != nil {
+		return &f.Form.name
+	}
+	return &f.json.name
+}
+
+// ModelName collects a name. The zero value is ready to use.
+type modelName struct {
+	text   [maxModelName]byte
+	length int
+	junk   bool // it cannot become a name any more
+	known  bool // it is complete and one
+}
+
+// start forgets the name: another follows, and whatever it is will count.
+func (n *modelName) start() { n.length, n.junk, n.known = 0, false, false }
+
+// add appends to the name and reports whether it can still become one.
+func (n *modelName) add(text []byte) bool {
+	if n.junk || len(text) > len(n.text)-n.length {
+		n.junk = true
+		return false
+	}
+	n.length += copy(n.text[n.length:], text)
+	return true
+}
+
+// end tells that the name is complete.
+func (n *modelName) end() { n.known = !n.junk && isModelName(n.text[:n.length]) }
+
+// isModelName tells whether a name is printable and within the bounds.
+func isModelName(name []byte) bool {
+	if len(name) == 0 || len(name) > maxModelName {
+		return false
+	}
+	for len(name) > 0 {
+		if c := name[0]; c >= ' ' && c <= '~' {
+			name = name[1:]
+			continue
+		}
+		r, size := utf8.DecodeRune(name)
+		if r == utf8.RuneError && size == 1 || !unicode.IsPrint(r) {
+			return false
+		}
+		name = name[size:]
+	}
+	return true
+}
+
+// ModelInPath returns the model that a URL's decoded path names: before the verb
+// of Google's APIs (/v1beta/models/gemini-x:generateContent, AIP-136), or as
+// Azure's deployment (/openai/deployments/gpt-x/chat/completions). A model that is
+// itself the resource, as in GET /v1/models/gpt-x, is none: nothing runs on it.
+func ModelInPath(path string) (string, bool) {
+	name := beforeVerb(path)
+	if name == "" {
+		name = deployment(path)
+	}
+	if !isModelName([]byte(name)) {
+		return "", false
+	}
+	return name, true
+}
+
+// beforeVerb returns the m of a path that ends in /models/m:verb, or "".
+func beforeVerb(path string) string {
+	slash := strings.LastIndexByte(path, '/')
+	collection, last := path[:slash+1], path[slash+1:]
+	colon := strings.LastIndexByte(last, ':')
+	if colon < 0 || colon == len(last)-1 {
+		return ""
+	}
+	if strings.HasSuffix(collection, "/models/") || strings.HasSuffix(collection, "/tunedModels/") {
+		return last[:colon]
+	}
+	return ""
+}
+
+// deployment returns the d of a path with /deployments/d/ and an operation, or "".
+func deployment(path string) string {
+	_, rest, _ := strings.Cut(path, "/deployments/")
+	name, operation, _ := strings.Cut(rest, "/")
+	if operation == "" {
+		return ""
+	}
+	return name
+}

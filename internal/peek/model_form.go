@@ -1,0 +1,251 @@
+package peek
+
+import (
+	"bytes"
+	"strings"
+)
+
+const (
+	// maxBoundary is the longest boundary, in bytes (RFC 2046 §5.1.1).
+	maxBoundary = 70
+	// maxFormHeader is the longest header of a part that is looked at, in bytes.
+	// That of a field has some 50.
+	maxFormHeader = 512
+)
+
+// formModel finds the field "model" of a multipart/form-data body (RFC 7578). A
+// file of that name is none. Of several fields the last counts, as for Starlette
+// and FastAPI, which most servers with OpenAI's API are written with; Go's
+// FormValue would take the first.
+type formModel struct {
+	state     formState
+	delimiter string // CRLF, two dashes and the boundary
+	newline   int    // where in the delimiter a newline begins: at 1 where that is LF
+	matched   int    // bytes from there on that the data ends with
+
+	preamble bool // no part has begun
+	opening  bool // the part's data is at its beginning: its delimiter may lack the newline
+	wanted   bool // the part is the field
+
+	header  [maxFormHeader]byte // with its continuation lines
+	length  int                 // of it; more than there is room when it is too long
+	newLine bool                // at the beginning of a line of a header
+	blank   bool                // nothing on this line so far
+
+	name modelName
+}
+
+// formState is where in the body the next byte is.
+type formState uint8
+
+const (
+	formData    formState = iota // in a part's data, or in the preamble
+	formTail                     // behind a delimiter
+	formReturn                   // behind a delimiter and CR
+	formDash                     // behind a delimiter and a dash
+	formHeaders                  // in a part's headers
+	formDone                     // behind the last delimiter
+)
+
+// newFormModel returns nil when the Content-Type's parameters have no boundary.
+func newFormModel(parameters string) *formModel {
+	boundary := ""
+	for rest := []byte(parameters); len(rest) > 0; {
+		var name, value []byte
+		name, value, rest = cutParameter(rest)
+		if bytes.EqualFold(name, []byte("boundary")) {
+			boundary = string(value)
+		}
+	}
+	if boundary == "" || len(boundary) > maxBoundary || strings.ContainsAny(boundary, "\\\r\n") {
+		return nil
+	}
+	// The body begins as if behind a newline. In the preamble LF is enough.
+	return &formModel{delimiter: "\r\n--" + boundary, newline: 1, matched: 1, preamble: true}
+}
+
+// write takes the body's next piece.
+func (f *formModel) write(p []byte) {
+	for len(p) > 0 {
+		switch {
+		case f.state == formDone:
+			return
+		case f.state == formData && f.matched == 0:
+			p = f.skipData(p)
+		case f.state == formHeaders:
+			f.headerByte(p[0])
+			p = p[1:]
+		case f.delimiterByte(p[0]):
+			p = p[1:]
+		default:
+			// What looked like a delimiter is data, and may stand before one.
+			f.state, f.matched, f.opening = formData, 0, false
+		}
+	}
+}
+
+// skipData hops to what may be a delimiter. The byte it begins with is nowhere else
+// in it: after a mismatch there is no need to look back.
+func (f *formModel) skipData(p []byte) []byte {
+	first, second := f.delimiter[f.newline], f.delimiter[f.newline+1]
+	for next := 0; ; {
+		i := bytes.IndexByte(p[next:], first)
+		if i < 0 {
+			f.add(p)
+			return nil
+		}
+		next += i + 1
+		if next == len(p) || p[next] == second {
+			f.add(p[:next-1])
+			f.matched = 1
+			return p[next:]
+		}
+	}
+}
+
+// add takes a piece of a part's data.
+func (f *formModel) add(p []byte) {
+	if f.wanted {
+		f.name.add(p)
+	}
+}
+
+// delimiterByte takes a byte of a delimiter or of the rest of its line, and
+// reports whether it is one.
+func (f *formModel) delimiterByte(c byte) bool {
+	switch {
+	case f.state == formData:
+		return f.match(c)
+	case f.state == formTail && c == '-':
+		f.state = formDash
+	case f.state == formTail && c == '\r':
+		f.state = formReturn
+	case f.state == formTail && (c == ' ' || c == '\t'):
+		// Padding that a transport has added (RFC 2046 §5.1.1).
+	case f.state == formTail && c == '\n', f.state == formReturn && c == '\n':
+		f.beginPart()
+	case f.state == formDash && c == '-':
+		f.endPart()
+		f.state = formDone
+	default:
+		f.name.junk = true // a line of a name's
+		return false
+	}
+	return true
+}
+
+// match takes the delimiter's next byte.
+func (f *formModel) match(c byte) bool {
+	at := f.newline + f.matched
+	if c != f.delimiter[at] {
+		if f.opening {
+			f.add([]byte(f.delimiter[len("\r\n"):at]))
+		} else {
+			f.add([]byte(f.delimiter[f.newline:at]))
+		}
+		return false
+	}
+	f.matched++
+	if at+1 == len(f.delimiter) {
+		f.state = formTail
+	}
+	return true
+}
+
+// beginPart takes the end of a delimiter's line.
+func (f *formModel) beginPart() {
+	if f.preamble && f.state == formReturn {
+		f.newline = 0 // the lines of this body end as they should
+	}
+	f.endPart()
+	f.state, f.preamble = formHeaders, false
+	f.length, f.newLine, f.blank = 0, true, true
+}
+
+func (f *formModel) endPart() {
+	if f.wanted {
+		f.name.end()
+	}
+	f.wanted = false
+}
+
+// headerByte takes a byte of a part's headers. A header is complete when the next
+// line does not continue it.
+func (f *formModel) headerByte(c byte) {
+	if f.newLine && c != ' ' && c != '\t' {
+		f.endHeader()
+	}
+	f.newLine = c == '\n'
+	switch {
+	case c == '\n' && f.blank:
+		f.beginData()
+		return
+	case c == '\n':
+		f.blank = true
+	case c != '\r':
+		f.blank = false
+	}
+	if f.length < len(f.header) {
+		f.header[f.length] = c
+	}
+	f.length = min(f.length+1, len(f.header)+1)
+}
+
+// endHeader notes whether the header makes the part the field.
+func (f *formModel) endHeader() {
+	name, value, _ := bytes.Cut(f.header[:min(f.length, len(f.header))], []byte(":"))
+	if bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Disposition")) {
+		f.wanted = f.length <= len(f.header) && isModelField(value)
+	}
+	f.length = 0
+}
+
+// beginData takes the blank line behind a part's headers.
+func (f *formModel) beginData() {
+	f.state, f.opening = formData, true
+	f.matched = len("\r\n") - f.newline
+	if f.wanted {
+		// Whatever its value is, an earlier one does not count any more.
+		f.name.start()
+	}
+}
+
+// isModelField tells whether the value of a Content-Disposition is that of a field
+// named model, not of a file. RFC 7578 §4.2 forbids filename* and knows no name*.
+func isModelField(disposition []byte) bool {
+	kind, rest, _ := bytes.Cut(disposition, []byte(";"))
+	if !bytes.EqualFold(bytes.TrimSpace(kind), []byte("form-data")) {
+		return false
+	}
+	field := false
+	for len(rest) > 0 {
+		var name, value []byte
+		name, value, rest = cutParameter(rest)
+		switch {
+		case bytes.EqualFold(name, []byte("name")):
+			field = string(value) == "model"
+		case bytes.EqualFold(name, []byte("filename")), bytes.EqualFold(name, []byte("filename*")):
+			return false
+		}
+	}
+	return field
+}
+
+// cutParameter cuts the first of a header's parameters off. A quoted value comes
+// without the quotes and with its backslashes: what is looked for needs none.
+func cutParameter(s []byte) (name, value, rest []byte) {
+	i := bytes.IndexAny(s, "=;")
+	if i < 0 || s[i] == ';' {
+		name, rest, _ = bytes.Cut(s, []byte(";"))
+		return bytes.TrimSpace(name), nil, rest
+	}
+	name, s = bytes.TrimSpace(s[:i]), bytes.TrimSpace(s[i+1:])
+	if len(s) > 0 && s[0] == '"' {
+		if end := stringEnd(s[1:]); end > 0 {
+			_, rest, _ = bytes.Cut(s[1+end:], []byte(";"))
+			return name, s[1:end], rest
+		}
+	}
+	value, rest, _ = bytes.Cut(s, []byte(";"))
+	return name, bytes.TrimSpace(value), rest
+}

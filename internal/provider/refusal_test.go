@@ -1,0 +1,136 @@
+package provider
+
+import (
+	"encoding/json"
+	"math"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// The header tells all clients how long to wait, and whether to: only where no key
+// will come back by itself is it another status.
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		refusal    Refusal
+		status     int
+		retryAfter string
+		notWorthIt bool
+	}{
+		{"a second", Refusal{Wait: time.Second, Class: ttl.RateLimited}, 429, "1", false},
+		{"as long as SDKs wait", Refusal{Wait: maxSDKWait, Class: ttl.RateLimited}, 429, "60", false},
+		{"longer", Refusal{Wait: maxSDKWait + time.Second, Class: ttl.RateLimited}, 429, "61", true},
+		{"no quota is left", Refusal{Wait: 24 * time.Hour, Class: ttl.QuotaExhausted}, 429, "86400", true},
+		{"no key is valid", Refusal{Wait: 24 * time.Hour, Class: ttl.InvalidKey}, 429, "86400", true},
+		{"the longest wait", Refusal{Wait: time.Duration(math.MaxInt64).Truncate(time.Second), Class: ttl.RateLimited}, 429, "9223372036", true},
+		{"all are disabled", Refusal{Disabled: true}, 503, "", true},
+	} {
+		for name, p := range Presets {
+			for _, path := range []string{"", p.OpenAI} {
+				test.refusal.Path = path
+				w := httptest.NewRecorder()
+				if err := p.WriteRefusal(w, test.refusal); err != nil {
+					t.Fatal(err)
+				}
+				h := w.Header()
+				if w.Code != test.status || h.Get("Retry-After") != test.retryAfter || (h.Get("X-Should-Retry") == "false") != test.notWorthIt ||
+					h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store" || h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
+					t.Errorf("%s, %s: %d %v", name, test.name, w.Code, h)
+				}
+				if !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), "every API key of this gateway") && !strings.Contains(w.Body.String(), "Every API key of this gateway") {
+					t.Errorf("%s, %s: body %s", name, test.name, w.Body)
+				}
+			}
+		}
+	}
+}
+
+func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
+	const (
+		limit    = "Rate limit reached for every API key of this gateway. Please try again in 42s."
+		quota    = "The quota of every API key of this gateway is spent. Please try again in 24h0m0s."
+		invalid  = "The upstream refused every API key of this gateway as invalid. Please try again in 24h0m0s."
+		disabled = "Every API key of this gateway is disabled."
+	)
+	var (
+		limited    = Refusal{Wait: 42 * time.Second, Class: ttl.RateLimited}
+		spent      = Refusal{Wait: 24 * time.Hour, Class: ttl.QuotaExhausted}
+		refused    = Refusal{Wait: 24 * time.Hour, Class: ttl.InvalidKey}
+		allDown    = Refusal{Class: ttl.RateLimited, Disabled: true}
+		openAI     = `{"error":{"message":"` + limit + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
+		openAIDown = `{"error":{"message":"` + disabled + `","type":"server_error","param":null,"code":"no_api_key_enabled"}}`
+		retryInfo  = `"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"`
+	)
+	for _, test := range []struct {
+		name     string
+		provider string
+		path     string
+		refusal  Refusal
+		want     string
+	}{
+		{"a limit", "openai", "/v1/chat/completions", limited, openAI},
+		{"no quota", "openai", "", spent, `{"error":{"message":"` + quota + `","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`},
+		{"no valid key", "openai", "", refused, `{"error":{"message":"` + invalid + `","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`},
+		{"all disabled", "openai", "", allDown, openAIDown},
+		{"as OpenAI: who imitates it, imitates this", "generic", "", limited, openAI},
+		{"all disabled", "generic", "", allDown, openAIDown},
+
+		{"a limit", "anthropic", "/v1/messages", limited, `{"type":"error","error":{"type":"rate_limit_error","message":"` + limit + `"},"request_id":null}`},
+		{"no quota: the type goes with the status", "anthropic", "", spent, `{"type":"error","error":{"type":"rate_limit_error","message":"` + quota + `"},"request_id":null}`},
+		{"no valid key: so it does here", "anthropic", "", refused, `{"type":"error","error":{"type":"rate_limit_error","message":"` + invalid + `"},"request_id":null}`},
+		{"all disabled: overload would be another status", "anthropic", "", allDown, `{"type":"error","error":{"type":"api_error","message":"` + disabled + `"},"request_id":null}`},
+		{"OpenAI's where it imitates that", "anthropic", "/v1/chat/completions", limited, openAI},
+
+		{"a limit", "gemini", "/v1beta/models/gemini-x:generateContent", limited, `{"error":{"code":429,"message":"` + limit + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `42s"}]}}`},
+		{"no quota", "gemini", "", spent, `{"error":{"code":429,"message":"` + quota + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `86400s"}]}}`},
+		{"no valid key", "gemini", "", refused, `{"error":{"code":429,"message":"` + invalid + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `86400s"}]}}`},
+		{"all disabled: nothing to wait for", "gemini", "", allDown, `{"error":{"code":503,"message":"` + disabled + `","status":"UNAVAILABLE"}}`},
+		{"OpenAI's where it imitates that", "gemini", "/v1beta/openai/chat/completions", limited, openAI},
+		{"all disabled, too", "gemini", "/v1beta/openai/chat/completions", allDown, openAIDown},
+
+		{"a limit", "azure", "/openai/deployments/d/chat/completions", limited, `{"error":{"code":"429","message":"` + limit + `"}}`},
+		{"no quota", "azure", "", spent, `{"error":{"code":"429","message":"` + quota + `"}}`},
+		{"no valid key", "azure", "", refused, `{"error":{"code":"429","message":"` + invalid + `"}}`},
+		{"all disabled", "azure", "", allDown, `{"error":{"code":"503","message":"` + disabled + `"}}`},
+
+		{"a limit", "cohere", "/v2/chat", limited, `{"message":"` + limit + `"}`},
+		{"no quota", "cohere", "", spent, `{"message":"` + quota + `"}`},
+		{"no valid key", "cohere", "", refused, `{"message":"` + invalid + `"}`},
+		{"all disabled", "cohere", "", allDown, `{"message":"` + disabled + `"}`},
+		{"OpenAI's where it imitates that", "cohere", "/compatibility/v1/chat/completions", limited, openAI},
+
+		{"a limit", "github", "/inference/chat/completions", limited, `{"error":{"code":"RateLimitReached","message":"` + limit + `"}}`},
+		{"no quota", "github", "", spent, `{"error":{"code":"RateLimitReached","message":"` + quota + `"}}`},
+		{"no valid key", "github", "", refused, `{"error":{"code":"RateLimitReached","message":"` + invalid + `"}}`},
+		{"all disabled", "github", "", allDown, `{"error":{"code":"ServiceUnavailable","message":"` + disabled + `"}}`},
+	} {
+		w := httptest.NewRecorder()
+		test.refusal.Path = test.path
+		if err := Presets[test.provider].WriteRefusal(w, test.refusal); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Body.String(); got != test.want+"\n" {
+			t.Errorf("%s, %s: body\n%swant\n%s", test.provider, test.name, got, test.want)
+		}
+	}
+}
+
+// A gateway before a gateway understands it: what the client is told, the dialect
+// reads again.
+func TestRefusalsReadAsTheyAreMeant(t *testing.T) {
+	for name, p := range Presets {
+		w := httptest.NewRecorder()
+		if err := p.WriteRefusal(w, Refusal{Wait: 42 * time.Second, Class: ttl.RateLimited}); err != nil {
+			t.Fatal(err)
+		}
+		v := p.Dialect.Judge(ttl.Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes(), Now: time.Now()})
+		if v.Class != ttl.RateLimited || v.Seconds != 42 {
+			t.Errorf("%s: %s reads as %+v", name, w.Body, v)
+		}
+	}
+}

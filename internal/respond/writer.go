@@ -1,0 +1,429 @@
+// Package respond is the ResponseWriter of an attempt: it holds back what may be a
+// rejection until its owner has judged it, and lets everything else through from the first
+// byte on.
+//
+// It knows HTTP, and asks its owner what an answer means. What an answer goes through
+// before the client has it belongs here.
+package respond
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/peek"
+)
+
+const (
+	// MaxDiscard is how much of a rejection's body is read and thrown away beyond
+	// MaxRejection, in bytes, so that the upstream's connection can be used again.
+	MaxDiscard = 256 << 10
+
+	// MaxHold is how long a response is held back for the rest of its body: it is
+	// judged by what has come by then.
+	MaxHold = 10 * time.Second
+
+	// MaxEarly is how many 103 responses of one attempt are kept, which is what
+	// net/http's own client takes.
+	MaxEarly = 5
+
+	// MaxEarlySize is how much of their names and values is kept over all, in bytes:
+	// five of them could hold 50 MB otherwise. A browser's whole page is hinted at in
+	// a few KiB.
+	MaxEarlySize = 64 << 10
+)
+
+// ErrRejected ends the copying of a rejection's body that has no end.
+var ErrRejected = errors.New("keycycler: the response was rejected")
+
+// The phases of an attempt's response.
+const (
+	waiting   int32 = iota // nothing but informational responses so far
+	Opening                // the head of a response whose body's first bytes may change what it means
+	greeting               // that head has gone to the client ahead of its body; all passes
+	holding                // a response that may be a rejection; its body is collected
+	committed              // it is the client's: everything passes
+	rejected               // nobody will see it: everything is thrown away
+)
+
+// attemptOwner decides about an attempt's response. The writer calls it with its
+// lock held.
+type attemptOwner interface {
+	// Holds tells whether a response of that status is held back to be judged.
+	Holds(status int) bool
+	// Settle judges the held response: whether the client gets it. It may change
+	// the writer's header and held.
+	Settle(w *Writer) bool
+	// Commit is told that the response becomes the client's, before anything of it
+	// is written.
+	Commit(status int, header http.Header)
+	// Passed is told that its head has been written.
+	Passed()
+	// Blame is told that a response which is the client's already has begun with
+	// what looks like an error.
+	Blame(status int, body []byte)
+}
+
+// bodyReader reads along what the client is given.
+type bodyReader interface {
+	// Write takes the body's next piece, before the client gets it.
+	Write(p []byte)
+	// Release is called when there is no more.
+	Release()
+}
+
+// Writer is the ResponseWriter of an attempt. It passes a response on, or
+// holds it back until the body says what it means. The header map is the client's
+// own, so that trailers work; a rejection leaves no trace in it, since the
+// exchange restores it before the next attempt.
+type Writer struct {
+	Client http.ResponseWriter
+	Owner  attemptOwner
+	cancel context.CancelFunc // ends the attempt
+
+	Phase atomic.Int32
+	mu    sync.Mutex // guards the rest, and every change of phase
+
+	Base      headerCopy // the header before the attempt
+	Status    int        // of the response, once there is one
+	Head      http.Header
+	Held      []byte
+	Whole     bool // Held is all there will be of the body
+	discarded int
+	Early     []http.Header
+	earlySize int // of early, in bytes
+	timer     *time.Timer
+	stream    bool        // the response is one, if it may open with an error
+	opening   *time.Timer // while a flush of the head waits for the body
+	timed     bool        // there was one
+	flush     bool        // the handler has flushed what is held
+	attempt   uint64      // counts up: a late timer's is an old one
+
+	Learner bodyReader // reads what the client is given; nil: nobody does
+}
+
+// Begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
+// attempt before does nothing any more.
+func (w *Writer) Begin(cancel context.CancelFunc) {
+	w.cancel = cancel
+	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
+	w.opening, w.timed, w.flush = nil, false, false
+	w.Phase.Store(waiting)
+}
+
+// End judges what is still held. Call it when the attempt's handler is back.
+func (w *Writer) End() {
+	if w.Phase.Load() == Opening {
+		w.openNow()
+	}
+	if w.timer == nil && !w.timed {
+		return // nothing was held, and no timer will ask
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.Phase.Load() == holding {
+		w.Whole = true
+		w.settle(false)
+	}
+	w.attempt++
+}
+
+// Forget drops what w knows of its exchange: a writer in the pool keeps no header of
+// a response alive, which may be megabytes. It is ready for another exchange then.
+func (w *Writer) Forget() {
+	w.Client, w.cancel, w.Head, w.Early, w.timer, w.opening = nil, nil, nil, nil, nil, nil
+	w.Base.forget()
+}
+
+func (w *Writer) Rejected() bool { return w.Phase.Load() == rejected }
+
+// Header implements http.ResponseWriter.
+func (w *Writer) Header() http.Header {
+	if w.Phase.Load() == Opening {
+		w.openNow() // what is changed from now on is not the head's any more
+	}
+	return w.Client.Header()
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *Writer) WriteHeader(status int) {
+	if w.Phase.Load() == committed {
+		w.Client.WriteHeader(status)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.Phase.Load() != waiting {
+		return
+	}
+	switch {
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		w.inform(status)
+	case w.Owner.Holds(status):
+		w.hold(status)
+	default:
+		w.Status = status
+		if may, stream := mayOpenWithError(status, w.Client.Header()); may {
+			w.stream = stream
+			w.Phase.Store(Opening)
+			return
+		}
+		w.pass(status)
+		w.Phase.Store(committed)
+	}
+}
+
+// inform handles an informational response. One that only says that work goes on
+// passes at once, without the header of an answer that may be a rejection. Early
+// hints are about that answer: they are kept until it is the client's.
+func (w *Writer) inform(status int) {
+	h := w.Header()
+	if status == http.StatusEarlyHints {
+		w.keepEarly(h)
+		return
+	}
+	own := maps.Clone(h)
+	w.Base.Restore(h)
+	w.Client.WriteHeader(status)
+	Replace(h, own)
+}
+
+// keepEarly keeps early hints, unless they are too many or too large.
+func (w *Writer) keepEarly(h http.Header) {
+	size := headerSize(h)
+	if len(w.Early) == MaxEarly || w.earlySize+size > MaxEarlySize {
+		return
+	}
+	w.Early = append(w.Early, h.Clone())
+	w.earlySize += size
+}
+
+// headerSize is how long the names and values are, in bytes.
+func headerSize(h http.Header) (size int) {
+	for name, values := range h {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	return size
+}
+
+// hold begins to hold a response back.
+func (w *Writer) hold(status int) {
+	w.Phase.Store(holding)
+	w.Status = status
+	w.Head = w.Header().Clone() // what the handler adds later are trailers
+	attempt := w.attempt
+	w.timer = time.AfterFunc(MaxHold, func() { w.timeout(attempt) })
+}
+
+// timeout judges a response whose body does not end by what has come of it.
+func (w *Writer) timeout(attempt uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.attempt != attempt || w.Phase.Load() != holding {
+		return
+	}
+	w.settle(true)
+	if w.Phase.Load() == rejected {
+		w.cancel()
+	}
+}
+
+// Settle judges the held response and passes it on or throws it away. The phase
+// changes last: until then the handler's writes wait for w.mu.
+func (w *Writer) settle(flush bool) {
+	w.timer.Stop()
+	if !w.Owner.Settle(w) {
+		w.Phase.Store(rejected)
+		return
+	}
+	h := w.Header()
+	trailers := maps.Clone(h)
+	maps.DeleteFunc(trailers, func(name string, _ []string) bool { return w.Head[name] != nil })
+	Replace(h, w.Head)
+	w.pass(w.Status)
+	//nolint:errcheck // the handler's own writes will tell
+	w.deliver(w.Held)
+	maps.Copy(h, trailers)
+	if flush || w.flush {
+		//nolint:errcheck // likewise
+		http.NewResponseController(w.Client).Flush()
+	}
+	w.Phase.Store(committed)
+}
+
+// pass makes the response the client's; the caller changes the phase.
+func (w *Writer) pass(status int) {
+	h := w.Client.Header()
+	w.Owner.Commit(status, h)
+	if len(w.Early) > 0 {
+		final := maps.Clone(h)
+		for _, hints := range w.Early {
+			Replace(h, hints)
+			w.Client.WriteHeader(http.StatusEarlyHints)
+		}
+		Replace(h, final)
+	}
+	w.Client.WriteHeader(status)
+	w.Owner.Passed()
+}
+
+// Write implements http.ResponseWriter.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.Phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.Phase.Load() == committed {
+		return w.deliver(p)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.Phase.Load() {
+	case Opening, greeting:
+		return w.writeFirst(p)
+	case holding:
+		return w.collect(p)
+	case rejected:
+		return w.discard(p)
+	default: // the timeout has come between
+		return w.deliver(p)
+	}
+}
+
+// deliver gives a piece of the body to the client. Only the phase says whether that is
+// right.
+func (w *Writer) deliver(p []byte) (int, error) {
+	if w.Learner != nil {
+		w.Learner.Write(p)
+	}
+	return w.Client.Write(p)
+}
+
+// EndLearning gives the learner back. Nothing writes any more.
+func (w *Writer) EndLearning() {
+	if w.Learner != nil {
+		w.Learner.Release()
+		w.Learner = nil
+	}
+}
+
+// collect keeps p. A body that is full is judged without the rest.
+func (w *Writer) collect(p []byte) (int, error) {
+	n := min(len(p), peek.MaxRejection-len(w.Held))
+	w.Held = append(w.Held, p[:n]...)
+	if n == len(p) {
+		return n, nil
+	}
+	w.settle(false)
+	if w.Phase.Load() == rejected {
+		m, err := w.discard(p[n:])
+		return n + m, err
+	}
+	m, err := w.deliver(p[n:])
+	return n + m, err
+}
+
+func (w *Writer) discard(p []byte) (int, error) {
+	w.discarded += len(p)
+	if w.discarded > MaxDiscard {
+		return 0, ErrRejected
+	}
+	return len(p), nil
+}
+
+// ReadFrom implements io.ReaderFrom: once the response is the client's, the
+// connection reads for itself.
+func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+	if w.Phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.Phase.Load() == committed && w.Learner == nil {
+		if rf, ok := w.Client.(io.ReaderFrom); ok {
+			return rf.ReadFrom(r)
+		}
+	}
+	return io.Copy(struct{ io.Writer }{w}, r)
+}
+
+// FlushError is called by http.ResponseController.
+func (w *Writer) FlushError() error {
+	if w.Phase.Load() == waiting {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch w.Phase.Load() {
+	case Opening:
+		w.flushOpening()
+		return nil
+	case holding:
+		if w.flushHeld() {
+			return nil
+		}
+	}
+	if p := w.Phase.Load(); p == committed || p == greeting {
+		return http.NewResponseController(w.Client).Flush()
+	}
+	return nil
+}
+
+// flushHeld puts a flush off until what is held has been judged: a handler whose answer
+// breaks off flushes what came of it, and gives up. It reports false where nothing is
+// held any more.
+func (w *Writer) flushHeld() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flush = w.Phase.Load() == holding
+	return w.flush
+}
+
+// Flush implements http.Flusher.
+func (w *Writer) Flush() {
+	//nolint:errcheck // this method has no way to tell
+	w.FlushError()
+}
+
+// Hijack is called by http.ResponseController. Who takes the connection over has
+// accepted the request.
+func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open()
+	switch w.Phase.Load() {
+	case waiting:
+		w.Owner.Commit(http.StatusSwitchingProtocols, w.Client.Header())
+		w.Owner.Passed()
+		w.Phase.Store(committed)
+	case holding, rejected:
+		return nil, nil, http.ErrNotSupported
+	}
+	return http.NewResponseController(w.Client).Hijack()
+}
+
+// Push implements http.Pusher.
+func (w *Writer) Push(target string, opts *http.PushOptions) error {
+	if pusher, ok := w.Client.(http.Pusher); ok {
+		return pusher.Push(target, opts)
+	}
+	return caddyhttp.ErrNotImplemented
+}
+
+// Unwrap lets http.ResponseController reach the connection's deadlines.
+func (w *Writer) Unwrap() http.ResponseWriter { return w.Client }
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*Writer)(nil)
+	_ http.Flusher        = (*Writer)(nil)
+	_ http.Hijacker       = (*Writer)(nil)
+	_ http.Pusher         = (*Writer)(nil)
+	_ io.ReaderFrom       = (*Writer)(nil)
+)

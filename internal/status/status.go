@@ -1,0 +1,96 @@
+// Package status is keycycler's status page: one page of HTML that shows the pools
+// and their keys, and lets an operator clear, cool, disable and enable them.
+//
+// It knows nothing but the standard library: what it shows and does is a [Source]. What the
+// page shows goes here, a column or a chart; where it is served from does not.
+// The page is complete without scripts. With them it keeps itself fresh, by
+// fetching itself and taking over what has changed: nothing is rendered but here.
+// It loads nothing: style and script stand in it, allowed by their hashes.
+package status
+
+import (
+	"errors"
+	"iter"
+	"time"
+)
+
+// Source is what the page shows and does. It must be safe for concurrent use.
+type Source interface {
+	// Pools returns the pools in the order in which to show them.
+	Pools() []Pool
+	// Keys returns all keys of the pool, in any order; none, if it does not know the
+	// pool.
+	Keys(pool string) iter.Seq[Key]
+	// Do applies the action to the pool's key of that id, or to all its keys if the id
+	// is "", and returns how many have changed by it. The error is ErrNotFound, or
+	// wraps it, if there is no such pool or key; its text is shown.
+	Do(pool, id string, a Action) (changed int, err error)
+}
+
+// ErrNotFound is what a Source says of a pool or a key that it does not know.
+var ErrNotFound = errors.New("not found")
+
+// Verb is what an operator can do to a key.
+type Verb string
+
+// The verbs.
+const (
+	Clear   Verb = "clear"   // ends a cooldown
+	Cool    Verb = "cool"    // for a while
+	Disable Verb = "disable" // until it is enabled
+	Enable  Verb = "enable"
+)
+
+// Action is what is to be done to keys.
+type Action struct {
+	Verb Verb
+	For  time.Duration // of Cool: how long, a second to a year; otherwise 0
+}
+
+// Pool is one pool at one instant.
+type Pool struct {
+	Name     string
+	Provider string
+
+	Keys     int // the sum of the next three
+	Ready    int
+	Cooling  int
+	Disabled int
+	Soonest  time.Duration // until the first cooling key is ready; 0 if none cools
+
+	Backend string        // where the state is kept: memory, redis
+	Healthy bool          // whether it can be read and written there; always, in memory
+	Lag     time.Duration // how old another node's last change was when it was applied here
+	Queue   int           // changes that are still to be written
+	Err     string        // the last error, while it is not healthy
+
+	Minutes []Minute // of the last hour, oldest first: the page shows the last 60
+}
+
+// Minute is what one minute rejected.
+type Minute struct {
+	Start      time.Time
+	Rejections map[string]int // by class
+	Attempts   int            // calls to the upstream; 0 if nobody counts them
+}
+
+// The states of a key.
+const (
+	Ready    = "ready"
+	Cooling  = "cooling"
+	Disabled = "disabled"
+)
+
+// Key is one key at one instant.
+type Key struct {
+	ID         string        // 12 hex digits
+	State      string        // Ready, Cooling or Disabled
+	Class      string        // why it cools: rate_limited, operator, …
+	Source     string        // where that was stated: retry-after, body:…, default, …
+	Scope      string        // what cools, if not the whole key
+	Remaining  time.Duration // until it has cooled; 0 unless it cools
+	Attempts   uint64        // calls to the upstream
+	Rejections uint64        // of them
+	InFlight   int64         // calls under way
+	LastUsed   time.Time     // zero: never
+}

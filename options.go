@@ -1,0 +1,228 @@
+package keycycler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Group is a set of keys that have something in common: the limits that they share,
+// or how they are preferred. It has a name, a weight or a tier.
+type Group struct {
+	// The name of keys that share their limits: 1 to 64 letters, digits, dots, dashes
+	// and underscores. Groups of the same name share theirs. Default: none, each key
+	// has limits of its own.
+	Name string `json:"name,omitempty"`
+
+	// Each of the keys is used in proportion to it, among those of its tier that are
+	// ready: 1 to 100. Default: 1.
+	Weight int `json:"weight,omitempty"`
+
+	// Keys of a higher tier are used only while no key of a lower one is ready for the
+	// request: 1 to 100. Default: 1. Tiers and weights make at most 100 different
+	// pairs.
+	Tier int `json:"tier,omitempty"`
+
+	// As the handler's own `keys`.
+	Keys []string `json:"keys,omitempty"`
+
+	// As the handler's own `keys_files`.
+	KeysFiles []string `json:"keys_files,omitempty"`
+}
+
+// rank is how the engine prefers the group's keys.
+func (g Group) rank() rotator.Rank {
+	return rotator.Rank{Tier: uint8(max(g.Tier, 1)), Weight: uint8(max(g.Weight, 1))}
+}
+
+// plain tells whether the group is none: its keys are as those of no group.
+func (g Group) plain() bool { return g.Name == "" && g.Weight == 0 && g.Tier == 0 }
+
+func (g Group) check() error {
+	switch {
+	case g.plain():
+		return fmt.Errorf("group: a name, a weight or a tier is needed")
+	case !directive.IsName(g.Name):
+		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(g.Name), directive.MaxName)
+	case g.Weight < 0 || g.Weight > rotator.MaxRank:
+		return fmt.Errorf("weight: %d is out of range: 1 to %d", g.Weight, rotator.MaxRank)
+	case g.Tier < 0 || g.Tier > rotator.MaxRank:
+		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
+	}
+	return nil
+}
+
+func (h *Handler) checkGroups() error {
+	ranks := make(map[rotator.Rank]struct{})
+	for _, g := range h.allGroups() {
+		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
+			ranks[g.rank()] = struct{}{}
+		}
+	}
+	for _, g := range h.Groups {
+		if err := g.check(); err != nil {
+			return err
+		}
+	}
+	if len(ranks) > rotator.MaxRanks {
+		return fmt.Errorf("group: %d different pairs of tier and weight are too many: at most %d", len(ranks), rotator.MaxRanks)
+	}
+	return nil
+}
+
+// allGroups returns the handler's own keys as a group, and then its groups.
+func (h *Handler) allGroups() []Group {
+	return append([]Group{{Keys: h.Keys, KeysFiles: h.KeysFiles}}, h.Groups...)
+}
+
+// Source is where the pool's keys come from.
+func (h *Handler) keySource() *keyset.Source {
+	all := h.allGroups()
+	groups := make([]keyset.Group, 0, len(all))
+	for _, g := range all {
+		groups = append(groups, keyset.Group{Name: g.Name, Rank: g.rank(), Texts: g.Keys, Files: g.KeysFiles})
+	}
+	return &keyset.Source{Groups: &groups, Log: h.logger}
+}
+
+// Limit bounds what goes out with each key from this node, so that no key is driven
+// into the upstream's own limit. A key at its limit is as one that cools. What is
+// counted belongs to the key: it outlives reloads, and pools of one node that hold the
+// same key count together, each against its own limit. Several nodes do not: divide by
+// their number.
+type Limit struct {
+	// Requests under way with a key at a time, those whose response still streams and
+	// websockets included: 1 to 100000. Default: any number.
+	Concurrency int `json:"concurrency,omitempty"`
+
+	// Requests in any window of the length `per`, wherever it begins: 1 to 1000000. A
+	// 32nd of the window is how much later than it could be a key is ready again, at
+	// the most. Default: any number.
+	Requests int `json:"requests,omitempty"`
+
+	// With `requests`: 1s to 24h.
+	Per caddy.Duration `json:"per,omitempty"`
+}
+
+// Bounds of the limit.
+const (
+	maxConcurrency = 100_000
+	maxRequests    = 1_000_000
+	minPer         = time.Second
+	maxPer         = 24 * time.Hour
+)
+
+// limit is what the engine heeds. l may be nil.
+func (l *Limit) limit() *rotator.Limit {
+	if l == nil {
+		return nil
+	}
+	return &rotator.Limit{
+		Concurrency: l.Concurrency, Requests: l.Requests, Per: time.Duration(l.Per),
+		Reason: reason.Limit, Source: reason.SourceConfig,
+	}
+}
+
+func (l *Limit) check() error {
+	if l == nil {
+		return nil
+	}
+	per := time.Duration(l.Per)
+	switch {
+	case l.Concurrency == 0 && l.Requests == 0:
+		return errors.New("limit: concurrency or requests is needed")
+	case l.Concurrency < 0 || l.Concurrency > maxConcurrency:
+		return fmt.Errorf("limit concurrency: %d is out of range: 1 to %d", l.Concurrency, maxConcurrency)
+	case l.Requests < 0 || l.Requests > maxRequests:
+		return fmt.Errorf("limit requests: %d is out of range: 1 to %d", l.Requests, maxRequests)
+	case l.Requests == 0 && per != 0:
+		return errors.New("limit requests: a duration goes with a number of requests")
+	case l.Requests > 0 && (per < minPer || per > maxPer):
+		return fmt.Errorf("limit requests: %s is out of range: %s to %s", per, minPer, maxPer)
+	}
+	return nil
+}
+
+// Select says how a request's key is chosen among those that are ready.
+type Select struct {
+	// `random`, which draws one, or `hash`, which prefers the same key for the same
+	// value, so that what the upstream caches of prompts is met again. Each value has
+	// its own order of the keys, the same on every node: where its first key cools or
+	// has been tried the next one serves, and the first again when it is ready. Tiers
+	// come before that; weights are how many values prefer a key. Default: `random`.
+	Policy string `json:"policy,omitempty"`
+
+	// With `hash`: the placeholder whose value counts, such as
+	// `{http.request.header.X-Session}` or `{http.auth.user.id}`. It is evaluated once
+	// per request, before the first attempt. Where it is unknown or empty, the key is
+	// drawn. Clients who choose the value can keep to one key, but not choose which.
+	Value string `json:"value,omitempty"`
+}
+
+// The policies.
+const (
+	selectRandom = "random"
+	selectHash   = "hash"
+)
+
+// lateValues are placeholders that a request's key cannot be chosen by, and why.
+var lateValues = []struct{ prefix, why string }{
+	{"http.request.body", "would take the request's body away from the upstream"},
+	{"http.response.", "is not known before the upstream has answered"},
+	{"http.reverse_proxy.", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "key_id", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
+}
+
+// hashes tells whether requests have values. s may be nil.
+func (s *Select) hashes() bool { return s != nil && s.Policy == selectHash }
+
+// placeholder returns the name of the placeholder whose value counts, "" where keys are
+// drawn. s may be nil.
+func (s *Select) placeholder() string {
+	if !s.hashes() {
+		return ""
+	}
+	return s.name()
+}
+
+// name returns the placeholder's name.
+func (s *Select) name() string { return strings.TrimSuffix(strings.TrimPrefix(s.Value, "{"), "}") }
+
+func (s *Select) check() error {
+	switch {
+	case s == nil:
+		return nil
+	case !slices.Contains([]string{"", selectRandom, selectHash}, s.Policy):
+		return fmt.Errorf("select: unknown policy %s: %s or %s", directive.Shown(s.Policy), selectRandom, selectHash)
+	case !s.hashes() && s.Value != "":
+		return fmt.Errorf("select: a placeholder goes with %s", selectHash)
+	case s.hashes():
+		return s.checkValue()
+	}
+	return nil
+}
+
+func (s *Select) checkValue() error {
+	name := s.name()
+	if s.Value != "{"+name+"}" || name == "" || strings.ContainsAny(name, `{}\`) {
+		return errors.New("select hash: one placeholder is needed, such as {http.request.header.X-Session}: the same text for all requests would give all of them one key")
+	}
+	for _, late := range lateValues {
+		if strings.HasPrefix(name, late.prefix) {
+			return fmt.Errorf("select hash: {%s} %s", late.prefix, late.why)
+		}
+	}
+	return nil
+}
