@@ -36,6 +36,7 @@ package shared
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -325,6 +326,10 @@ func (j *Journal) lingers() bool {
 	j.fill.at = time.Time{}
 	return true
 }
+
+// Format writes which journal this is, whatever the verb: what is in it changes all the
+// time, and its client has a password.
+func (j *Journal) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "journal %q", j.names.meta) }
 
 // Destruct lets a Journal live in a caddy.UsagePool.
 func (j *Journal) Destruct() error { return j.Close() }
