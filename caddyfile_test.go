@@ -188,7 +188,7 @@ func TestSyntaxOptionsSeesDifferences(t *testing.T) {
 }
 
 func TestTheReferenceHasTheDocumentedSyntax(t *testing.T) {
-	page, err := os.ReadFile("README.md")
+	page, err := os.ReadFile("docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestRedisSyntaxIsDocumented(t *testing.T) {
 		return syntaxOptions("state redis " + strings.ReplaceAll(block, "//", ""))
 	}
 	documented := read("internal/backend/redis_caddyfile.go", "//\tstate redis ", "func (r *RedisState)")
-	page := read("README.md", "\nstate redis ", "```")
+	page := read("docs/cluster.md", "\nstate redis ", "```")
 	fixture := read("testdata/adapt/redis_all_options.caddyfiletest", "\tstate redis ", separator)
 	maps.Copy(fixture, read("testdata/adapt/redis_cluster.caddyfiletest", "\tstate redis ", separator)) // which excludes others
 	if len(documented) != 18 {

@@ -282,7 +282,7 @@ func TestAClientTokenOpensNoStatusPage(t *testing.T) {
 // The recipe of clients.md lets preflights through, and nothing else.
 func TestPreflights(t *testing.T) {
 	upstream := fineUpstream(t)
-	page, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/clients.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func TestTheJSONExampleIsTheCaddyfiles(t *testing.T) {
 
 // security.md shows the filter of the example.
 func TestTheLogFilterIsThePages(t *testing.T) {
-	page, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestFaultMatrixStandsInThePage(t *testing.T) {
 		names[c.fault] = true
 		table.WriteString(c.row())
 	}
-	page, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/faults.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestFaultMatrixStandsInThePage(t *testing.T) {
 
 // The page's second table names tests, each of which there is.
 func TestWhatElseGoesWrongIsTested(t *testing.T) {
-	page, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/faults.md")
 	if err != nil {
 		t.Fatal(err)
 	}

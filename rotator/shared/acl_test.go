@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 	"github.com/keycycler/keycycler/rotator/statetest"
 )
 
-// The rights of the user that the README tells to make. AUTH and HELLO need none.
+// The rights of the user that docs/cluster.md tells to make. AUTH and HELLO need none.
 var (
 	aclCommands = strings.Fields(`+evalsha +eval +xread +hscan
 		+time +hmget +hlen +hget +hset +hdel +zadd +zcard +zrem +zrangebyscore +zrevrange +xadd +xrevrange +unlink +pexpireat`)
@@ -216,6 +217,27 @@ func TestSentinelACL(t *testing.T) {
 	for _, s := range slices.Concat(group.Servers, group.Sentinels) {
 		if names := denied(s); len(names) > 0 {
 			t.Errorf("%s has refused %v", s.Addr(), names)
+		}
+	}
+}
+
+// The page tells to make the user with the rights that are tried here.
+func TestThePageHasTheRights(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string][]string{
+		"\nACL SETUSER keycycler on >password ": slices.Concat(aclKeys, aclCommands, aclName),
+		"\n- with `db`, also `":                 aclDatabase,
+		"\n- in a cluster, also `":              aclCluster,
+		"these:\n\n```text\n":                   aclSentinel,
+	} {
+		_, line, found := strings.Cut(string(page), what)
+		line, _, _ = strings.Cut(line, "\n")
+		line, _, _ = strings.Cut(line, "`")
+		if got := strings.Fields(line); !found || !slices.Equal(got, want) {
+			t.Errorf("the page has %q, want %q", got, want)
 		}
 	}
 }
