@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // seen is what an upstream tells of a request.
@@ -99,7 +101,7 @@ func TestWhatComesAfterUsSeesTheAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sites strings.Builder
-	dead := "127.0.0.1:" + freePort(t)
+	dead := "127.0.0.1:" + live.FreePort(t)
 	for i, row := range mirroredRows {
 		row.directives = strings.ReplaceAll(row.directives, "%FILE%", file)
 		sites.WriteString(row.site(i, "keys "+demoKeys(9)+"\ncooldown {\nmin 0s\ndefault 1ms\njitter 0\n}", upstream, dead))
@@ -111,10 +113,10 @@ func TestWhatComesAfterUsSeesTheAttempt(t *testing.T) {
 		if strings.Contains(mirroredRows[row].what, "large") {
 			body = strings.Repeat("x", 200<<10) + "$"
 		}
-		r := request(t, "POST", g.plain+"/groq/v1/x?a=b&c", body)
+		r := live.Request(t, "POST", g.plain+"/groq/v1/x?a=b&c", body)
 		r.Header.Set("X-Row", fmt.Sprintf("%d-%t", row, pool))
 		r.Header.Set("X-T-Sent", "sent")
-		res, answer := do(t, http.DefaultClient, r)
+		res, answer := live.Do(t, http.DefaultClient, r)
 		var s seen
 		if err := json.Unmarshal(answer, &s); err != nil {
 			t.Fatalf("%s: %s %s", mirroredRows[row].what, res.Status, answer)
@@ -190,11 +192,11 @@ func TestTheAccessLogSeesTheRequest(t *testing.T) {
 				reverse_proxy %[4]s
 			}`, row.place, auth.URL, row.auth, upstream))
 			limit.Store(1)
-			res, body := do(t, http.DefaultClient, request(t, "GET", g.plain+"/groq/v1/x", ""))
+			res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+"/groq/v1/x", ""))
 			if res.StatusCode != http.StatusOK || !strings.Contains(string(body), "X-T-Matched") {
 				t.Fatalf("%s: %s", res.Status, body)
 			}
-			eventually(t, "the request is logged", func() bool { return len(g.logged("handled request")) == 1 })
+			live.Eventually(t, "the request is logged", func() bool { return len(g.logged("handled request")) == 1 })
 			entry := g.logged("handled request")[0]
 			for name, want := range map[string]any{
 				"before_uri": "/groq/v1/x", "before_target": "mapped", "before_status": 200.0,

@@ -1,21 +1,14 @@
 package e2e
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -23,6 +16,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	_ "github.com/keycycler/keycycler"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // The tests in this file and its siblings run a real Caddy in this process: real
@@ -55,7 +50,7 @@ func newGateway(t *testing.T) *gateway {
 	dir := t.TempDir()
 	return &gateway{
 		t: t, dir: dir, logFile: filepath.Join(dir, "caddy.log"),
-		plain: "http://127.0.0.1:" + freePort(t), secure: "https://localhost:" + freePort(t),
+		plain: "http://127.0.0.1:" + live.FreePort(t), secure: "https://localhost:" + live.FreePort(t),
 	}
 }
 
@@ -63,14 +58,14 @@ func (g *gateway) start(directives string) {
 	g.t.Helper()
 	g.load(directives)
 	g.t.Cleanup(func() {
-		inTime(g.t, "Caddy stops", func() {
+		live.InTime(g.t, "Caddy stops", func() {
 			if err := caddy.Stop(); err != nil {
 				g.t.Errorf("stopping Caddy: %v", err)
 			}
 		})
 	})
-	eventually(g.t, "the site has its certificate", func() bool {
-		conn, err := dialTLS(g)
+	live.Eventually(g.t, "the site has its certificate", func() bool {
+		conn, err := live.DialTLS(g.secure)
 		if err != nil {
 			return false
 		}
@@ -86,7 +81,7 @@ func (g *gateway) load(directives string) {
 	if err != nil {
 		g.t.Fatalf("adapting the Caddyfile: %v", err)
 	}
-	inTime(g.t, "Caddy loads the config", func() { err = caddy.Load(config, true) })
+	live.InTime(g.t, "Caddy loads the config", func() { err = caddy.Load(config, true) })
 	if err != nil {
 		g.t.Fatalf("loading the config: %v", err)
 	}
@@ -142,7 +137,7 @@ func (g *gateway) protocolClients() map[string]struct {
 } {
 	trust := func() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 	h1 := &http.Transport{}
-	h2 := &http.Transport{TLSClientConfig: trust(), ForceAttemptHTTP2: true, DialContext: dialLoopback}
+	h2 := &http.Transport{TLSClientConfig: trust(), ForceAttemptHTTP2: true, DialContext: live.DialLoopback}
 	h3 := &http3.Transport{TLSClientConfig: trust()}
 	g.t.Cleanup(func() {
 		h1.CloseIdleConnections()
@@ -154,97 +149,10 @@ func (g *gateway) protocolClients() map[string]struct {
 		url    string
 	}
 	return map[string]target{
-		"HTTP/1.1": {patient(h1), g.plain},
-		"HTTP/2.0": {patient(h2), g.secure},
-		"HTTP/3.0": {patient(h3), g.secure},
+		"HTTP/1.1": {live.Patient(h1), g.plain},
+		"HTTP/2.0": {live.Patient(h2), g.secure},
+		"HTTP/3.0": {live.Patient(h3), g.secure},
 	}
-}
-
-// dialLoopback goes to 127.0.0.1, where the tests' sites are bound.
-func dialLoopback(ctx context.Context, network, address string) (net.Conn, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
-}
-
-// attempt is one call as the upstream saw it.
-type attempt struct {
-	key    string
-	body   []byte
-	header http.Header
-	length int64
-}
-
-// provider is an upstream that limits the keys it is told to.
-type provider struct {
-	*httptest.Server
-	serve func(w http.ResponseWriter, r *http.Request) // answers the keys that are not limited
-
-	mu      sync.Mutex
-	calls   []attempt
-	limited map[string]string // key → body of its 429
-	first   int               // so many calls are limited, whatever their key
-}
-
-const rateLimitBody = `{"error":{"message":"Rate limit reached. Please try again in 40s.","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
-
-func startProvider(t testing.TB, serve http.HandlerFunc) *provider {
-	t.Helper()
-	p := &provider{serve: serve, limited: make(map[string]string)}
-	p.Server = httptest.NewServer(p)
-	t.Cleanup(func() { closeServer(t, p.Server) })
-	return p
-}
-
-func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a := attempt{key: key, header: r.Header.Clone(), length: r.ContentLength}
-	p.mu.Lock()
-	body, limited := p.limited[key]
-	if p.first > 0 {
-		p.first--
-		body, limited = rateLimitBody, true
-	}
-	p.mu.Unlock()
-	if limited {
-		a.body, _ = io.ReadAll(r.Body)
-		p.note(a)
-		h := w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Retry-After", "40")
-		h.Set("X-Rejected", "yes")
-		h.Set("Trailer", "X-Rejected-Trailer")
-		w.WriteHeader(http.StatusTooManyRequests)
-		io.WriteString(w, body)
-		h.Set("X-Rejected-Trailer", "yes")
-		return
-	}
-	var copied bytes.Buffer
-	r.Body = io.NopCloser(io.TeeReader(r.Body, &copied))
-	p.serve(w, r)
-	a.body = copied.Bytes()
-	p.note(a)
-}
-
-func (p *provider) note(a attempt) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls, a)
-}
-
-// limitFirst makes the next n calls meet a rate limit.
-func (p *provider) limitFirst(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.first, p.calls = n, nil
-}
-
-func (p *provider) seen() []attempt {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]attempt(nil), p.calls...)
 }
 
 func demoKeys(n int) string {
@@ -253,39 +161,4 @@ func demoKeys(n int) string {
 		keys = append(keys, fmt.Sprintf("sk-demo-secret-%d", i+1))
 	}
 	return strings.Join(keys, " ")
-}
-
-func do(t testing.TB, client *http.Client, r *http.Request) (*http.Response, []byte) {
-	t.Helper()
-	res, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, body
-}
-
-func request(t testing.TB, method, url, body string) *http.Request {
-	t.Helper()
-	r, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// dialTLS opens a connection to the HTTPS site that speaks one of the protocols.
-func dialTLS(g *gateway, protocols ...string) (net.Conn, error) {
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(g.secure, "https://"))
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", "127.0.0.1:"+port, &tls.Config{
-		ServerName: "localhost", InsecureSkipVerify: true, NextProtos: protocols,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetDeadline(time.Now().Add(patience))
 }

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 const (
@@ -31,23 +33,23 @@ const (
 )
 
 // checkNothingOfTheClient finds fault with calls that show what the client presented.
-func checkNothingOfTheClient(t *testing.T, calls []attempt, secrets ...string) {
+func checkNothingOfTheClient(t *testing.T, calls []live.Attempt, secrets ...string) {
 	t.Helper()
 	for _, c := range calls {
-		if !strings.HasPrefix(c.key, "sk-demo-secret-") {
-			t.Errorf("the upstream got the key %q", c.key)
+		if !strings.HasPrefix(c.Key, "sk-demo-secret-") {
+			t.Errorf("the upstream got the key %q", c.Key)
 		}
 		for _, secret := range secrets {
-			if strings.Contains(fmt.Sprint(c.header), secret) {
-				t.Errorf("the upstream got %q: %v", secret, c.header)
+			if strings.Contains(fmt.Sprint(c.Header), secret) {
+				t.Errorf("the upstream got %q: %v", secret, c.Header)
 			}
 		}
 	}
 }
 
-func fineUpstream(t *testing.T) *provider {
+func fineUpstream(t *testing.T) *live.Provider {
 	t.Helper()
-	return startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	return live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		io.WriteString(w, "fine")
 	})
@@ -71,22 +73,22 @@ func TestClientTokensOverEveryProtocol(t *testing.T) {
 			{"Google's parameter", "Accept", "*/*", "?key=" + adasToken, 200},
 			{"a preflight, which carries no token", "Access-Control-Request-Method", "POST", "", 401},
 		} {
-			before := len(upstream.seen())
-			r := request(t, http.MethodPost, target.url+"/v1/chat/completions"+test.query, strings.Repeat("x", 100_000))
+			before := len(upstream.Seen())
+			r := live.Request(t, http.MethodPost, target.url+"/v1/chat/completions"+test.query, strings.Repeat("x", 100_000))
 			r.Header.Set(test.header, test.value)
 			if test.header == "Access-Control-Request-Method" {
 				r.Method, r.Body, r.ContentLength = http.MethodOptions, nil, 0
 			}
-			res, body := do(t, target.client, r)
+			res, body := live.Do(t, target.client, r)
 			if res.StatusCode != test.status || res.Proto != name {
 				t.Errorf("%s, %s: %s %s %s", name, test.name, res.Proto, res.Status, body)
 			}
-			if calls := len(upstream.seen()) - before; calls != map[int]int{200: 1, 401: 0}[test.status] {
+			if calls := len(upstream.Seen()) - before; calls != map[int]int{200: 1, 401: 0}[test.status] {
 				t.Errorf("%s, %s: %d calls", name, test.name, calls)
 			}
 		}
 	}
-	checkNothingOfTheClient(t, upstream.seen(), adasToken)
+	checkNothingOfTheClient(t, upstream.Seen(), adasToken)
 	if log := g.log(); !strings.Contains(log, `"user_id":"ada"`) || !strings.Contains(log, `"client":"ada"`) {
 		t.Error("the access log does not name the client")
 	}
@@ -97,7 +99,7 @@ func TestClientTokensOverEveryProtocol(t *testing.T) {
 func TestTheBodyOfAStrangerIsNotAskedFor(t *testing.T) {
 	upstream := fineUpstream(t)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n client_tokens %s\n}\nreverse_proxy %s", demoKeys(1), adasToken, upstream.URL))
-	conn := dial(t, g.plain)
+	conn := live.Dial(t, g.plain)
 	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\nX-Api-Key: "+wrongToken+"\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
@@ -109,16 +111,16 @@ func TestTheBodyOfAStrangerIsNotAskedFor(t *testing.T) {
 // A browser's websocket handshake carries the token as a sub-protocol, which goes no
 // further.
 func TestAWebsocketNeedsAToken(t *testing.T) {
-	upstream := startProvider(t, echoUpgrade(t))
+	upstream := live.StartProvider(t, echoUpgrade(t))
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n client_tokens sk-client-demo\n}\nreverse_proxy %s", demoKeys(2), upstream.URL))
 	for _, test := range []struct {
 		request string
 		status  int
 	}{
-		{strings.ReplaceAll(handshake, "sk-client-demo", wrongToken), http.StatusUnauthorized},
-		{handshake, http.StatusSwitchingProtocols},
+		{strings.ReplaceAll(live.Handshake, "sk-client-demo", wrongToken), http.StatusUnauthorized},
+		{live.Handshake, http.StatusSwitchingProtocols},
 	} {
-		conn := dial(t, g.plain)
+		conn := live.Dial(t, g.plain)
 		io.WriteString(conn, test.request)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || res.StatusCode != test.status {
@@ -129,8 +131,8 @@ func TestAWebsocketNeedsAToken(t *testing.T) {
 		}
 		conn.Close()
 	}
-	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 1 })
-	checkNothingOfTheClient(t, upstream.seen(), "sk-client-demo", wrongToken)
+	live.Eventually(t, "the upstream's connection ends", func() bool { return len(upstream.Seen()) == 1 })
+	checkNothingOfTheClient(t, upstream.Seen(), "sk-client-demo", wrongToken)
 }
 
 // Whoever else decides who may use the site: what the client showed him stays with
@@ -144,7 +146,7 @@ func TestOtherAuthenticationComesBefore(t *testing.T) {
 		}
 		w.Header().Set("X-User", "ada")
 	}))
-	defer closeServer(t, doorman)
+	defer live.CloseServer(t, doorman)
 	basic := "basic_auth bcrypt {\n ada " + demoHash + "\n}"
 	forward := "forward_auth " + doorman.URL + " {\n uri /check\n copy_headers X-User\n}"
 	tokens := "client_tokens bob:" + adasToken
@@ -169,13 +171,13 @@ func TestOtherAuthenticationComesBefore(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := startGateway(t, fmt.Sprintf("%s\nkeycycler {\n keys %s\n %s\n}\nreverse_proxy %s", test.before, demoKeys(2), test.also, upstream.URL))
-			before := len(upstream.seen())
-			r := request(t, http.MethodGet, g.plain+"/v1/models", "")
+			before := len(upstream.Seen())
+			r := live.Request(t, http.MethodGet, g.plain+"/v1/models", "")
 			for name, value := range test.send {
 				r.Header.Set(name, value)
 			}
-			res, body := do(t, http.DefaultClient, r)
-			calls := upstream.seen()[before:]
+			res, body := live.Do(t, http.DefaultClient, r)
+			calls := upstream.Seen()[before:]
 			if res.StatusCode != test.status || len(calls) != map[int]int{200: 1, 401: 0}[test.status] {
 				t.Errorf("%s %s, %d calls", res.Status, body, len(calls))
 			}
@@ -215,15 +217,15 @@ func TestClientCertificatesComeBefore(t *testing.T) {
 	upstream := fineUpstream(t)
 	authority, certificate := clientCertificate(t)
 	g := newGateway(t)
-	own := "https://localhost:" + freePort(t)
+	own := "https://localhost:" + live.FreePort(t)
 	g.sites = fmt.Sprintf("%s {\n bind 127.0.0.1\n tls internal {\n client_auth {\n trust_pool file %s\n }\n }\n import site\n}", own, authority)
 	g.start(fmt.Sprintf("keycycler {\n keys %s\n client_tokens ada:%s\n}\nreverse_proxy %s", demoKeys(1), adasToken, upstream.URL))
 	ask := func(token string, certificates ...tls.Certificate) (*http.Response, error) {
 		transport := &http.Transport{
-			DialContext: dialLoopback, DisableKeepAlives: true,
+			DialContext: live.DialLoopback, DisableKeepAlives: true,
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: certificates},
 		}
-		r := request(t, http.MethodGet, own+"/v1/models", "")
+		r := live.Request(t, http.MethodGet, own+"/v1/models", "")
 		r.Header.Set("X-Api-Key", token)
 		res, err := transport.RoundTrip(r)
 		if err == nil {
@@ -239,7 +241,7 @@ func TestClientCertificatesComeBefore(t *testing.T) {
 			t.Errorf("with a certificate and %s: %v, %v", token, res, err)
 		}
 	}
-	if n := len(upstream.seen()); n != 1 {
+	if n := len(upstream.Seen()); n != 1 {
 		t.Errorf("%d calls", n)
 	}
 }
@@ -247,7 +249,7 @@ func TestClientCertificatesComeBefore(t *testing.T) {
 // A token for using the pool is none for operating it, wherever the page stands: not
 // even where keycycler has seen the token before.
 func TestAClientTokenOpensNoStatusPage(t *testing.T) {
-	nobody := "127.0.0.1:" + freePort(t)
+	nobody := "127.0.0.1:" + live.FreePort(t)
 	pool := "keycycler {\n keys sk-demo-1\n client_tokens ada:" + adasToken + "\n}\n"
 	login := "basic_auth bcrypt {\n ada " + demoHash + "\n}\n"
 	for _, test := range []struct {
@@ -266,12 +268,12 @@ func TestAClientTokenOpensNoStatusPage(t *testing.T) {
 			g.sites = "&(page) {\n keycycler_status\n}"
 			g.start(test.site)
 			for password, want := range map[string]int{"": test.before, "YWRhOmRlbW8=": test.status} {
-				r := request(t, http.MethodGet, g.plain+"/", "")
+				r := live.Request(t, http.MethodGet, g.plain+"/", "")
 				r.Header.Set("X-Api-Key", adasToken)
 				if password != "" {
 					r.Header.Set("Authorization", "Basic "+password)
 				}
-				if res, body := do(t, http.DefaultClient, r); res.StatusCode != want || strings.Contains(string(body), "<html") != (want == 200) {
+				if res, body := live.Do(t, http.DefaultClient, r); res.StatusCode != want || strings.Contains(string(body), "<html") != (want == 200) {
 					t.Errorf("password %q: %s %.200s, want %d", password, res.Status, body, want)
 				}
 			}
@@ -296,12 +298,12 @@ func TestPreflights(t *testing.T) {
 		method, token string
 		status, calls int
 	}{{"OPTIONS", "", 204, 0}, {"POST", "", 401, 0}, {"POST", adasToken, 200, 1}, {"GET", "", 401, 0}} {
-		before := len(upstream.seen())
-		r := request(t, test.method, g.plain+"/v1/chat/completions", "")
+		before := len(upstream.Seen())
+		r := live.Request(t, test.method, g.plain+"/v1/chat/completions", "")
 		r.Header.Set("Origin", "https://app.example.com")
 		r.Header.Set("Authorization", "Bearer "+test.token)
-		res, _ := do(t, http.DefaultClient, r)
-		if res.StatusCode != test.status || len(upstream.seen())-before != test.calls || res.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+		res, _ := live.Do(t, http.DefaultClient, r)
+		if res.StatusCode != test.status || len(upstream.Seen())-before != test.calls || res.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 			t.Errorf("%s %q: %s %v", test.method, test.token, res.Status, res.Header)
 		}
 	}
@@ -320,9 +322,9 @@ func TestTokensRotate(t *testing.T) {
 	write("ada:" + adasToken + "\n")
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n client_tokens_file %s\n}\nreverse_proxy %s", demoKeys(1), path, upstream.URL))
 	status := func(token string) int {
-		r := request(t, http.MethodGet, g.plain+"/", "")
+		r := live.Request(t, http.MethodGet, g.plain+"/", "")
 		r.Header.Set("Authorization", "Bearer "+token)
-		res, _ := do(t, http.DefaultClient, r)
+		res, _ := live.Do(t, http.DefaultClient, r)
 		return res.StatusCode
 	}
 	if status(adasToken) != 200 || status(wrongToken) != 401 {
@@ -334,7 +336,7 @@ func TestTokensRotate(t *testing.T) {
 		if _, token, ok := strings.Cut(strings.TrimSpace(lines), ":"); ok {
 			want[token] = 200
 		}
-		eventually(t, "the tokens have changed", func() bool { return status(adasToken) == want[adasToken] && status(wrongToken) == want[wrongToken] })
+		live.Eventually(t, "the tokens have changed", func() bool { return status(adasToken) == want[adasToken] && status(wrongToken) == want[wrongToken] })
 	}
 }
 
@@ -348,12 +350,12 @@ func TestNoTokenIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGateway(t)
-	g.format = logFilter(t)
+	g.format = live.LogFilter(t)
 	t.Setenv("DEMO_KEY", "sk-demo-secret-1")
 	g.start(fmt.Sprintf("keycycler {\n keys {env.DEMO_KEY}\n client_tokens ada:{env.DEMO_TOKEN}\n client_tokens_file %s\n}\nreverse_proxy %s", path, upstream.URL))
 	for _, token := range []string{adasToken, wrongToken, "demo-token-in-file-1"} {
 		for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key", "key", "api-key", "access_token"} {
-			r := request(t, http.MethodGet, g.plain+"/", "")
+			r := live.Request(t, http.MethodGet, g.plain+"/", "")
 			switch {
 			case name == "Authorization":
 				r.Header.Set(name, "Bearer "+token)
@@ -362,7 +364,7 @@ func TestNoTokenIsLogged(t *testing.T) {
 			default:
 				r.Header.Set(name, token)
 			}
-			do(t, http.DefaultClient, r)
+			live.Do(t, http.DefaultClient, r)
 		}
 	}
 	log := g.log()

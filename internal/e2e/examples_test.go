@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // adaptExample returns an example as JSON. Caddyfiles are adapted.
@@ -50,7 +52,7 @@ func TestEveryExampleProvisions(t *testing.T) {
 	}
 	t.Setenv("REDIS_PASSWORD", "demo")
 	// What stands in the examples is not on this machine.
-	local := strings.NewReplacer("/etc/caddy/", dir+"/", "redis.internal:6379", "127.0.0.1:"+freePort(t))
+	local := strings.NewReplacer("/etc/caddy/", dir+"/", "redis.internal:6379", "127.0.0.1:"+live.FreePort(t))
 	examples, err := filepath.Glob("../../examples/*.Caddyfile")
 	if err != nil || len(examples) < 4 {
 		t.Fatalf("examples: %v, %v", examples, err)
@@ -90,24 +92,9 @@ func TestTheLogFilterIsThePages(t *testing.T) {
 	}
 	_, shown, _ := strings.Cut(string(page), "```caddyfile\n# log filter\n")
 	shown, _, _ = strings.Cut(shown, "```")
-	if want := logFilter(t); lines(shown) != lines(want) || want == "" {
+	if want := live.LogFilter(t); lines(shown) != lines(want) || want == "" {
 		t.Errorf("security.md has\n%s\nthe example has\n%s", shown, want)
 	}
-}
-
-// logFilter returns the format of examples/log-filter.Caddyfile.
-func logFilter(t testing.TB) string {
-	t.Helper()
-	example, err := os.ReadFile("../../examples/log-filter.Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, filter, _ := strings.Cut(string(example), "log default {\n")
-	filter, _, found := strings.Cut(filter, "\n\t}\n}")
-	if !found {
-		t.Fatal("the example has no filter")
-	}
-	return filter
 }
 
 // lines returns the text without indentation.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // fallbacks are ways for a request to come to a second upstream, by path. {pool} stands
@@ -79,7 +81,7 @@ func TestWhoComesAfterUsFindsTheBody(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "no temporary file is left", func() bool { return filesIn(files) == 0 })
+	live.Eventually(t, "no temporary file is left", func() bool { return filesIn(files) == 0 })
 }
 
 // A regression would send the second upstream what the first one has left of a body
@@ -146,7 +148,7 @@ func sendsAllSizes(t *testing.T, client *http.Client, target string, fewer bool)
 			if chunked {
 				r.Body, r.ContentLength = io.NopCloser(struct{ io.Reader }{bytes.NewReader(body)}), -1
 			}
-			res, got := do(t, client, r)
+			res, got := live.Do(t, client, r)
 			if want := fmt.Sprintf("%d %x", size, sha256.Sum256(body)); res.StatusCode != 200 || string(got) != want {
 				t.Errorf("%s: of %d bytes, in chunks: %t, the second upstream got %d, %.30s", target, size, chunked, res.StatusCode, got)
 			}
@@ -168,7 +170,7 @@ func fallbackSites(t *testing.T) string {
 	limits := start(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Retry-After", "40")
-		http.Error(w, rateLimitBody, http.StatusTooManyRequests)
+		http.Error(w, live.RateLimitBody, http.StatusTooManyRequests)
 	})
 	breaks := start(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -242,7 +244,7 @@ func TestTheIdleTimeoutOfABodyEndsWithIt(t *testing.T) {
 	for protocol, c := range g.protocolClients() {
 		for _, path := range []string{"/", "/fails", "/traced"} {
 			for _, size := range []int{100, 200_000} {
-				if res, got := do(t, c.client, request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
+				if res, got := live.Do(t, c.client, live.Request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
 					t.Errorf("%s, %s, %d bytes: %s, %q", protocol, path, size, res.Status, got)
 				}
 			}

@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 func TestErrorsOfTheProxyReachHandleErrors(t *testing.T) {
-	closed := "127.0.0.1:" + freePort(t)
+	closed := "127.0.0.1:" + live.FreePort(t)
 	g := startGateway(t, fmt.Sprintf(`keycycler {
 		keys %s
 	}
@@ -21,7 +23,7 @@ func TestErrorsOfTheProxyReachHandleErrors(t *testing.T) {
 	handle_errors {
 		respond "handled {err.status_code}"
 	}`, demoKeys(3), closed))
-	res, body := do(t, http.DefaultClient, request(t, "POST", g.plain, "x"))
+	res, body := live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "x"))
 	if res.StatusCode != 502 || string(body) != "handled 502" {
 		t.Errorf("%s %q", res.Status, body)
 	}
@@ -31,14 +33,14 @@ func TestErrorsOfTheProxyReachHandleErrors(t *testing.T) {
 }
 
 func TestErrorsOfTheClientsBodyComeBackAsTheyAre(t *testing.T) {
-	upstream := startProvider(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	upstream := live.StartProvider(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 	g := startGateway(t, fmt.Sprintf("request_body {\n max_size 1KB\n}\nkeycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
 	for _, stated := range []bool{true, false} {
-		r := request(t, "POST", g.plain, strings.Repeat("x", 2000))
+		r := live.Request(t, "POST", g.plain, strings.Repeat("x", 2000))
 		if !stated {
 			r.ContentLength = -1
 		}
-		if res, _ := do(t, http.DefaultClient, r); res.StatusCode != http.StatusRequestEntityTooLarge {
+		if res, _ := live.Do(t, http.DefaultClient, r); res.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("length stated %t: %s", stated, res.Status)
 		}
 	}
@@ -46,7 +48,7 @@ func TestErrorsOfTheClientsBodyComeBackAsTheyAre(t *testing.T) {
 
 func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 	gone := make(chan error, 1)
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stream" {
 			fmt.Fprint(w, "data: 1\n\n")
 			w.(http.Flusher).Flush()
@@ -60,7 +62,7 @@ func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
-			res, err := http.DefaultClient.Do(request(t, "GET", g.plain+path, "").WithContext(ctx))
+			res, err := http.DefaultClient.Do(live.Request(t, "GET", g.plain+path, "").WithContext(ctx))
 			if err == nil {
 				res.Body.Read(make([]byte, 10))
 				cancel()
@@ -68,14 +70,14 @@ func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 			}
 		}()
 		if path == "/silent" {
-			eventually(t, "the upstream has the request", func() bool { return strings.Count(g.log(), "selected upstream") == 2 })
+			live.Eventually(t, "the upstream has the request", func() bool { return strings.Count(g.log(), "selected upstream") == 2 })
 			cancel()
 		}
-		receive(t, "the upstream sees that the client has left", gone)
-		receive(t, "the client has left", sent)
+		live.Receive(t, "the upstream sees that the client has left", gone)
+		live.Receive(t, "the client has left", sent)
 		cancel()
 	}
-	eventually(t, "the access log shows the client that left", func() bool { return strings.Contains(g.log(), `"status":499`) })
+	live.Eventually(t, "the access log shows the client that left", func() bool { return strings.Contains(g.log(), `"status":499`) })
 	if strings.Contains(g.log(), "key is cooling") {
 		t.Error("a key cools for the client's leaving")
 	}
@@ -86,7 +88,7 @@ func TestCompressedRejectionsAreJudged(t *testing.T) {
 	z := gzip.NewWriter(&packed)
 	io.WriteString(z, `{"error":{"message":"Incorrect API key provided: sk-demo-secret-1.","type":"invalid_request_error","code":"invalid_api_key"}}`)
 	z.Close()
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "Bearer sk-demo-secret-1" {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.WriteHeader(401)
@@ -97,37 +99,37 @@ func TestCompressedRejectionsAreJudged(t *testing.T) {
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(2), upstream.URL))
 	for range 20 {
-		if res, body := do(t, http.DefaultClient, request(t, "GET", g.plain, "")); res.StatusCode != 200 || string(body) != "fine" {
+		if res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, "")); res.StatusCode != 200 || string(body) != "fine" {
 			t.Fatalf("%s %q", res.Status, body)
 		}
 	}
-	if n := len(upstream.seen()); n > 21 {
+	if n := len(upstream.Seen()); n > 21 {
 		t.Errorf("%d calls for 20 requests", n)
 	}
 }
 
 func TestExpectContinueIsPassedThrough(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s", body)
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
-	client := patient(&http.Transport{ExpectContinueTimeout: patience})
+	client := live.Patient(&http.Transport{ExpectContinueTimeout: live.Patience})
 	defer client.CloseIdleConnections()
-	upstream.limitFirst(2)
-	r := request(t, "POST", g.plain, "the body")
+	upstream.LimitFirst(2)
+	r := live.Request(t, "POST", g.plain, "the body")
 	r.Header.Set("Expect", "100-continue")
-	if res, body := do(t, client, r); res.StatusCode != 200 || string(body) != "the body" {
+	if res, body := live.Do(t, client, r); res.StatusCode != 200 || string(body) != "the body" {
 		t.Errorf("%s %q", res.Status, body)
 	}
 }
 
 func TestExhaustedPoolAnswersLikeTheProvider(t *testing.T) {
-	upstream := startProvider(t, nil)
+	upstream := live.StartProvider(t, nil)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(16), upstream.URL))
-	upstream.limitFirst(1 << 20)
+	upstream.LimitFirst(1 << 20)
 	for n := range 20 {
-		res, body := do(t, http.DefaultClient, request(t, "POST", g.plain, "x"))
+		res, body := live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "x"))
 		if res.StatusCode != 429 || !bytes.Contains(body, []byte(`"code":"rate_limit_exceeded"`)) || res.Header.Get("X-Rejected") != "" {
 			t.Fatalf("request %d: %s %v %s", n, res.Status, res.Header, body)
 		}
@@ -135,13 +137,13 @@ func TestExhaustedPoolAnswersLikeTheProvider(t *testing.T) {
 		if want == 0 {
 			want = 16
 		}
-		if calls := upstream.seen(); len(calls) != want {
+		if calls := upstream.Seen(); len(calls) != want {
 			t.Errorf("request %d: %d upstream calls, want %d", n, len(calls), want)
 		}
 	}
 	keys := make(map[string]bool)
-	for _, c := range upstream.seen() {
-		keys[c.key] = true
+	for _, c := range upstream.Seen() {
+		keys[c.Key] = true
 	}
 	if len(keys) != 16 {
 		t.Errorf("%d different keys were used", len(keys))
@@ -154,7 +156,7 @@ func TestExhaustedPoolAnswersLikeTheProvider(t *testing.T) {
 // A client could name the header that carries the key in its Connection header,
 // which makes proxies drop it: the upstream would refuse key after key.
 func TestAClientCannotTakeTheKeyAway(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
 			http.Error(w, `{"error":{"code":"invalid_api_key"}}`, http.StatusUnauthorized)
 			return
@@ -162,21 +164,21 @@ func TestAClientCannotTakeTheKeyAway(t *testing.T) {
 		io.WriteString(w, "fine")
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
-	r := request(t, "GET", g.plain, "")
+	r := live.Request(t, "GET", g.plain, "")
 	r.Header["Connection"] = []string{"Authorization, keep-alive", "authorization"}
-	if res, body := do(t, http.DefaultClient, r); res.StatusCode != 200 || len(upstream.seen()) != 1 {
-		t.Errorf("%s %q after %d calls", res.Status, body, len(upstream.seen()))
+	if res, body := live.Do(t, http.DefaultClient, r); res.StatusCode != 200 || len(upstream.Seen()) != 1 {
+		t.Errorf("%s %q after %d calls", res.Status, body, len(upstream.Seen()))
 	}
 }
 
 // A client that waits for 100 Continue before it sends its body gets the answer that
 // no key is ready: net/http waited for the body, and nobody asked for it.
 func TestAnExhaustedPoolAnswersWhoWaitsToSend(t *testing.T) {
-	upstream := startProvider(t, nil)
-	upstream.limitFirst(1 << 20)
+	upstream := live.StartProvider(t, nil)
+	upstream.LimitFirst(1 << 20)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(1), upstream.URL))
-	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
-	conn := dial(t, g.plain)
+	live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
+	conn := live.Dial(t, g.plain)
 	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusTooManyRequests || !res.Close {

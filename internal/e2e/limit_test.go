@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // The upstream never sees more at a time of a key than are allowed: those that find
@@ -35,7 +37,7 @@ func TestEndToEndConcurrency(t *testing.T) {
 		open[key]--
 		mu.Unlock()
 	}))
-	defer closeServer(t, upstream)
+	defer live.CloseServer(t, upstream)
 	end := sync.OnceFunc(func() { close(release) })
 	defer end()
 	g := startGateway(t, `
@@ -65,7 +67,7 @@ func TestEndToEndConcurrency(t *testing.T) {
 			}
 		})
 	}
-	receive(t, "the upstream has all that it may have", full)
+	live.Receive(t, "the upstream has all that it may have", full)
 	var refused sync.WaitGroup
 	for range 4 {
 		refused.Go(func() {

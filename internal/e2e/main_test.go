@@ -1,42 +1,14 @@
 package e2e
 
 import (
-	"flag"
-	"io"
 	"net/http"
 	"os"
 	"testing"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
-// nodeEnv makes the test binary a caddy command: a real process with this module
-// in it, without a build.
-const nodeEnv = "KEYCYCLER_TEST_CADDY"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(nodeEnv) != "1" {
-		http.DefaultClient.Timeout = patience
-		moreAtATime()
-		os.Exit(m.Run())
-	}
-	if len(os.Args) > 1 && os.Args[1] == "run" {
-		// The tests hold the other end: a node ends with them, however they end.
-		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			os.Exit(3)
-		}()
-	}
-	caddycmd.Main()
-}
-
-// moreAtATime lets more parallel tests run at a time than there are cores, unless the
-// command line says how many: they wait for other processes most of the time.
-func moreAtATime() {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
-		_ = flag.Set("test.parallel", "6")
-	}
+	http.DefaultClient.Timeout = live.Patience
+	os.Exit(m.Run())
 }

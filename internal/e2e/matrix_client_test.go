@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // What the clients do wrong. Those that are slow are so in steps: after each, another
@@ -117,10 +119,10 @@ func leaveInTheMidst(s *stage) result {
 	ctx, leave := context.WithCancel(s.t.Context())
 	defer leave()
 	done := make(chan result, 1)
-	go func() { done <- s.send(request(s.t, http.MethodPost, s.url, question).WithContext(ctx)) }()
+	go func() { done <- s.send(live.Request(s.t, http.MethodPost, s.url, question).WithContext(ctx)) }()
 	s.inTheMidst()
 	leave()
-	if got := receive(s.t, "the client leaves", done); got != result(fmt.Sprintf("no answer: Post %q: context canceled", s.url)) {
+	if got := live.Receive(s.t, "the client leaves", done); got != result(fmt.Sprintf("no answer: Post %q: context canceled", s.url)) {
 		return got
 	}
 	return hasLeft
@@ -130,7 +132,7 @@ func leaveInTheMidst(s *stage) result {
 func leaveWithinTheAnswer(s *stage) result {
 	ctx, leave := context.WithCancel(s.t.Context())
 	defer leave()
-	res, err := s.client.Do(request(s.t, http.MethodPost, s.url, question).WithContext(ctx))
+	res, err := s.client.Do(live.Request(s.t, http.MethodPost, s.url, question).WithContext(ctx))
 	if err != nil {
 		return result(err.Error())
 	}
@@ -148,14 +150,14 @@ func leaveWithinTheAnswer(s *stage) result {
 // on what it can of it.
 func leavesAfter(text string) func(*stage) result {
 	return func(s *stage) result {
-		conn := dial(s.t, s.url)
+		conn := live.Dial(s.t, s.url)
 		io.WriteString(conn, text)
 		if !strings.Contains(text, "chunked") {
 			s.reach() // nothing reaches the upstream before the client leaves
 		}
 		s.inTheMidst()
 		conn.Close()
-		eventually(s.t, "the upstream has what was sent", func() bool { return s.begun() == s.c.calls })
+		live.Eventually(s.t, "the upstream has what was sent", func() bool { return s.begun() == s.c.calls })
 		return hasLeft
 	}
 }
@@ -178,19 +180,19 @@ func uploadInSteps(s *stage) result {
 	go func() { done <- s.send(r) }()
 	for i := 0; i < len(slowUpload); i += stepBytes {
 		io.WriteString(pw, slowUpload[i:i+stepBytes])
-		eventually(s.t, "the upstream has got the step", func() bool { return s.received() == i+stepBytes })
+		live.Eventually(s.t, "the upstream has got the step", func() bool { return s.received() == i+stepBytes })
 		if i == stepBytes {
 			s.inTheMidst()
 		}
 		s.quick()
 	}
 	pw.Close()
-	return receive(s.t, "the client gets an answer", done)
+	return live.Receive(s.t, "the client gets an answer", done)
 }
 
 // readInSteps reads the beginning of a long answer slowly.
 func readInSteps(s *stage) result {
-	res, err := s.client.Do(request(s.t, http.MethodPost, s.url, question))
+	res, err := s.client.Do(live.Request(s.t, http.MethodPost, s.url, question))
 	if err != nil {
 		return result(err.Error())
 	}
@@ -205,5 +207,5 @@ func readInSteps(s *stage) result {
 		}
 		s.quick()
 	}
-	return resultOf(res, longAnswer[steps*stepBytes:])
+	return live.ResultOf(res, longAnswer[steps*stepBytes:])
 }

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // framed answers one call of an upstream that speaks HTTP/2, frame by frame.
@@ -178,7 +180,7 @@ func resetsWithin(code http2.ErrCode) framed {
 func limitsAndResets(code http2.ErrCode) framed {
 	return func(x *stream) {
 		x.head("429", "retry-after", "40", "content-type", "application/json")
-		x.data(rateLimitBody[:20], false)
+		x.data(live.RateLimitBody[:20], false)
 		x.reset(code)
 	}
 }
@@ -194,7 +196,7 @@ func refuses(code http2.ErrCode) framed {
 const lastOfAll = 1<<31 - 1 // a GOAWAY's first, when it is a graceful one
 
 // askBare asks without a body.
-func askBare(s *stage) result { return s.send(request(s.t, http.MethodGet, s.url, "")) }
+func askBare(s *stage) result { return s.send(live.Request(s.t, http.MethodGet, s.url, "")) }
 
 var http2Faults = []faultCase{
 	{

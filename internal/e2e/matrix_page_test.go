@@ -3,47 +3,28 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // The page's table is made of the cases: what stands there is what is tested.
 func TestFaultMatrixStandsInThePage(t *testing.T) {
-	cases := slices.Concat(upstreamFaults, http2Faults, clientFaults)
-	for _, f := range nodeFaults {
-		cases = append(cases, f.faultCase)
+	var faults []live.Fault
+	for _, c := range slices.Concat(upstreamFaults, http2Faults, clientFaults) {
+		faults = append(faults, live.Fault{What: c.fault, Client: c.client, Calls: c.calls, Body: string(c.body), Cools: c.cools, Lasts: c.lasts})
 	}
-	var table strings.Builder
-	table.WriteString("| what goes wrong | the client gets | the upstream sees | what cools |\n|---|---|---|---|\n")
-	names := make(map[string]bool)
-	for _, c := range cases {
-		if names[c.fault] {
-			t.Errorf("%q stands twice", c.fault)
-		}
-		names[c.fault] = true
-		table.WriteString(c.row())
-	}
-	page, err := os.ReadFile("../../docs/faults.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(page), "\n\n"+table.String()+"\n") {
-		t.Errorf("the table of faults.md is another than:\n%s", &table)
-	}
+	live.InThePage(t, faults)
 }
 
-// The page's second table names tests, each of which there is.
+// The page's last table names tests, each of which there is.
 func TestWhatElseGoesWrongIsTested(t *testing.T) {
-	page, err := os.ReadFile("../../docs/faults.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(page), "\n| what else goes wrong |")
+	_, table, _ := strings.Cut(live.ReadFile(t, "docs/faults.md"), "\n| what else goes wrong |")
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(strings.TrimSpace(table), "\n")[2:]
 	for _, row := range rows {
@@ -89,30 +70,4 @@ func declares(t *testing.T, dir, name string) bool {
 		}
 		return strings.Contains(string(source), "\nfunc "+name+"(")
 	})
-}
-
-// row is the case's line of the table.
-func (c *faultCase) row() string {
-	fault, cools := c.fault, "nothing"
-	if c.lasts {
-		fault += " ↻"
-	}
-	if c.cools > 0 {
-		cools = "the rejected key"
-	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", fault, c.client, c.sees(), cools)
-}
-
-func (c *faultCase) sees() string {
-	switch {
-	case c.calls == 0:
-		return "nothing"
-	case c.calls == 1:
-		return "a call" + string(c.body)
-	case c.cools > 0:
-		return fmt.Sprintf("%d calls with different keys%s", c.calls, c.body)
-	case c.calls == 2:
-		return fmt.Sprintf("%d calls with one key%s", c.calls, c.body)
-	}
-	return fmt.Sprintf("%d calls%s", c.calls, c.body)
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,13 +15,15 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
 
 // The fault matrix: what goes wrong, and what comes of it for the client, the
 // upstream and the keys. After each fault everything that it took must be back:
 // goroutines, file descriptors, temporary files, memory. The table of
-// docs/faults.md is made of these cases. Their files are matrix_*.go.
+// docs/faults.md is made of these cases. Their files are matrix_*.go. What happens to a
+// whole process is in nodes.
 
 // faultCase is a fault, and what must come of it.
 type faultCase struct {
@@ -47,18 +46,21 @@ type faultCase struct {
 	acts func(*stage) result
 }
 
-// result is what a client gets.
-type result string
+// What stands in so many cases goes by a short name.
+type result = live.Result
 
 const (
-	served    result = "its answer"
-	cutOff    result = "what came of the answer, cut off"
-	cutOff400 result = "what came of the 400, cut off"
-	passedOn  result = "the upstream's 429"
-	badGate   result = "502"
-	timedOut  result = "504"
-	hasLeft   result = "nothing: it has left"
-	turnedOff result = "no connection"
+	served    = live.Served
+	cutOff    = live.CutOff
+	cutOff400 = live.CutOff400
+	passedOn  = live.PassedOn
+	badGate   = live.BadGate
+	timedOut  = live.TimedOut
+	hasLeft   = live.HasLeft
+	turnedOff = live.TurnedOff
+
+	question  = live.Question
+	theAnswer = live.TheAnswer
 )
 
 // upload is how much of the body a call of the upstream's had.
@@ -73,8 +75,6 @@ const (
 )
 
 const (
-	question  = `{"model":"demo"}`
-	theAnswer = "the answer"
 	quickPath = "/quick" // where the upstream answers at once, whatever else it does
 	quickText = "quick"
 )
@@ -194,7 +194,7 @@ func (m *matrix) playOn(t *testing.T, c faultCase, reload bool, start func(*stag
 func (m *matrix) load(directives string) {
 	m.g.t.Helper()
 	m.g.load(directives)
-	eventually(m.g.t, "the old listeners are closed", func() bool {
+	live.Eventually(m.g.t, "the old listeners are closed", func() bool {
 		return listeners(m.g.t, m.g.plain) <= 1 && listeners(m.g.t, m.g.secure) <= 1
 	})
 }
@@ -203,33 +203,13 @@ func (m *matrix) load(directives string) {
 // not tell, there are none.
 func listeners(t testing.TB, url string) int {
 	const listening = "0A" // include/net/tcp_states.h
-	return sockets(t, url, listening)
-}
-
-// sockets counts those at this URL's port in one of these states.
-func sockets(t testing.TB, url string, states ...string) (n int) {
-	t.Helper()
-	list, err := os.ReadFile("/proc/net/tcp")
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(url[strings.LastIndex(url, ":")+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(list)) {
-		fields := strings.Fields(line)
-		if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) && slices.Contains(states, fields[3]) {
-			n++
-		}
-	}
-	return n
+	return live.Sockets(t, url, listening)
 }
 
 func newStage(t *testing.T, g *gateway, c *faultCase) *stage {
 	s := &stage{
 		t: t, g: g, c: c, url: g.plain,
-		client:  patient(&http.Transport{}),
+		client:  live.Patient(&http.Transport{}),
 		reached: make(chan struct{}), goOn: make(chan struct{}),
 	}
 	s.reach = sync.OnceFunc(func() { close(s.reached) })
@@ -278,7 +258,7 @@ func (s *stage) inTheMidst() {
 	s.t.Helper()
 	select {
 	case <-s.reached:
-	case <-time.After(patience):
+	case <-time.After(live.Patience):
 		s.t.Fatal("the upstream is not in the midst of the fault")
 	}
 	s.quick()
@@ -291,14 +271,14 @@ func (s *stage) inTheMidst() {
 // quick sends a request that nothing may hold up.
 func (s *stage) quick() {
 	s.t.Helper()
-	client := patient(&http.Transport{DisableKeepAlives: true})
-	if res, body := do(s.t, client, request(s.t, http.MethodGet, s.g.plain+quickPath, "")); string(body) != quickText {
+	client := live.Patient(&http.Transport{DisableKeepAlives: true})
+	if res, body := live.Do(s.t, client, live.Request(s.t, http.MethodGet, s.g.plain+quickPath, "")); string(body) != quickText {
 		s.t.Errorf("another request of the pool got %s %q", res.Status, body)
 	}
 }
 
 // ask sends the question and reads the answer.
-func ask(s *stage) result { return s.send(request(s.t, http.MethodPost, s.url, question)) }
+func ask(s *stage) result { return s.send(live.Request(s.t, http.MethodPost, s.url, question)) }
 
 // askLasting does so, and is there in the midst of it.
 func askLasting(s *stage) result {
@@ -306,7 +286,7 @@ func askLasting(s *stage) result {
 	go func() { done <- ask(s) }()
 	s.inTheMidst()
 	s.release()
-	return receive(s.t, "the client gets an answer", done)
+	return live.Receive(s.t, "the client gets an answer", done)
 }
 
 // send sends r and tells what came of it. It may be called from any goroutine.
@@ -316,24 +296,7 @@ func (s *stage) send(r *http.Request) result {
 		return result(fmt.Sprintf("no answer: %v", err))
 	}
 	defer res.Body.Close()
-	return resultOf(res, theAnswer)
-}
-
-func resultOf(res *http.Response, want string) result {
-	body, err := io.ReadAll(res.Body)
-	switch {
-	case res.StatusCode == 200 && err == nil && string(body) == want:
-		return served
-	case res.StatusCode == 200 && err != nil && len(body) > 0 && strings.HasPrefix(want, string(body)):
-		return cutOff
-	case res.StatusCode == 400 && err != nil && len(body) > 0 && strings.HasPrefix(want, string(body)):
-		return cutOff400
-	case res.StatusCode == 429 && err == nil && string(body) == rateLimitBody && res.Header.Get("Retry-After") == "40":
-		return passedOn
-	case res.StatusCode >= 500 && len(body) == 0 && err == nil:
-		return result(fmt.Sprint(res.StatusCode))
-	}
-	return result(fmt.Sprintf("%s, %d bytes that begin with %.50q, %v", res.Status, len(body), body, err))
+	return live.ResultOf(res, theAnswer)
 }
 
 // ended waits until the upstream is done with all calls.
@@ -346,8 +309,8 @@ func (s *stage) ended() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		s.t.Fatalf("the upstream still waits for the gateway:\n%s", stacks())
+	case <-time.After(live.Patience):
+		s.t.Fatalf("the upstream still waits for the gateway:\n%s", live.Stacks())
 	}
 }
 
@@ -394,7 +357,7 @@ func (s *stage) checkCooling() {
 	}
 	slices.Sort(want)
 	var got []string
-	eventually(s.t, "the rejected keys cool", func() bool { // where the client has left, the answer may take longer
+	live.Eventually(s.t, "the rejected keys cool", func() bool { // where the client has left, the answer may take longer
 		got = coolingKeys(s.t, s.pool)
 		return len(got) >= len(want)
 	})
@@ -430,48 +393,27 @@ func coolingKeys(t *testing.T, pool string) (ids []string) {
 	return ids
 }
 
-// taken is what this process takes, and the temporary files that it has left.
-type taken struct {
-	goroutines, descriptors, files int
-	heap                           uint64
-}
-
-// slack is how much the heap may grow from case to case, in bytes: what Caddy and Go
-// keep for a while of a config that is gone, a megabyte each, where HTTP/2 was spoken.
-// The bodies of the cases that are about bodies are larger.
-const slack = 4 << 20
-
-func (m *matrix) take() taken {
+func (m *matrix) take() live.Taken {
 	runtime.GC() // twice: what sync.Pool keeps is gone then
 	runtime.GC()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	return taken{
-		goroutines: runtime.NumGoroutine(), heap: mem.HeapAlloc,
-		descriptors: entries(m.t, "/proc/self/fd"), files: entries(m.t, m.tmp),
+	return live.Taken{
+		Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc,
+		Descriptors: live.Entries(m.t, "/proc/self/fd"), Files: live.Entries(m.t, m.tmp),
 	}
-}
-
-// entries counts them in a directory. A system without it has none.
-func entries(t testing.TB, dir string) int {
-	t.Helper()
-	list, err := os.ReadDir(dir)
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	return len(list)
 }
 
 // returned waits until everything is back that was taken since.
-func (m *matrix) returned(t *testing.T, before taken) {
+func (m *matrix) returned(t *testing.T, before live.Taken) {
 	t.Helper()
-	var now taken
-	deadline := time.Now().Add(patience)
+	var now live.Taken
+	deadline := time.Now().Add(live.Patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
 		now = m.take()
-		if now.goroutines <= before.goroutines && now.descriptors <= before.descriptors && now.files <= before.files && now.heap <= before.heap+slack {
+		if now.Back(before) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -479,7 +421,7 @@ func (m *matrix) returned(t *testing.T, before taken) {
 		}
 	}
 	t.Errorf("before: %+v, now: %+v", before, now)
-	if now.goroutines > before.goroutines {
-		t.Logf("%s", stacks())
+	if now.Goroutines > before.Goroutines {
+		t.Logf("%s", live.Stacks())
 	}
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // onWire answers one call, by writing to its connection as it likes. The connection
@@ -107,7 +108,7 @@ const (
 )
 
 // limited is a rejection that is whole.
-var limited = fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", limitedHead, len(rateLimitBody), rateLimitBody)
+var limited = fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", limitedHead, len(live.RateLimitBody), live.RateLimitBody)
 
 func answerOf(text string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
@@ -247,9 +248,9 @@ var upstreamFaults = []faultCase{
 		fault: "A 429's body pauses, and goes on", client: served, calls: 2, cools: 1, lasts: true, acts: askLasting,
 		answers: []onWire{func(w *wire) {
 			w.readBody()
-			w.say(limitedHead + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(rateLimitBody)) + rateLimitBody[:20])
+			w.say(limitedHead + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(live.RateLimitBody)) + live.RateLimitBody[:20])
 			w.pause()
-			w.say(rateLimitBody[20:])
+			w.say(live.RateLimitBody[20:])
 		}, says(fine)},
 	},
 	{
@@ -301,19 +302,7 @@ func overHTTP2(client func(*stage) result) func(*stage) result {
 // tenMB is an upload that pauses after its first megabyte until it is told to go on.
 func tenMB(s *stage) io.Reader {
 	first := io.LimitReader(zeros{}, 1<<20)
-	return io.MultiReader(first, &gate{open: s.goOn}, io.LimitReader(zeros{}, 9<<20))
-}
-
-// gate reads as nothing when it opens.
-type gate struct{ open <-chan struct{} }
-
-func (g *gate) Read([]byte) (int, error) {
-	select {
-	case <-g.open:
-		return 0, io.EOF
-	case <-time.After(patience):
-		return 0, errors.New("the rest of the body never came")
-	}
+	return io.MultiReader(first, &live.Gate{Open: s.goOn}, io.LimitReader(zeros{}, 9<<20))
 }
 
 // rejectsEarly sends a rejection and reads nothing.
@@ -330,7 +319,7 @@ func answeredEarly(s *stage) result {
 	}
 	defer res.Body.Close()
 	s.inTheMidst()
-	got := resultOf(res, theAnswer)
+	got := live.ResultOf(res, theAnswer)
 	s.release()
 	return got
 }
@@ -341,7 +330,7 @@ func rejectedEarly(s *stage) result {
 	go func() { done <- s.send(upload10MB(s)) }()
 	s.inTheMidst()
 	s.release()
-	return receive(s.t, "the client gets an answer", done)
+	return live.Receive(s.t, "the client gets an answer", done)
 }
 
 func upload10MB(s *stage) *http.Request {

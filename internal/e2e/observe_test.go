@@ -20,6 +20,7 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -37,7 +38,7 @@ func (g *gateway) logged(message string) (entries []map[string]any) {
 
 // Access logs, headers and handle_errors can tell what keycycler did.
 func TestPlaceholders(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/abort" {
 			panic(http.ErrAbortHandler)
 		}
@@ -73,9 +74,9 @@ func TestPlaceholders(t *testing.T) {
 		return fmt.Sprint(last["pool"], " ", last["key_id"], " ", last["attempts"], " ", last["outcome"])
 	}
 
-	upstream.limitFirst(2)
-	res, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
-	id := rotator.IDOf(upstream.seen()[2].key).String()
+	upstream.LimitFirst(2)
+	res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
+	id := rotator.IDOf(upstream.Seen()[2].Key).String()
 	// Until an attempt is over, the outcome is that of the one before.
 	if want := "first " + id + " 3 rate_limited"; string(body) != want {
 		t.Errorf("the upstream was sent %q, want %q", body, want)
@@ -83,11 +84,11 @@ func TestPlaceholders(t *testing.T) {
 	if want := "first " + id + " 3 rate_limited"; res.Header.Get("X-Told") != want {
 		t.Errorf("the header says %q, want %q", res.Header.Get("X-Told"), want)
 	}
-	eventually(t, "the access log tells", func() bool { return told() == "first "+id+" 3 served" })
+	live.Eventually(t, "the access log tells", func() bool { return told() == "first "+id+" 3 served" })
 
-	_, body = do(t, http.DefaultClient, request(t, "GET", g.plain+"/abort", ""))
-	last := upstream.seen()
-	id = rotator.IDOf(last[len(last)-1].key).String()
+	_, body = live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+"/abort", ""))
+	last := upstream.Seen()
+	id = rotator.IDOf(last[len(last)-1].Key).String()
 	if !strings.HasPrefix(string(body), "502: first ") || !strings.HasSuffix(string(body), " 1 failed") {
 		t.Errorf("handle_errors says %q", body)
 	}
@@ -99,25 +100,25 @@ func TestPlaceholders(t *testing.T) {
 		`{"messages":[]}`: "",
 	}
 	for sent, want := range models {
-		r := request(t, "POST", g.plain+"/v1/chat/completions", sent)
+		r := live.Request(t, "POST", g.plain+"/v1/chat/completions", sent)
 		r.Header.Set("Content-Type", "application/json")
-		do(t, http.DefaultClient, r)
-		eventually(t, "the access log tells the model "+want, func() bool { return lastEntry()["model"] == want })
+		live.Do(t, http.DefaultClient, r)
+		live.Eventually(t, "the access log tells the model "+want, func() bool { return lastEntry()["model"] == want })
 	}
-	do(t, http.DefaultClient, request(t, "POST", g.plain+"/v1beta/models/gemini-demo:generateContent", "{}"))
-	eventually(t, "the path's model is told", func() bool { return lastEntry()["model"] == "gemini-demo" })
+	live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain+"/v1beta/models/gemini-demo:generateContent", "{}"))
+	live.Eventually(t, "the path's model is told", func() bool { return lastEntry()["model"] == "gemini-demo" })
 
-	upstream.limitFirst(2)
-	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
-	eventually(t, "the access log tells of exhaustion", func() bool { return strings.HasSuffix(told(), " 2 exhausted") })
-	do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
-	eventually(t, "and that no key was tried", func() bool { return told() == "first  0 exhausted" })
+	upstream.LimitFirst(2)
+	live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
+	live.Eventually(t, "the access log tells of exhaustion", func() bool { return strings.HasSuffix(told(), " 2 exhausted") })
+	live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
+	live.Eventually(t, "and that no key was tried", func() bool { return told() == "first  0 exhausted" })
 }
 
 // A pool that another falls back to is the one that is told of.
 func TestPlaceholdersOfASecondPool(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	second := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	second := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
 	g := startGateway(t, fmt.Sprintf(`
 		keycycler first {
 			keys sk-demo-secret-1
@@ -137,11 +138,11 @@ func TestPlaceholdersOfASecondPool(t *testing.T) {
 			}
 			reverse_proxy %s
 		}`, upstream.URL, second.URL))
-	_, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	_, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
 	if string(body) != "fine" {
 		t.Fatalf("the client got %q", body)
 	}
-	eventually(t, "the access log tells of the second pool", func() bool {
+	live.Eventually(t, "the access log tells of the second pool", func() bool {
 		entries := g.logged("handled request")
 		return len(entries) > 0 && entries[0]["pool"] == "second" && entries[0]["attempts"] == 1.0 && entries[0]["outcome"] == "served"
 	})
@@ -174,16 +175,16 @@ func (subscriber) Handle(_ context.Context, e caddy.Event) error {
 var _ caddyevents.Handler = subscriber{}
 
 func TestEvents(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
 	g := newGateway(t)
 	g.global = "events {\n on keycycler_cooling keycycler_test\n on keycycler_exhausted keycycler_test\n}"
 	events.Lock()
 	events.seen = nil
 	events.Unlock()
 	g.start(fmt.Sprintf("keycycler watched {\n keys %s\n cooldown {\n jitter 0\n }\n}\nreverse_proxy %s", demoKeys(2), upstream.URL))
-	upstream.limitFirst(2)
+	upstream.LimitFirst(2)
 	for range 3 {
-		do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+		live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
 	}
 	events.Lock()
 	defer events.Unlock()
@@ -191,8 +192,8 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("events: %q", events.seen)
 	}
 	for i, want := range []string{
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[0].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.seen()[1].key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[0].Key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[1].Key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
 		`keycycler_exhausted {"class":"rate_limited","keys":2,"pool":"watched","seconds":40}`,
 	} {
 		if events.seen[i] != want {
@@ -250,26 +251,26 @@ func (s *spans) attempts() (texts []string) {
 func TestSpanEvents(t *testing.T) {
 	told := new(spans)
 	server := httptest.NewServer(told)
-	defer closeServer(t, server)
+	defer live.CloseServer(t, server)
 	for name, value := range map[string]string{
 		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
 		"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "20",
 	} {
 		t.Setenv(name, value)
 	}
-	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
 	g := startGateway(t, fmt.Sprintf("tracing {\n span gateway\n}\nkeycycler traced {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
-	upstream.limitFirst(1)
-	r := request(t, "POST", g.plain, `{"model":"demo"}`)
+	upstream.LimitFirst(1)
+	r := live.Request(t, "POST", g.plain, `{"model":"demo"}`)
 	r.Header.Set("Content-Type", "application/json")
-	do(t, http.DefaultClient, r)
-	eventually(t, "the attempts are told", func() bool { return len(told.attempts()) == 2 })
-	seen := upstream.seen()
+	live.Do(t, http.DefaultClient, r)
+	live.Eventually(t, "the attempts are told", func() bool { return len(told.attempts()) == 2 })
+	seen := upstream.Seen()
 	for i, want := range [][]string{
 		{"keycycler.pool=traced", "keycycler.attempt=1", "keycycler.outcome=rate_limited", "gen_ai.provider.name=openai", "http.response.status_code=429", "error.type=rate_limited"},
 		{"keycycler.pool=traced", "keycycler.attempt=2", "keycycler.outcome=served", "gen_ai.provider.name=openai", "gen_ai.request.model=demo", "http.response.status_code=200"},
 	} {
-		for _, attribute := range append(want, "keycycler.key_id="+rotator.IDOf(seen[i].key).String()) {
+		for _, attribute := range append(want, "keycycler.key_id="+rotator.IDOf(seen[i].Key).String()) {
 			if got := told.attempts()[i]; !strings.Contains(got, attribute) {
 				t.Errorf("attempt %d has %s, want %s", i+1, got, attribute)
 			}
@@ -281,11 +282,11 @@ func TestSpanEvents(t *testing.T) {
 // upstream is not asked with each of them.
 func TestACollapseIsLoggedInFewLines(t *testing.T) {
 	const keys, requests = 2000, 5
-	upstream := startProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
-	upstream.limitFirst(1 << 30)
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	upstream.LimitFirst(1 << 30)
 	g := startGateway(t, fmt.Sprintf("keycycler collapsing {\n keys %s\n max_attempts 1000\n}\nreverse_proxy %s", demoKeys(keys), upstream.URL))
 	for range requests {
-		res, body := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+		res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
 		if res.StatusCode != http.StatusTooManyRequests || !strings.Contains(string(body), "rate_limit_exceeded") {
 			t.Errorf("the client got %s %s", res.Status, body)
 		}
@@ -300,12 +301,12 @@ func TestACollapseIsLoggedInFewLines(t *testing.T) {
 			t.Errorf("%d lines say %q", n, message)
 		}
 	}
-	if n := len(upstream.seen()); n > 60 {
+	if n := len(upstream.Seen()); n > 60 {
 		t.Errorf("%d calls", n)
 	}
-	upstream.limitFirst(0)
-	eventually(t, "a request finds out that it is over", func() bool {
-		res, _ := do(t, http.DefaultClient, request(t, "GET", g.plain, ""))
+	upstream.LimitFirst(0)
+	live.Eventually(t, "a request finds out that it is over", func() bool {
+		res, _ := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
 		return res.StatusCode == http.StatusOK
 	})
 	if len(g.logged("requests are served again")) != 1 {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // noise is what differs from one response to the next.
@@ -33,7 +35,7 @@ func headerOf(res *http.Response) string {
 // The client sees one clean response: the very header, length and trailers that
 // it would have seen without the attempts before.
 func TestARejectionLeavesNoTrace(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/trailers" {
@@ -51,8 +53,8 @@ func TestARejectionLeavesNoTrace(t *testing.T) {
 			t.Run(name+path, func(t *testing.T) {
 				var want string
 				for _, rejections := range []int{0, 1, 3} {
-					upstream.limitFirst(rejections)
-					res, body := do(t, target.client, request(t, "POST", target.url+path, `{"model":"demo"}`))
+					upstream.LimitFirst(rejections)
+					res, body := live.Do(t, target.client, live.Request(t, "POST", target.url+path, `{"model":"demo"}`))
 					if res.Proto != name || res.StatusCode != 200 || string(body) != `{"id":"1"}` {
 						t.Fatalf("%s %s %q", res.Proto, res.Status, body)
 					}
@@ -61,16 +63,16 @@ func TestARejectionLeavesNoTrace(t *testing.T) {
 					} else if got != want {
 						t.Errorf("after %d rejections:\n%s\nwithout:\n%s", rejections, got, want)
 					}
-					calls := upstream.seen()
+					calls := upstream.Seen()
 					if len(calls) != rejections+1 {
 						t.Errorf("%d upstream calls after %d rejections", len(calls), rejections)
 					}
 					for i, c := range calls {
-						if string(c.body) != `{"model":"demo"}` || c.length != 16 {
-							t.Errorf("attempt %d: %q, length %d", i+1, c.body, c.length)
+						if string(c.Body) != `{"model":"demo"}` || c.Length != 16 {
+							t.Errorf("attempt %d: %q, length %d", i+1, c.Body, c.Length)
 						}
-						if c.header.Get("Via") != calls[0].header.Get("Via") || len(c.header["Via"]) != 1 {
-							t.Errorf("attempt %d: Via %q", i+1, c.header["Via"])
+						if c.Header.Get("Via") != calls[0].Header.Get("Via") || len(c.Header["Via"]) != 1 {
+							t.Errorf("attempt %d: Via %q", i+1, c.Header["Via"])
 						}
 					}
 				}
@@ -84,7 +86,7 @@ func TestARejectionLeavesNoTrace(t *testing.T) {
 
 func TestUploadsAreReplayedByteForByte(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		n, err := io.Copy(sum, r.Body)
 		fmt.Fprintf(w, "%x %d %v %d", sum.Sum(nil), n, err, r.ContentLength)
@@ -101,7 +103,7 @@ func TestUploadsAreReplayedByteForByte(t *testing.T) {
 		for _, size := range []int{1, 60_000, 70_000, 1_000_000, 5_000_000} {
 			for _, stated := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s %d bytes, length stated: %t", name, size, stated), func(t *testing.T) {
-					upstream.limitFirst(2)
+					upstream.LimitFirst(2)
 					content := make([]byte, size)
 					rng := rand.NewChaCha8([32]byte{1})
 					rng.Read(content)
@@ -110,13 +112,13 @@ func TestUploadsAreReplayedByteForByte(t *testing.T) {
 					if stated {
 						r.ContentLength, length = int64(size), int64(size)
 					}
-					res, body := do(t, target.client, r)
+					res, body := live.Do(t, target.client, r)
 					want := fmt.Sprintf("%x %d <nil> %d", sha256.Sum256(content), size, length)
 					if res.StatusCode != 200 || string(body) != want {
 						t.Errorf("%s %s, want %s", res.Status, body, want)
 					}
-					calls := upstream.seen()
-					if len(calls) != 3 || !bytes.Equal(calls[0].body, content) || !bytes.Equal(calls[1].body, content) {
+					calls := upstream.Seen()
+					if len(calls) != 3 || !bytes.Equal(calls[0].Body, content) || !bytes.Equal(calls[1].Body, content) {
 						t.Errorf("%d calls", len(calls))
 					}
 				})
@@ -127,7 +129,7 @@ func TestUploadsAreReplayedByteForByte(t *testing.T) {
 
 func TestAStreamIsNotHeldUp(t *testing.T) {
 	acknowledged := make(chan struct{})
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := range 10 {
 			fmt.Fprintf(w, "data: %d\n\n", i)
@@ -142,8 +144,8 @@ func TestAStreamIsNotHeldUp(t *testing.T) {
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(20), upstream.URL))
 	for name, target := range g.protocolClients() {
 		t.Run(name, func(t *testing.T) {
-			upstream.limitFirst(1)
-			res, err := target.client.Do(request(t, "POST", target.url, `{"stream":true}`))
+			upstream.LimitFirst(1)
+			res, err := target.client.Do(live.Request(t, "POST", target.url, `{"stream":true}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +157,7 @@ func TestAStreamIsNotHeldUp(t *testing.T) {
 				}
 				select {
 				case acknowledged <- struct{}{}:
-				case <-time.After(patience):
+				case <-time.After(live.Patience):
 					t.Fatal("the upstream is gone within its answer")
 				}
 			}

@@ -5,26 +5,29 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // Reloads under load fail no request, forget no cooldown and leave nothing behind.
 func TestReloadUnderLoad(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d %v", n, err)
 	})
 	const keys, limited, connections, reloads = 10, 5, 200, 20
-	for i := range limited {
-		upstream.limited[fmt.Sprintf("sk-demo-secret-%d", i+1)] = rateLimitBody
+	limitedKeys := strings.Fields(demoKeys(limited))
+	for _, key := range limitedKeys {
+		upstream.Limit(key)
 	}
 	directives := func(maxAttempts int) string {
 		return fmt.Sprintf("keycycler {\n keys %s\n max_attempts %d\n replay {\n memory 2KiB\n }\n}\nreverse_proxy %s",
@@ -34,21 +37,21 @@ func TestReloadUnderLoad(t *testing.T) {
 	clients := g.protocolClients()
 	// Every limited key meets its limit once …
 	rejected := func() (n int) {
-		for _, c := range upstream.seen() {
-			if upstream.limited[c.key] != "" {
+		for _, c := range upstream.Seen() {
+			if slices.Contains(limitedKeys, c.Key) {
 				n++
 			}
 		}
 		return n
 	}
-	eventually(t, "every limited key has met its limit", func() bool {
-		do(t, http.DefaultClient, request(t, "POST", g.plain, "x"))
+	live.Eventually(t, "every limited key has met its limit", func() bool {
+		live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "x"))
 		return rejected() == limited
 	})
 	http.DefaultClient.CloseIdleConnections()
 
 	var reached sync.Map // ids of the requests that came through to the upstream
-	upstream.serve = func(w http.ResponseWriter, r *http.Request) {
+	upstream.Serve = func(w http.ResponseWriter, r *http.Request) {
 		reached.Store(r.Header.Get("X-Request-Id"), true)
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d %v", n, err)
@@ -65,7 +68,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		client *http.Client
 		url    string
 	}, id string, streams bool) bool {
-		r := request(t, "POST", target.url, body)
+		r := live.Request(t, "POST", target.url, body)
 		r.Header.Set("X-Request-Id", id)
 		if streams {
 			r.ContentLength = -1 // and spills to disk
@@ -106,7 +109,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	for i := range reloads {
 		before := served.Load()
 		g.load(directives(keys + 1 + i%2))
-		eventually(t, "the new config serves", func() bool { return served.Load() > before+connections })
+		live.Eventually(t, "the new config serves", func() bool { return served.Load() > before+connections })
 	}
 	close(stop)
 	load.Wait()
@@ -126,12 +129,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("temporary files are left: %v %v", left, err)
 	}
-	eventually(t, "no goroutine is in keycycler", func() bool { return !strings.Contains(stacks(), "keycycler.(*") })
+	live.Eventually(t, "no goroutine is in keycycler", func() bool { return !strings.Contains(live.Stacks(), "keycycler.(*") })
 	t.Logf("%d requests over %d reloads; %d connections were closed before a request came through",
 		served.Load(), reloads, refused.Load())
-}
-
-func stacks() string {
-	buf := make([]byte, 1<<20)
-	return string(buf[:runtime.Stack(buf, true)])
 }

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // With a bearer key, nothing in a full run's DEBUG log is part of a key: rejections
 // of every kind, echoes, an aborted stream, an exhausted pool, a doubled key.
 func TestNoKeyIsLogged(t *testing.T) {
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		switch r.URL.Path {
 		case "/echo":
@@ -40,9 +42,9 @@ func TestNoKeyIsLogged(t *testing.T) {
 	t.Setenv("DEMO_KEY_1", "sk-demo-secret-1")
 	t.Setenv("DEMO_KEY_2", "sk-demo-secret-2")
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys {env.DEMO_KEY_1} {env.DEMO_KEY_2}\n keys_file %s\n}\nreverse_proxy %s", keysFile, upstream.URL))
-	r := request(t, "POST", g.plain+"/echo?key=sk-client-query", "x")
+	r := live.Request(t, "POST", g.plain+"/echo?key=sk-client-query", "x")
 	r.Header.Set("Authorization", "Bearer sk-client-bearer")
-	_, body := do(t, http.DefaultClient, r)
+	_, body := live.Do(t, http.DefaultClient, r)
 	if strings.Contains(string(body), "sk-demo") || strings.Contains(string(body), "ret-") {
 		t.Errorf("the upstream's echo of the key was passed on: %s", body)
 	}
@@ -51,7 +53,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 		res.Body.Close()
 	}
 	for _, path := range []string{"/fine", "/invalid", "/exhausted"} {
-		do(t, http.DefaultClient, request(t, "GET", g.plain+path, ""))
+		live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+path, ""))
 	}
 	log := g.log()
 	for _, wanted := range []string{"key is cooling", "no key is ready", "key stands twice", "aborting with incomplete response", "upstream roundtrip"} {
@@ -70,7 +72,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 // Caddy does not redact other headers than its own: the filter that security.md
 // tells to add does.
 func TestTheLogFilterClosesTheHole(t *testing.T) {
-	filter := logFilter(t)
+	filter := live.LogFilter(t)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Api-Key") == "" && r.URL.Query().Get("key") == "" {
 			t.Errorf("the upstream got no key: %v %s", r.Header, r.URL)
@@ -80,7 +82,7 @@ func TestTheLogFilterClosesTheHole(t *testing.T) {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}))
-	defer closeServer(t, upstream)
+	defer live.CloseServer(t, upstream)
 	for _, auth := range []string{"header X-Api-Key", "query key"} {
 		for _, filtered := range []bool{false, true} {
 			t.Run(fmt.Sprintf("auth %s, filtered: %t", auth, filtered), func(t *testing.T) {
@@ -90,7 +92,7 @@ func TestTheLogFilterClosesTheHole(t *testing.T) {
 				}
 				t.Setenv("DEMO_KEY", "sk-demo-secret-1")
 				g.start(fmt.Sprintf("keycycler {\n keys {env.DEMO_KEY}\n auth %s\n}\nreverse_proxy %s", auth, upstream.URL))
-				r := request(t, "GET", g.plain+"/?key=sk-client-demo", "")
+				r := live.Request(t, "GET", g.plain+"/?key=sk-client-demo", "")
 				r.Header.Set("X-Api-Key", "sk-client-demo")
 				if res, err := http.DefaultClient.Do(r); err == nil {
 					io.ReadAll(res.Body)

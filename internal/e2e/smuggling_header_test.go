@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // Whatever a client writes into its header: the upstream gets one key of the pool's
@@ -25,7 +27,7 @@ func TestSmuggledHeaders(t *testing.T) {
 		t.Run(way.carrier, func(t *testing.T) {
 			tap := startWiretap(t, fineAnswer)
 			g := newGateway(t)
-			g.format = logFilter(t)
+			g.format = live.LogFilter(t)
 			if way.carrier == "x-own" {
 				g.format = strings.Replace(g.format, "request>headers>Authorization", "request>headers>X-Own delete\nrequest>headers>Authorization", 1)
 			}
@@ -153,11 +155,11 @@ func TestSmuggledHeadersOfNewerProtocols(t *testing.T) {
 	for name, target := range g.protocolClients() {
 		t.Run(name, func(t *testing.T) {
 			tap.take()
-			r := request(t, http.MethodPost, target.url+"/v1?k%65y="+clientSecret, "")
+			r := live.Request(t, http.MethodPost, target.url+"/v1?k%65y="+clientSecret, "")
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("ok")), -1
 			r.Header = http.Header{"Authorization": {clientSecret, clientSecret}, "X_api_key": {clientSecret}, "X-Goog-Api-Key": {clientSecret}, "Cookie": {"a=b"}}
 			r.Trailer = http.Header{"X-Sum": {"42"}, "X-Api-Key": {clientSecret}}
-			if res, _ := do(t, target.client, r); res.StatusCode != http.StatusOK {
+			if res, _ := live.Do(t, target.client, r); res.StatusCode != http.StatusOK {
 				t.Fatal(res.Status)
 			}
 			for _, raw := range tap.take() {
@@ -166,7 +168,7 @@ func TestSmuggledHeadersOfNewerProtocols(t *testing.T) {
 				}
 			}
 			for _, method := range []string{"TRACE", "trace", "TRACK", "CONNECT"} {
-				res, err := target.client.Do(request(t, method, target.url+"/v1", ""))
+				res, err := target.client.Do(live.Request(t, method, target.url+"/v1", ""))
 				if err == nil {
 					res.Body.Close()
 				}
@@ -203,7 +205,7 @@ func TestSmuggledFrames(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tap.take()
-			conn, err := dialTLS(g, "h2")
+			conn, err := live.DialTLS(g.secure, "h2")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // wiretap is an upstream that keeps every byte it is sent, by connection.
@@ -62,7 +64,7 @@ func startWiretap(t *testing.T, answer http.HandlerFunc) *wiretap {
 	tap.Server = httptest.NewUnstartedServer(answer)
 	tap.Listener = tapListener{tap.Listener, tap}
 	tap.Start()
-	t.Cleanup(func() { closeServer(t, tap.Server) })
+	t.Cleanup(func() { live.CloseServer(t, tap.Server) })
 	return tap
 }
 
@@ -108,7 +110,7 @@ func startTapped(t *testing.T, tap *wiretap, options string) *gateway {
 func (g *gateway) say(t *testing.T, raw string) []int {
 	t.Helper()
 	host := strings.TrimPrefix(g.plain, "http://")
-	conn := dial(t, g.plain)
+	conn := live.Dial(t, g.plain)
 	defer conn.Close()
 	raw = strings.ReplaceAll(raw, "HOST", host)
 	last := "GET /last HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"

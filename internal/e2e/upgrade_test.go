@@ -18,6 +18,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // echoUpgrade accepts a websocket handshake and sends back what it gets. It looks
@@ -40,16 +42,12 @@ func echoUpgrade(t *testing.T) func(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const handshake = "GET /v1/realtime HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" +
-	"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-client-demo\r\n\r\n"
-
 func TestAWebsocketHandshakeMovesOn(t *testing.T) {
-	upstream := startProvider(t, echoUpgrade(t))
+	upstream := live.StartProvider(t, echoUpgrade(t))
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
-	upstream.limitFirst(2)
-	conn := dial(t, g.plain)
-	io.WriteString(conn, handshake)
+	upstream.LimitFirst(2)
+	conn := live.Dial(t, g.plain)
+	io.WriteString(conn, live.Handshake)
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil || res.StatusCode != 101 || res.Header.Get("Sec-WebSocket-Protocol") != "realtime" {
@@ -62,10 +60,10 @@ func TestAWebsocketHandshakeMovesOn(t *testing.T) {
 		}
 	}
 	conn.Close()
-	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 3 })
-	for _, c := range upstream.seen() {
-		if strings.Contains(fmt.Sprint(c.header), "sk-client-demo") {
-			t.Errorf("the client's credentials reached the upstream: %v", c.header)
+	live.Eventually(t, "the upstream's connection ends", func() bool { return len(upstream.Seen()) == 3 })
+	for _, c := range upstream.Seen() {
+		if strings.Contains(fmt.Sprint(c.Header), "sk-client-demo") {
+			t.Errorf("the client's credentials reached the upstream: %v", c.Header)
 		}
 	}
 }
@@ -79,16 +77,16 @@ func TestAnExtendedConnectMovesOn(t *testing.T) {
 		again.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
 		var out bytes.Buffer
 		again.Stdout, again.Stderr = &out, &out
-		err := runInTime(again)
+		err := live.RunInTime(again)
 		if err != nil || !strings.Contains(out.String(), "--- PASS: "+t.Name()) {
 			t.Fatalf("%v\n%s", err, &out)
 		}
 		return
 	}
-	upstream := startProvider(t, echoUpgrade(t))
+	upstream := live.StartProvider(t, echoUpgrade(t))
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
-	upstream.limitFirst(2)
-	conn, err := dialTLS(g, "h2")
+	upstream.LimitFirst(2)
+	conn, err := live.DialTLS(g.secure, "h2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,14 +107,14 @@ func TestAnExtendedConnectMovesOn(t *testing.T) {
 	}
 	// The tunnel ends before the gateway does: closing both at once is Caddy's race.
 	framer.WriteData(1, true, nil)
-	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 3 })
+	live.Eventually(t, "the upstream's connection ends", func() bool { return len(upstream.Seen()) == 3 })
 }
 
 // The same over HTTP/3 (RFC 9220).
 func TestAnExtendedConnectOverHTTP3MovesOn(t *testing.T) {
-	upstream := startProvider(t, echoUpgrade(t))
+	upstream := live.StartProvider(t, echoUpgrade(t))
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(9), upstream.URL))
-	upstream.limitFirst(2)
+	upstream.LimitFirst(2)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(g.secure, "https://"))
 	conn, err := quic.DialAddr(t.Context(), "127.0.0.1:"+port,
 		&tls.Config{ServerName: "localhost", InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
@@ -125,15 +123,15 @@ func TestAnExtendedConnectOverHTTP3MovesOn(t *testing.T) {
 	}
 	defer conn.CloseWithError(0, "")
 	client := new(http3.Transport).NewClientConn(conn)
-	receive(t, "the server's settings", client.ReceivedSettings())
+	live.Receive(t, "the server's settings", client.ReceivedSettings())
 	stream, err := client.OpenRequestStream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := stream.SetDeadline(time.Now().Add(live.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	r := request(t, http.MethodConnect, g.secure+"/v1/realtime", "")
+	r := live.Request(t, http.MethodConnect, g.secure+"/v1/realtime", "")
 	r.Proto = "websocket"
 	if err := stream.SendRequestHeader(r); err != nil {
 		t.Fatal(err)
@@ -149,7 +147,7 @@ func TestAnExtendedConnectOverHTTP3MovesOn(t *testing.T) {
 		}
 	}
 	stream.Close()
-	eventually(t, "the upstream's connection ends", func() bool { return len(upstream.seen()) == 3 })
+	live.Eventually(t, "the upstream's connection ends", func() bool { return len(upstream.Seen()) == 3 })
 }
 
 // openHTTP2 begins a connection and waits for the server's settings, which must

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 var uploadsFor = flag.Duration("uploads", 2*time.Second, "how long TestRandomUploads goes on")
@@ -24,7 +26,7 @@ var uploadsFor = flag.Duration("uploads", 2*time.Second, "how long TestRandomUpl
 // an answer says that the whole body has come; and nothing ends the process.
 func TestRandomUploads(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(unsteady)) // a provider notes each body
-	t.Cleanup(func() { closeServer(t, upstream) })
+	t.Cleanup(func() { live.CloseServer(t, upstream) })
 	g := newGateway(t)
 	g.level, g.global = "ERROR", "servers {\nprotocols h1 h2 h2c\n}"
 	g.start(fmt.Sprintf(`

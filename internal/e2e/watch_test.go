@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // A mounted secret is swapped again and again under load: no request fails, and a key
@@ -19,7 +21,7 @@ import (
 func TestKeysRotateUnderLoad(t *testing.T) {
 	const connections = 20
 	rotations := 250
-	if long() {
+	if live.Long() {
 		rotations = 2000
 	}
 	dir := t.TempDir()
@@ -42,7 +44,7 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 	swap(0)
 	var newest atomic.Int64 // of the keys that the upstream has seen
 	var used sync.Map       // those keys
-	upstream := startProvider(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		used.Store(key, true)
 		n, _ := strconv.ParseInt(key[strings.LastIndex(key, "-")+1:], 10, 64)
@@ -55,7 +57,7 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 		io.WriteString(w, "fine")
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys_file %s\n}\nreverse_proxy %s", filepath.Join(dir, "data", "keys"), upstream.URL))
-	client := patient(&http.Transport{MaxIdleConnsPerHost: connections})
+	client := live.Patient(&http.Transport{MaxIdleConnsPerHost: connections})
 	defer client.CloseIdleConnections()
 
 	stop := make(chan struct{})
@@ -69,9 +71,9 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				r := request(t, "POST", g.plain, "x")
+				r := live.Request(t, "POST", g.plain, "x")
 				r.Header.Set("X-Newest", strconv.FormatInt(newest.Load(), 10))
-				res, body := do(t, client, r)
+				res, body := live.Do(t, client, r)
 				if served.Add(1); res.StatusCode != 200 || string(body) != "fine" {
 					failed.Add(1)
 				}
@@ -83,13 +85,13 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 		swap(n)
 		if n%50 == 0 { // now and then one is long enough to be used
 			key := fmt.Sprintf("sk-demo-rotated-%d", n)
-			eventually(t, "the new key is used", func() bool { _, ok := used.Load(key); return ok })
+			live.Eventually(t, "the new key is used", func() bool { _, ok := used.Load(key); return ok })
 			continue
 		}
-		eventually(t, "requests go on", func() bool { return served.Load() > before })
+		live.Eventually(t, "requests go on", func() bool { return served.Load() > before })
 	}
 	last := fmt.Sprintf("sk-demo-rotated-%d", rotations+1)
-	eventually(t, "the last key is used", func() bool { _, ok := used.Load(last); return ok })
+	live.Eventually(t, "the last key is used", func() bool { _, ok := used.Load(last); return ok })
 	close(stop)
 	load.Wait()
 	if failed.Load() > 0 {

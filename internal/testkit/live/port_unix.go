@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package live
 
 import (
 	"strconv"
@@ -9,8 +9,8 @@ import (
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
-// freePort returns a port of the test's own, at which a server listens again and again.
-func freePort(t testing.TB) string {
+// FreePort returns a port of the test's own, at which a server listens again and again.
+func FreePort(t testing.TB) string {
 	t.Helper()
 	return strconv.Itoa(redistest.Port(t))
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -39,8 +40,8 @@ type adminKey struct {
 // have closed the connection, or the listener: then it tries again.
 func (n *node) api(method, path, body string, out any) {
 	n.t.Helper()
-	eventually(n.t, method+" "+path+" is answered", func() bool {
-		r := request(n.t, method, n.admin+"/keycycler/"+path, body)
+	live.Eventually(n.t, method+" "+path+" is answered", func() bool {
+		r := live.Request(n.t, method, n.admin+"/keycycler/"+path, body)
 		res, err := http.DefaultClient.Do(r)
 		if err != nil {
 			return false
@@ -90,11 +91,11 @@ func TestNodesObeyOperators(t *testing.T) {
 	a.do("disable", 1, "")
 	a.do("cool", 2, `{"seconds": 3600}`)
 	for i, want := range []string{"disabled", "disabled", "cooling", "ready"} {
-		eventually(t, fmt.Sprintf("key %d is %s at the other node", i, want), func() bool { return b.keyState(i) == want })
+		live.Eventually(t, fmt.Sprintf("key %d is %s at the other node", i, want), func() bool { return b.keyState(i) == want })
 	}
 	b.do("enable", 1, "")
 	b.do("clear", 2, "")
-	eventually(t, "the enabling has arrived", func() bool { return a.keyState(1) == "ready" && a.keyState(2) == "ready" })
+	live.Eventually(t, "the enabling has arrived", func() bool { return a.keyState(1) == "ready" && a.keyState(2) == "ready" })
 	for range 100 {
 		b.get("/")
 	}
@@ -110,7 +111,7 @@ func TestNodesObeyOperators(t *testing.T) {
 	}
 	stopAll(nodes)
 	again := startNode(t, nodeConfig{name: "again", keys: 5, state: config.state, upstream: upstream.URL})
-	eventually(t, "a new node knows that the key is disabled", func() bool { return again.keyState(0) == "disabled" })
+	live.Eventually(t, "a new node knows that the key is disabled", func() bool { return again.keyState(0) == "disabled" })
 	var pools []adminPool
 	again.api("GET", "pools", "", &pools)
 	if len(pools) != 1 || pools[0].Pool != "main" || pools[0].Keys != 5 || pools[0].Disabled != 1 || pools[0].State.Backend != "redis" || !pools[0].State.Healthy {
@@ -157,7 +158,7 @@ func (n *node) poll(perSecond int, stop <-chan struct{}) int {
 	var done atomic.Int64
 	var workers sync.WaitGroup
 	paths := []string{"pools", "pools/main/keys?limit=100", "pools/main/keys?state=cooling", "pools/main/keys/" + idOf(1)}
-	client := patient(&http.Transport{MaxIdleConnsPerHost: callers})
+	client := live.Patient(&http.Transport{MaxIdleConnsPerHost: callers})
 	for i := range callers {
 		workers.Go(func() {
 			every := time.Second * callers / time.Duration(perSecond)
@@ -231,7 +232,7 @@ func BenchmarkAdminUnderLoad(b *testing.B) {
 	const connections, every = 200, 200 * time.Millisecond
 	upstream := startLimiter(b)
 	n := startNode(b, nodeConfig{name: "a", keys: 1000, state: "memory", upstream: upstream.URL, level: "ERROR"})
-	l := &load{t: b, client: patient(&http.Transport{MaxIdleConnsPerHost: connections})}
+	l := &load{t: b, client: live.Patient(&http.Transport{MaxIdleConnsPerHost: connections})}
 	defer l.client.CloseIdleConnections()
 	window := func(with bool) (times []time.Duration, calls int) {
 		stop := make(chan struct{})
@@ -271,11 +272,11 @@ func TestNodeShowsItsPage(t *testing.T) {
 	t.Parallel()
 	upstream := startLimiter(t)
 	n := startNode(t, nodeConfig{name: "a", keys: 3, state: "memory", upstream: upstream.URL})
-	res, body := do(t, http.DefaultClient, request(t, "GET", n.admin+"/keycycler/", ""))
+	res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", n.admin+"/keycycler/", ""))
 	if res.StatusCode != http.StatusOK || !strings.Contains(string(body), idOf(0)) || res.Header.Get("Content-Security-Policy") == "" {
 		t.Errorf("the page: %s %.200s", res.Status, body)
 	}
-	res, body = do(t, http.DefaultClient, request(t, "GET", n.admin+"/keycycler/none", ""))
+	res, body = live.Do(t, http.DefaultClient, live.Request(t, "GET", n.admin+"/keycycler/none", ""))
 	if res.StatusCode != http.StatusNotFound || !strings.Contains(string(body), `"error"`) {
 		t.Errorf("beside the page: %s %s", res.Status, body)
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"errors"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // footprint is what a node takes.
@@ -50,7 +52,7 @@ func (f footprint) String() string {
 
 func (n *node) profile(name string) string {
 	n.t.Helper()
-	_, text := do(n.t, http.DefaultClient, request(n.t, http.MethodGet, n.admin+"/debug/pprof/"+name, ""))
+	_, text := live.Do(n.t, http.DefaultClient, live.Request(n.t, http.MethodGet, n.admin+"/debug/pprof/"+name, ""))
 	return string(text)
 }
 
@@ -70,9 +72,9 @@ func TestNodesReloadUnderLoad(t *testing.T) {
 		n.reload([]nodeConfig{other, c}[i%2])
 	}
 	upstream.limit(0, 1)
-	eventually(t, "the node has told Redis", func() bool {
+	live.Eventually(t, "the node has told Redis", func() bool {
 		// Bare Caddy, too, resets connections that reach it in the moment of a reload.
-		if res, err := http.DefaultClient.Do(request(t, http.MethodGet, n.url, "")); err == nil {
+		if res, err := http.DefaultClient.Do(live.Request(t, http.MethodGet, n.url, "")); err == nil {
 			res.Body.Close()
 		}
 		return server.cooling() == 2
@@ -90,16 +92,16 @@ func TestNodesReloadUnderLoad(t *testing.T) {
 	}
 	took := time.Since(started)
 	for i := range 4 {
-		eventually(t, "the node has met the limit", func() bool { return upstream.hits(i, n) > 0 })
+		live.Eventually(t, "the node has met the limit", func() bool { return upstream.hits(i, n) > 0 })
 	}
-	eventually(t, "Redis knows all limits", func() bool { return server.cooling() == 4 })
+	live.Eventually(t, "Redis knows all limits", func() bool { return server.cooling() == 4 })
 	load.end()
 	load.window()
 
 	t.Logf("%d reloads in %s and %d requests; before: %v", reloads, took.Round(time.Millisecond), load.count(), before)
 	http.DefaultClient.CloseIdleConnections()
 	var after footprint
-	eventually(t, "old configs' connections to the upstream are closed", func() bool {
+	live.Eventually(t, "old configs' connections to the upstream are closed", func() bool {
 		after = n.footprint(server)
 		return after.goroutines <= before.goroutines+10
 	})
@@ -181,7 +183,7 @@ func TestNodesLogWhereTheRunningConfigSays(t *testing.T) {
 	log := filepath.Join(n.dir, "another.log")
 	n.post(strings.Replace(n.caddyfile(n.config), "output stderr", "output file "+log, 1))
 	server.Kill()
-	eventually(t, "the new log says that Redis is away", func() bool {
+	live.Eventually(t, "the new log says that Redis is away", func() bool {
 		text, _ := os.ReadFile(log)
 		return strings.Contains(string(text), awayLine)
 	})
@@ -200,13 +202,13 @@ func TestNodesShareWhatTheyKnewBefore(t *testing.T) {
 	c.name, c.state = "b", "redis "+server.Addr()
 	b := startNode(t, c)
 	upstream.limit(0)
-	eventually(t, "the node on memory has met the limit", func() bool {
+	live.Eventually(t, "the node on memory has met the limit", func() bool {
 		a.get("/")
 		return upstream.hits(0, a) == 1
 	})
 	c.name = "a"
 	a.reload(c)
-	eventually(t, "the other node knows", func() bool { return b.knows(0) })
+	live.Eventually(t, "the other node knows", func() bool { return b.knows(0) })
 }
 
 // An operator disables a key in a pool whose state is in memory. Another pool of the
@@ -219,9 +221,9 @@ func TestNodesHearOfEveryPool(t *testing.T) {
 	a := startNode(t, c)
 	a.post(strings.Replace(a.caddyfile(c), "state memory", "state redis "+server.Addr(), 1)) // of only-0
 	a.do("disable", 0, "")
-	eventually(t, "the other node hears that it is disabled", func() bool { return b.keyState(0) == "disabled" })
+	live.Eventually(t, "the other node hears that it is disabled", func() bool { return b.keyState(0) == "disabled" })
 	a.do("enable", 0, "")
-	eventually(t, "the other node hears that it is enabled", func() bool { return b.keyState(0) == "ready" })
+	live.Eventually(t, "the other node hears that it is enabled", func() bool { return b.keyState(0) == "ready" })
 }
 
 // A request goes on while a reload gives the pool another journal, and meets its limit
@@ -257,12 +259,12 @@ func TestNodesHearOfRequestsThatOutliveAReload(t *testing.T) {
 	c.state += " {\nread_timeout 4s\n}"
 	a.reload(c)
 	b.do("disable", 1, "")
-	eventually(t, "the new journal has read what there is", func() bool { return a.keyState(1) == "disabled" })
+	live.Eventually(t, "the new journal has read what there is", func() bool { return a.keyState(1) == "disabled" })
 	close(answer)
 	if got := <-status; got != http.StatusTooManyRequests {
 		t.Errorf("answered %d", got)
 	}
-	eventually(t, "the other node knows", func() bool { return b.knows(0) })
+	live.Eventually(t, "the other node knows", func() bool { return b.knows(0) })
 }
 
 // A node ends at once, also while Redis does not answer.
@@ -273,7 +275,7 @@ func TestNodesEndWhileRedisIsStopped(t *testing.T) {
 		// Who waits for Redis would wait for as long as a test.
 		state := fmt.Sprintf("redis %s {\nread_timeout 1m\nwrite_timeout 1m\ndial_timeout 1m\n}", server.Addr())
 		n := startNode(t, nodeConfig{name: "a", keys: 3, state: state, upstream: upstream.URL})
-		eventually(t, "the node listens", func() bool { return server.connections() > 0 })
+		live.Eventually(t, "the node listens", func() bool { return server.connections() > 0 })
 		if stopped {
 			server.Stall()
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
@@ -47,14 +48,14 @@ func TestNodesShareTheirCooldowns(t *testing.T) {
 				keys: keys, only: upTo(limited), state: "redis " + server.Addr(), upstream: upstream.URL,
 			})
 			upstream.limit(upTo(limited)...)
-			eventually(t, "the first node has met all limits", func() bool {
+			live.Eventually(t, "the first node has met all limits", func() bool {
 				nodes[0].get("/")
 				return upstream.hitsOfAll() == limited
 			})
-			eventually(t, "Redis has them", func() bool { return server.cooling() == limited })
+			live.Eventually(t, "Redis has them", func() bool { return server.cooling() == limited })
 			for _, n := range nodes[1:] {
 				for i := range limited {
-					eventually(t, "node "+n.config.name+" knows", func() bool { return n.knows(i) })
+					live.Eventually(t, "node "+n.config.name+" knows", func() bool { return n.knows(i) })
 				}
 				for range 200 {
 					if status := n.get("/"); status != http.StatusOK {
@@ -80,11 +81,11 @@ func TestNodesAskLittleOfRedis(t *testing.T) {
 	const requests, rejections = 10_000, 1000
 	server, upstream := startRedis(t), startLimiter(t)
 	nodes := startNodes(t, 2, nodeConfig{keys: 2*rejections + 500, state: "redis " + server.Addr(), upstream: upstream.URL})
-	eventually(t, "both nodes listen", func() bool { return server.calls()["xread"] >= 2 })
+	live.Eventually(t, "both nodes listen", func() bool { return server.calls()["xread"] >= 2 })
 
 	before, started := server.calls(), time.Now()
 	load := startLoad(t, 50, nodes[0])
-	eventually(t, "all requests are served", func() bool { return load.count() >= requests })
+	live.Eventually(t, "all requests are served", func() bool { return load.count() >= requests })
 	load.end()
 	load.window()
 	after := server.calls()
@@ -102,7 +103,7 @@ func TestNodesAskLittleOfRedis(t *testing.T) {
 		before, started := server.calls(), time.Now()
 		reject(t, nodes[0], rejections, together)
 		// Requests on their way together may have the same key.
-		eventually(t, "Redis knows the keys", func() bool { return server.cooling() == upstream.keysHit() })
+		live.Eventually(t, "Redis knows the keys", func() bool { return server.cooling() == upstream.keysHit() })
 		after := server.calls()
 		beats := 2 * (int(time.Since(started)/(2*time.Second)) + 2)
 		scripts := after["evalsha"] + after["eval"] - before["evalsha"] - before["eval"]
@@ -123,7 +124,7 @@ func reject(t *testing.T, n *node, requests, together int) {
 	t.Helper()
 	next := make(chan int)
 	done := make(chan string, together)
-	client := patient(&http.Transport{MaxIdleConnsPerHost: together})
+	client := live.Patient(&http.Transport{MaxIdleConnsPerHost: together})
 	defer client.CloseIdleConnections()
 	for range together {
 		go func() {
@@ -164,7 +165,7 @@ func TestNodesStartWithoutRedis(t *testing.T) {
 	nodes := startNodes(t, 2, nodeConfig{keys: 4, only: upTo(2), state: "redis " + server.Addr(), upstream: upstream.URL})
 	t.Logf("two nodes serve after %s", time.Since(started).Round(time.Millisecond))
 	upstream.limit(0, 1)
-	eventually(t, "the first node has met all limits", func() bool {
+	live.Eventually(t, "the first node has met all limits", func() bool {
 		if status := nodes[0].get("/"); status != http.StatusOK {
 			t.Fatalf("answered %d", status)
 		}
@@ -176,7 +177,7 @@ func TestNodesStartWithoutRedis(t *testing.T) {
 		t.Logf("caddy %s takes %s", command, time.Since(started).Round(time.Millisecond))
 	}
 	for _, n := range nodes {
-		eventually(t, "the node says that Redis is away", func() bool { return n.logged(awayLine) == 1 })
+		live.Eventually(t, "the node says that Redis is away", func() bool { return n.logged(awayLine) == 1 })
 	}
 	if nodes[1].knows(0) || nodes[1].knows(1) {
 		t.Error("the second node knows what nobody told")
@@ -185,11 +186,11 @@ func TestNodesStartWithoutRedis(t *testing.T) {
 	server.Restart()
 	back := time.Now()
 	for i := range 2 {
-		eventually(t, "the other node knows", func() bool { return nodes[1].knows(i) })
+		live.Eventually(t, "the other node knows", func() bool { return nodes[1].knows(i) })
 	}
 	t.Logf("shared %s after Redis came", time.Since(back).Round(time.Millisecond))
 	for _, n := range nodes {
-		eventually(t, "the node says that Redis is back", func() bool { return n.logged(backLine) == 1 })
+		live.Eventually(t, "the node says that Redis is back", func() bool { return n.logged(backLine) == 1 })
 		if lines := n.logged(awayLine); lines != 1 {
 			t.Errorf("node %s says %d times that Redis is away", n.config.name, lines)
 		}

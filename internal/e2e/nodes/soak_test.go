@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"flag"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 var (
@@ -66,14 +68,14 @@ type soak struct {
 func TestNodeSoak(t *testing.T) {
 	t.Parallel()
 	plan := planSoak()
-	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{freePort(t), freePort(t)}}
+	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{live.FreePort(t), live.FreePort(t)}}
 	s.upstream = startSoakUpstream(t, plan.keys, plan.period, 2*time.Second)
 	s.node = startNode(t, nodeConfig{name: "soak", upstream: s.upstream.URL})
 	s.writeKeys()
 	s.node.post(s.caddyfile())
 	secure := "https://localhost:" + s.ports[1]
-	eventually(t, "the secure site has its certificate", func() bool {
-		conn, err := dialTLS(&gateway{secure: secure})
+	live.Eventually(t, "the secure site has its certificate", func() bool {
+		conn, err := live.DialTLS(secure)
 		if err != nil {
 			return false
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
@@ -19,7 +20,7 @@ func shares(t *testing.T, upstream *limiter, nodes []*node) {
 	if status := nodes[0].get(onlyPath(0)); status != 429 || upstream.hits(0, nodes[0]) != 1 {
 		t.Fatalf("answered %d after %d calls", status, upstream.hits(0, nodes[0]))
 	}
-	eventually(t, "the other node knows", func() bool { return nodes[1].knows(0) })
+	live.Eventually(t, "the other node knows", func() bool { return nodes[1].knows(0) })
 	for _, n := range nodes {
 		if n.logged(awayLine) > 0 {
 			t.Errorf("node %s says that Redis is away:\n%s", n.config.name, tail(n.log()))
@@ -74,7 +75,7 @@ func TestNodesOverTLS(t *testing.T) {
 			if status := n.get(onlyPath(0), probeHeader, "1"); status != 200 {
 				t.Errorf("answered %d", status)
 			}
-			eventually(t, "the node says that Redis is away", func() bool { return n.logged(awayLine) == 1 })
+			live.Eventually(t, "the node says that Redis is away", func() bool { return n.logged(awayLine) == 1 })
 			n.stop()
 			for line := range strings.Lines(n.log()) {
 				if strings.Contains(line, awayLine) {
@@ -117,7 +118,7 @@ func TestNodesTakeUpRenewedSecrets(t *testing.T) {
 	if status := nodes[0].get(onlyPath(1)); status != 429 {
 		t.Fatalf("answered %d", status)
 	}
-	eventually(t, "the other node knows", func() bool { return nodes[1].knows(1) })
+	live.Eventually(t, "the other node knows", func() bool { return nodes[1].knows(1) })
 }
 
 // without returns a Caddyfile's text without these options.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
@@ -83,7 +84,7 @@ type dashboardPanel struct {
 
 func readDashboard(t *testing.T) (d dashboard, text []byte) {
 	t.Helper()
-	text, err := os.ReadFile("../../examples/grafana.json")
+	text, err := os.ReadFile("../../../examples/grafana.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +170,8 @@ func TestAlertRules(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		cmd := exec.Command(promtool, args...)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = "../../examples", &out, &out
-		if err := runInTime(cmd); err != nil {
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "../../../examples", &out, &out
+		if err := live.RunInTime(cmd); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, &out)
 		}
 	}
@@ -187,7 +188,7 @@ type prometheus struct {
 func startPrometheus(t *testing.T, targets ...string) *prometheus {
 	t.Helper()
 	binary, dir := tool(t, "prometheus"), t.TempDir()
-	rules, err := filepath.Abs("../../examples/alerts.yml")
+	rules, err := filepath.Abs("../../../examples/alerts.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func startPrometheus(t *testing.T, targets ...string) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+freePort(t)
+	file, address := filepath.Join(dir, "prometheus.yml"), "127.0.0.1:"+live.FreePort(t)
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func startPrometheus(t *testing.T, targets ...string) *prometheus {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	eventually(t, "Prometheus is ready", func() bool {
+	live.Eventually(t, "Prometheus is ready", func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
@@ -237,7 +238,7 @@ func startPrometheus(t *testing.T, targets ...string) *prometheus {
 // get asks the HTTP API.
 func (p *prometheus) get(path string, data any) error {
 	p.t.Helper()
-	res, body := do(p.t, http.DefaultClient, request(p.t, http.MethodGet, p.url+path, ""))
+	res, body := live.Do(p.t, http.DefaultClient, live.Request(p.t, http.MethodGet, p.url+path, ""))
 	answer := struct{ Data any }{data}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", res.Status, body)
@@ -277,7 +278,7 @@ func (p *prometheus) holds(expr string) bool {
 func (p *prometheus) scrape() {
 	p.t.Helper()
 	now := float64(time.Now().UnixMilli()) / 1000
-	eventually(p.t, "Prometheus looks at all nodes", func() bool { return p.holds(fmt.Sprintf("min(timestamp(up)) > %.3f", now)) })
+	live.Eventually(p.t, "Prometheus looks at all nodes", func() bool { return p.holds(fmt.Sprintf("min(timestamp(up)) > %.3f", now)) })
 }
 
 // prometheusAlert is a rule, and what came of it.
@@ -336,7 +337,7 @@ func startMoody(t *testing.T) *httptest.Server {
 			_, _ = io.WriteString(w, "fine")
 		}
 	}))
-	t.Cleanup(func() { closeServer(t, upstream) })
+	t.Cleanup(func() { live.CloseServer(t, upstream) })
 	return upstream
 }
 
@@ -370,7 +371,7 @@ func TestNodesFeedPrometheus(t *testing.T) {
 	}
 	nodes := startNodes(t, 2, c)
 	p := startPrometheus(t, strings.TrimPrefix(nodes[0].admin, "http://"), strings.TrimPrefix(nodes[1].admin, "http://"))
-	eventually(t, "Prometheus knows both nodes", func() bool { return p.holds(`count(caddy_keycycler_exhausted_total{pool="main"}) == 2`) })
+	live.Eventually(t, "Prometheus knows both nodes", func() bool { return p.holds(`count(caddy_keycycler_exhausted_total{pool="main"}) == 2`) })
 
 	makeTraffic(nodes)
 	p.scrape()
@@ -389,7 +390,7 @@ func TestNodesFeedPrometheus(t *testing.T) {
 	redis.Kill()
 	for _, a := range p.alerts() {
 		if a.Name == "KeycyclerStateUnhealthy" {
-			eventually(t, "Prometheus sees that Redis is away", func() bool { return p.holds("count(" + a.Query + ") == count(caddy_keycycler_state_healthy)") })
+			live.Eventually(t, "Prometheus sees that Redis is away", func() bool { return p.holds("count(" + a.Query + ") == count(caddy_keycycler_state_healthy)") })
 		}
 	}
 }
@@ -403,7 +404,7 @@ func send(n *node, path string, size, want int) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if res, answer := do(n.t, http.DefaultClient, r); res.StatusCode != want {
+	if res, answer := live.Do(n.t, http.DefaultClient, r); res.StatusCode != want {
 		n.t.Fatalf("%s with %d bytes: %s %s, want %d", path, size, res.Status, answer, want)
 	}
 }
@@ -411,8 +412,8 @@ func send(n *node, path string, size, want int) {
 // operate does to all keys of a pool what the verb says.
 func (n *node) operate(pool, verb string) {
 	n.t.Helper()
-	r := request(n.t, http.MethodPost, n.admin+"/keycycler/pools/"+pool+"/keys/"+verb, "")
-	if res, answer := do(n.t, http.DefaultClient, r); res.StatusCode != http.StatusOK {
+	r := live.Request(n.t, http.MethodPost, n.admin+"/keycycler/pools/"+pool+"/keys/"+verb, "")
+	if res, answer := live.Do(n.t, http.DefaultClient, r); res.StatusCode != http.StatusOK {
 		n.t.Fatalf("%s %s: %s %s", verb, pool, res.Status, answer)
 	}
 }
@@ -524,7 +525,7 @@ func checkMetrics(t *testing.T, nodes []*node, keys int) {
 	promtool := tool(t, "promtool")
 	_, dashboardText := readDashboard(t)
 	for _, n := range nodes {
-		_, body := do(t, http.DefaultClient, request(t, http.MethodGet, n.admin+"/metrics", ""))
+		_, body := live.Do(t, http.DefaultClient, live.Request(t, http.MethodGet, n.admin+"/metrics", ""))
 		text := string(body)
 		var ours strings.Builder
 		for line := range strings.Lines(text) {
@@ -538,7 +539,7 @@ func checkMetrics(t *testing.T, nodes []*node, keys int) {
 		cmd := exec.Command(promtool, "check", "metrics")
 		var out bytes.Buffer
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(ours.String()), &out, &out
-		if err := runInTime(cmd); err != nil || out.Len() > 0 || ours.Len() == 0 {
+		if err := live.RunInTime(cmd); err != nil || out.Len() > 0 || ours.Len() == 0 {
 			t.Errorf("promtool check metrics: %v\n%s", err, &out)
 		}
 		if part := keyPart(text, keys); part != "" {
@@ -548,7 +549,7 @@ func checkMetrics(t *testing.T, nodes []*node, keys int) {
 			t.Error("a key in /metrics would not be found")
 		}
 		// Nor what there is one of for every key.
-		_, body = do(t, http.DefaultClient, request(t, http.MethodGet, n.admin+"/keycycler/pools/main/keys", ""))
+		_, body = live.Do(t, http.DefaultClient, live.Request(t, http.MethodGet, n.admin+"/keycycler/pools/main/keys", ""))
 		var list struct {
 			Keys []struct{ ID string }
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"bufio"
@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // soakClients send requests of every kind, each over a connection of its own and
@@ -67,7 +69,7 @@ func startSoakClients(t testing.TB, plain, secure string, n, rate int) *soakClie
 	}
 	for i := range n {
 		w := soakWorker{c, plain, nil}
-		transport := &http.Transport{MaxIdleConns: 1, DialContext: dialLoopback}
+		transport := &http.Transport{MaxIdleConns: 1, DialContext: live.DialLoopback}
 		if i%2 == 1 {
 			w.url = secure
 			transport.ForceAttemptHTTP2 = true
@@ -239,7 +241,7 @@ func (w soakWorker) socket(context.Context) error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	_, _ = io.WriteString(conn, strings.Replace(handshake, "/v1/realtime", "/socket", 1))
+	_, _ = io.WriteString(conn, strings.Replace(live.Handshake, "/v1/realtime", "/socket", 1))
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -52,7 +53,7 @@ func (l *fieldLines) UnmarshalJSON(b []byte) error {
 
 func readCorpus(t *testing.T) (cases []corpusCase) {
 	t.Helper()
-	text, err := os.ReadFile("../../ttl/testdata/cases.jsonl")
+	text, err := os.ReadFile("../../../ttl/testdata/cases.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func startAnswerer(t *testing.T) *answerer {
 	t.Helper()
 	u := new(answerer)
 	u.Server = httptest.NewServer(u)
-	t.Cleanup(func() { closeServer(t, u.Server) })
+	t.Cleanup(func() { live.CloseServer(t, u.Server) })
 	return u
 }
 
@@ -312,7 +313,7 @@ func (c *corpusCase) visit(n *node, client *http.Client, upstream *answerer, pre
 	began := time.Now()
 	a := c.answer(began)
 	upstream.arm(a)
-	res, body := do(n.t, client, request(n.t, "POST", n.url+"/"+b.name+"/"+preset, `{"model":"m","messages":[]}`))
+	res, body := live.Do(n.t, client, live.Request(n.t, "POST", n.url+"/"+b.name+"/"+preset, `{"model":"m","messages":[]}`))
 	after := n.keysOf(pool)
 	took := time.Since(began).Seconds()
 	calls := upstream.called()
@@ -403,7 +404,7 @@ func TestProvidersAreUnderstood(t *testing.T) {
 	t.Parallel()
 	upstream := startAnswerer(t)
 	n := startPresets(t, upstream.URL)
-	client := patient(&http.Transport{DisableCompression: true})
+	client := live.Patient(&http.Transport{DisableCompression: true})
 	defer client.CloseIdleConnections()
 	began, cases, visits := time.Now(), readCorpus(t), 0
 	seen := make(map[string]int)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
@@ -50,11 +51,11 @@ func startRig(t *testing.T, withNet bool) *faultRig {
 	yardstick := startNode(t, c)
 	// 200 connections that do not leave the machine busy: what the fault does shows.
 	every := 400 * time.Millisecond
-	if long() {
+	if live.Long() {
 		every = 0
 	}
 	r.load = startPacedLoad(t, 200, every, r.a, yardstick)
-	eventually(t, "both nodes listen", func() bool { return r.redis.calls()["xread"] >= 2 })
+	live.Eventually(t, "both nodes listen", func() bool { return r.redis.calls()["xread"] >= 2 })
 	return r
 }
 
@@ -78,12 +79,12 @@ func (r *faultRig) run(t *testing.T, f fault) {
 	f.begin(r)
 	began := time.Now()
 	r.upstream.limit(inLoad, alone)
-	eventually(t, "the node under load has met the limit", func() bool { return r.upstream.hits(inLoad, r.a) > 0 })
+	live.Eventually(t, "the node under load has met the limit", func() bool { return r.upstream.hits(inLoad, r.a) > 0 })
 	if status := r.b.get(onlyPath(alone)); status != http.StatusTooManyRequests || r.upstream.hits(alone, r.b) != 1 {
 		t.Errorf("the other node answered %d after %d calls", status, r.upstream.hits(alone, r.b))
 	}
 	lasts := max(f.lasts, 2*time.Second)
-	eventuallyWithin(t, lasts+20*time.Second, "the fault has lasted, and both nodes have seen it", func() bool {
+	live.EventuallyWithin(t, lasts+20*time.Second, "the fault has lasted, and both nodes have seen it", func() bool {
 		if f.during != nil {
 			f.during(r)
 		}
@@ -92,9 +93,9 @@ func (r *faultRig) run(t *testing.T, f fault) {
 	})
 	f.end(r)
 	over := time.Now()
-	eventually(t, "each node knows what the other has learned", func() bool { return r.b.knows(inLoad) && r.a.knows(alone) })
+	live.Eventually(t, "each node knows what the other has learned", func() bool { return r.b.knows(inLoad) && r.a.knows(alone) })
 	shared := time.Since(over).Round(time.Millisecond)
-	eventually(t, "both nodes say that Redis is back", func() bool {
+	live.Eventually(t, "both nodes say that Redis is back", func() bool {
 		return r.a.logged(backLine) == r.a.logged(awayLine) && r.b.logged(backLine) == r.b.logged(awayLine)
 	})
 	times := r.load.window()
@@ -122,7 +123,7 @@ func TestNodesAndAFailingRedis(t *testing.T) {
 	t.Parallel()
 	r := startRig(t, false)
 	stalled := 2 * time.Second
-	if long() {
+	if live.Long() {
 		stalled = time.Minute
 	}
 	for _, f := range []fault{

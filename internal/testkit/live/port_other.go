@@ -1,13 +1,13 @@
 //go:build !unix
 
-package e2e
+package live
 
 import (
 	"net"
 	"testing"
 )
 
-func freePort(t testing.TB) string {
+func FreePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

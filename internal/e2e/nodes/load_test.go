@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"fmt"
@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 const (
@@ -36,7 +38,7 @@ func startLimiter(t testing.TB) *limiter {
 	t.Helper()
 	l := &limiter{limited: make(map[string]bool), rejected: make(map[string]map[string]int), met: make(map[string]bool)}
 	l.Server = httptest.NewServer(l)
-	t.Cleanup(func() { closeServer(t, l.Server) })
+	t.Cleanup(func() { live.CloseServer(t, l.Server) })
 	return l
 }
 
@@ -48,7 +50,7 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get(probeHeader) == "" && l.rejects(r) {
 		w.Header().Set("Retry-After", "3600")
 		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, rateLimitBody)
+		_, _ = io.WriteString(w, live.RateLimitBody)
 		return
 	}
 	_, _ = io.WriteString(w, "fine")
@@ -126,7 +128,7 @@ func startPacedLoad(t testing.TB, connections int, every time.Duration, nodes ..
 	t.Helper()
 	l := &load{
 		t: t, every: every, stop: make(chan struct{}), times: make([][]time.Duration, len(nodes)),
-		client: patient(&http.Transport{MaxIdleConnsPerHost: connections}),
+		client: live.Patient(&http.Transport{MaxIdleConnsPerHost: connections}),
 	}
 	for range connections {
 		l.workers.Go(func() { l.work(nodes) })

@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"encoding/json"
@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -23,75 +24,84 @@ import (
 
 // nodeFault is a fault that happens to a node.
 type nodeFault struct {
-	faultCase
+	live.Fault
 	limits string // of the process
 	tmp    string // its TMPDIR, if that is not one of its own
 	serves bool   // the upstream rejects nothing
-	asks   func(*nodeStage) result
+	asks   func(*nodeStage) live.Result
 }
 
 // nodeStage is what it is played on.
 type nodeStage struct {
 	*testing.T
 	node     *node
-	upstream *provider
+	upstream *live.Provider
 	begun    atomic.Int32  // calls that the upstream serves
 	end      chan struct{} // of its streams
 }
 
 var nodeFaults = []nodeFault{
 	{
-		faultCase: faultCase{fault: "The disk is full, a body has outgrown memory, and the upstream sends a 429", client: passedOn, calls: 1, cools: 1},
-		limits:    "-f 2048", asks: askLarge,
+		Fault:  live.Fault{What: "The disk is full, a body has outgrown memory, and the upstream sends a 429", Client: live.PassedOn, Calls: 1, Cools: 1},
+		limits: "-f 2048", asks: askLarge,
 	},
 	{
-		faultCase: faultCase{fault: "… likewise, and the upstream answers", client: served, calls: 1},
-		limits:    "-f 2048", serves: true, asks: askLarge,
+		Fault:  live.Fault{What: "… likewise, and the upstream answers", Client: live.Served, Calls: 1},
+		limits: "-f 2048", serves: true, asks: askLarge,
 	},
 	{
-		faultCase: faultCase{fault: "The directory for temporary files cannot be written, and the upstream sends a 429", client: passedOn, calls: 1, cools: 1},
-		tmp:       "/dev/null", asks: askLarge,
+		Fault: live.Fault{What: "The directory for temporary files cannot be written, and the upstream sends a 429", Client: live.PassedOn, Calls: 1, Cools: 1},
+		tmp:   "/dev/null", asks: askLarge,
 	},
 	{
-		faultCase: faultCase{fault: "… nor can it, and the upstream answers", client: served, calls: 1},
-		tmp:       "/dev/null", serves: true, asks: askLarge,
+		Fault: live.Fault{What: "… nor can it, and the upstream answers", Client: live.Served, Calls: 1},
+		tmp:   "/dev/null", serves: true, asks: askLarge,
 	},
 	{
-		faultCase: faultCase{fault: "2 of 1,000 file descriptors are left: the client's and the upstream's", client: served, calls: 1},
-		limits:    "-n 1000", serves: true, asks: withDescriptorsLeft(2, askSmall),
+		Fault:  live.Fault{What: "2 of 1,000 file descriptors are left: the client's and the upstream's", Client: live.Served, Calls: 1},
+		limits: "-n 1000", serves: true, asks: withDescriptorsLeft(2, askSmall),
 	},
 	{
-		faultCase: faultCase{fault: "… likewise, the upstream sends a 429, and the body would need a third for its temporary file", client: passedOn, calls: 1, cools: 1},
-		limits:    "-n 1000", asks: withDescriptorsLeft(2, askLarge),
+		Fault:  live.Fault{What: "… likewise, the upstream sends a 429, and the body would need a third for its temporary file", Client: live.PassedOn, Calls: 1, Cools: 1},
+		limits: "-n 1000", asks: withDescriptorsLeft(2, askLarge),
 	},
 	{
-		faultCase: faultCase{fault: "3 are left, and the upstream sends a 429, and closes the connection", client: served, calls: 2, cools: 1},
-		limits:    "-n 1000", asks: withDescriptorsLeft(3, askSmall),
+		Fault:  live.Fault{What: "3 are left, and the upstream sends a 429, and closes the connection", Client: live.Served, Calls: 2, Cools: 1},
+		limits: "-n 1000", asks: withDescriptorsLeft(3, askSmall),
 	},
 	{
-		faultCase: faultCase{fault: "1 is left: none for the upstream", client: badGate},
-		limits:    "-n 1000", asks: withDescriptorsLeft(1, askSmall),
+		Fault:  live.Fault{What: "1 is left: none for the upstream", Client: live.BadGate},
+		limits: "-n 1000", asks: withDescriptorsLeft(1, askSmall),
 	},
 	{
-		faultCase: faultCase{fault: "None is left, until other clients leave", client: served, calls: 2, cools: 1},
-		limits:    "-n 1000", asks: askWhenFull,
+		Fault:  live.Fault{What: "None is left, until other clients leave", Client: live.Served, Calls: 2, Cools: 1},
+		limits: "-n 1000", asks: askWhenFull,
 	},
 	{
-		faultCase: faultCase{fault: "SIGTERM, while 20 clients upload and 20 read a stream", client: served, calls: 40},
-		serves:    true, asks: askUntilTheEnd,
+		Fault:  live.Fault{What: "SIGTERM, while 20 clients upload and 20 read a stream", Client: live.Served, Calls: 40},
+		serves: true, asks: askUntilTheEnd,
 	},
 }
 
 func TestNodeFaultMatrix(t *testing.T) {
 	t.Parallel()
 	for _, f := range nodeFaults {
-		t.Run(f.fault, func(t *testing.T) { f.play(t) })
+		t.Run(f.What, func(t *testing.T) { f.play(t) })
 	}
+}
+
+// The page's table is made of the cases: what stands there is what is tested.
+func TestNodeFaultMatrixStandsInThePage(t *testing.T) {
+	var faults []live.Fault
+	for _, f := range nodeFaults {
+		faults = append(faults, f.Fault)
+	}
+	live.InThePage(t, faults)
 }
 
 func (f nodeFault) play(t *testing.T) {
 	s := &nodeStage{T: t, end: make(chan struct{})}
-	s.upstream = startProvider(t, s.serve)
+	s.upstream = live.StartProvider(t, s.serve)
 	s.upstream.Config.SetKeepAlivesEnabled(false)
 	c := nodeConfig{name: "a", keys: 5, state: "memory", upstream: s.upstream.URL, limits: f.limits, options: "replay {\nmemory 16B\n}"}
 	if f.tmp != "" {
@@ -101,15 +111,15 @@ func (f nodeFault) play(t *testing.T) {
 	askSmall(s) // so that what is made once is there
 	before := s.take()
 	if f.serves {
-		s.upstream.limitFirst(0)
+		s.upstream.LimitFirst(0)
 	} else {
-		s.upstream.limitFirst(1)
+		s.upstream.LimitFirst(1)
 	}
-	if got := f.asks(s); got != f.client {
-		t.Errorf("the client got %s, want %s", got, f.client)
+	if got := f.asks(s); got != f.Client {
+		t.Errorf("the client got %s, want %s", got, f.Client)
 	}
 	f.checkCalls(s)
-	if left := entries(t, s.node.tmp()); left > 0 {
+	if left := live.Entries(t, s.node.tmp()); left > 0 {
 		t.Errorf("%d temporary files are left", left)
 	}
 	if s.node.ended {
@@ -117,7 +127,7 @@ func (f nodeFault) play(t *testing.T) {
 	}
 	f.checkCooling(s)
 	s.returned(before)
-	if got := askSmall(s); got != served {
+	if got := askSmall(s); got != live.Served {
 		t.Errorf("afterwards a client got %s", got)
 	}
 }
@@ -130,46 +140,46 @@ func (s *nodeStage) serve(w http.ResponseWriter, r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
 	if r.URL.Path != streamPath {
 		if err == nil {
-			io.WriteString(w, theAnswer)
+			io.WriteString(w, live.TheAnswer)
 		}
 		return
 	}
-	io.WriteString(w, theAnswer[:3])
+	io.WriteString(w, live.TheAnswer[:3])
 	w.(http.Flusher).Flush()
 	select {
 	case <-s.end:
 	case <-r.Context().Done():
 		return
 	}
-	io.WriteString(w, theAnswer[3:])
+	io.WriteString(w, live.TheAnswer[3:])
 }
 
 // largeBody outgrows what the disk of the cases has.
 var largeBody = strings.Repeat("0123456789abcdef", 4<<20/16)
 
 // askLarge sends it, of a length that is not stated.
-func askLarge(s *nodeStage) result { return s.ask(io.MultiReader(strings.NewReader(largeBody))) }
+func askLarge(s *nodeStage) live.Result { return s.ask(io.MultiReader(strings.NewReader(largeBody))) }
 
-func askSmall(s *nodeStage) result { return s.ask(strings.NewReader(question)) }
+func askSmall(s *nodeStage) live.Result { return s.ask(strings.NewReader(live.Question)) }
 
 // ask sends a request over a connection of its own.
-func (s *nodeStage) ask(body io.Reader) result {
+func (s *nodeStage) ask(body io.Reader) live.Result {
 	return s.post(s.node.url, body)
 }
 
-func (s *nodeStage) post(url string, body io.Reader) result {
-	client := patient(&http.Transport{DisableKeepAlives: true})
+func (s *nodeStage) post(url string, body io.Reader) live.Result {
+	client := live.Patient(&http.Transport{DisableKeepAlives: true})
 	res, err := client.Post(url, "application/json", body)
 	if err != nil {
-		return result(fmt.Sprintf("no answer: %v", err))
+		return live.Result(fmt.Sprintf("no answer: %v", err))
 	}
 	defer res.Body.Close()
-	return resultOf(res, theAnswer)
+	return live.ResultOf(res, live.TheAnswer)
 }
 
 // withDescriptorsLeft has idle clients take all of the node's descriptors but these.
-func withDescriptorsLeft(left int, ask func(*nodeStage) result) func(*nodeStage) result {
-	return func(s *nodeStage) result {
+func withDescriptorsLeft(left int, ask func(*nodeStage) live.Result) func(*nodeStage) live.Result {
+	return func(s *nodeStage) live.Result {
 		leave := s.idle(1000 - left)
 		defer leave()
 		return ask(s)
@@ -177,15 +187,15 @@ func withDescriptorsLeft(left int, ask func(*nodeStage) result) func(*nodeStage)
 }
 
 // askWhenFull asks when there are none, and lets the others leave.
-func askWhenFull(s *nodeStage) result {
+func askWhenFull(s *nodeStage) live.Result {
 	leave := s.idle(1000)
-	done := make(chan result, 1)
+	done := make(chan live.Result, 1)
 	go func() { done <- askSmall(s) }()
-	eventually(s, "the node has seen that it can accept no more", func() bool {
+	live.Eventually(s, "the node has seen that it can accept no more", func() bool {
 		return strings.Contains(s.node.log(), "too many open files")
 	})
 	leave()
-	return receive(s, "the client gets an answer", done)
+	return live.Receive(s, "the client gets an answer", done)
 }
 
 // idle opens connections until the node has so many descriptors.
@@ -201,7 +211,7 @@ func (s *nodeStage) idle(descriptors int) (leave func()) {
 			}
 			conns = append(conns, conn)
 		}
-		eventually(s, "the node has accepted them", func() bool { return s.descriptors() >= descriptors })
+		live.Eventually(s, "the node has accepted them", func() bool { return s.descriptors() >= descriptors })
 	}
 	return func() {
 		for _, conn := range conns {
@@ -215,33 +225,33 @@ func (s *nodeStage) alone() {
 	s.Helper()
 	http.DefaultClient.CloseIdleConnections()
 	const established, half, closing = "01", "05", "08"
-	eventually(s, "nobody is connected to the node", func() bool {
-		return sockets(s, s.node.url, established, half, closing)+sockets(s, s.node.admin, established, half, closing) == 0
+	live.Eventually(s, "nobody is connected to the node", func() bool {
+		return live.Sockets(s, s.node.url, established, half, closing)+live.Sockets(s, s.node.admin, established, half, closing) == 0
 	})
 }
 
 func (s *nodeStage) descriptors() int {
-	return entries(s, fmt.Sprintf("/proc/%d/fd", s.node.cmd.Process.Pid))
+	return live.Entries(s, fmt.Sprintf("/proc/%d/fd", s.node.cmd.Process.Pid))
 }
 
 // askUntilTheEnd has uploads and streams under way when the node is told to end.
-func askUntilTheEnd(s *nodeStage) result {
+func askUntilTheEnd(s *nodeStage) live.Result {
 	const each = 20
 	rest := make(chan struct{})
-	results := make(chan result, 2*each)
+	results := make(chan live.Result, 2*each)
 	before := s.begun.Load()
 	for range each {
 		go func() {
 			begin, end := strings.NewReader(largeBody[:1<<20]), strings.NewReader(largeBody[1<<20:])
-			results <- s.ask(io.MultiReader(begin, &gate{rest}, end))
+			results <- s.ask(io.MultiReader(begin, &live.Gate{Open: rest}, end))
 		}()
-		go func() { results <- s.post(s.node.url+streamPath, strings.NewReader(question)) }()
+		go func() { results <- s.post(s.node.url+streamPath, strings.NewReader(live.Question)) }()
 	}
-	eventually(s, "all are under way", func() bool { return s.begun.Load()-before == 2*each })
+	live.Eventually(s, "all are under way", func() bool { return s.begun.Load()-before == 2*each })
 	if err := s.node.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		s.Fatal(err)
 	}
-	eventually(s, "the node accepts no more", func() bool {
+	live.Eventually(s, "the node accepts no more", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
 		if err == nil {
 			conn.Close()
@@ -250,9 +260,9 @@ func askUntilTheEnd(s *nodeStage) result {
 	})
 	close(rest)
 	close(s.end)
-	all := served
+	all := live.Served
 	for range 2 * each {
-		if got := receive(s, "the clients get their answers", results); got != served {
+		if got := live.Receive(s, "the clients get their answers", results); got != live.Served {
 			all = got
 		}
 	}
@@ -263,12 +273,12 @@ func askUntilTheEnd(s *nodeStage) result {
 // checkCalls compares what the upstream saw.
 func (f nodeFault) checkCalls(s *nodeStage) {
 	s.Helper()
-	calls := s.upstream.seen()
-	if len(calls) != f.calls {
-		s.Errorf("the upstream saw %d calls, want %d", len(calls), f.calls)
+	calls := s.upstream.Seen()
+	if len(calls) != f.Calls {
+		s.Errorf("the upstream saw %d calls, want %d", len(calls), f.Calls)
 	}
 	for i, c := range calls {
-		if body := string(c.body); body != question && body != largeBody {
+		if body := string(c.Body); body != live.Question && body != largeBody {
 			s.Errorf("call %d had another body, of %d bytes", i+1, len(body))
 		}
 	}
@@ -277,7 +287,7 @@ func (f nodeFault) checkCalls(s *nodeStage) {
 // checkCooling compares which keys cool: those of the first calls.
 func (f nodeFault) checkCooling(s *nodeStage) {
 	s.Helper()
-	_, body := do(s, http.DefaultClient, request(s, http.MethodGet, s.node.admin+"/keycycler/pools/main/keys?state=cooling", ""))
+	_, body := live.Do(s, http.DefaultClient, live.Request(s, http.MethodGet, s.node.admin+"/keycycler/pools/main/keys?state=cooling", ""))
 	var list struct{ Keys []struct{ ID string } }
 	if err := json.Unmarshal(body, &list); err != nil {
 		s.Fatalf("%v: %s", err, body)
@@ -286,15 +296,15 @@ func (f nodeFault) checkCooling(s *nodeStage) {
 	for _, k := range list.Keys {
 		got = append(got, k.ID)
 	}
-	for _, c := range s.upstream.seen()[:f.cools] {
-		want = append(want, rotator.IDOf(c.key).String())
+	for _, c := range s.upstream.Seen()[:f.Cools] {
+		want = append(want, rotator.IDOf(c.Key).String())
 	}
 	if !slices.Equal(got, want) {
 		s.Errorf("keys that cool: %v, want %v", got, want)
 	}
 }
 
-func (s *nodeStage) take() taken {
+func (s *nodeStage) take() live.Taken {
 	s.Helper()
 	number := func(profile, pattern string) int {
 		m := regexp.MustCompile(pattern).FindStringSubmatch(s.node.profile(profile))
@@ -305,22 +315,22 @@ func (s *nodeStage) take() taken {
 		return n
 	}
 	number("heap?gc=1&debug=1", `# HeapAlloc = (\d+)`) // what sync.Pool keeps goes with the second
-	t := taken{
-		heap:       uint64(number("heap?gc=1&debug=1", `# HeapAlloc = (\d+)`)),
-		goroutines: number("goroutine?debug=1", `goroutine profile: total (\d+)`),
+	t := live.Taken{
+		Heap:       uint64(number("heap?gc=1&debug=1", `# HeapAlloc = (\d+)`)),
+		Goroutines: number("goroutine?debug=1", `goroutine profile: total (\d+)`),
 	}
 	s.alone()
-	t.descriptors = s.descriptors()
+	t.Descriptors = s.descriptors()
 	return t
 }
 
 // returned waits until the node has given back what it took. Connections to the
 // upstream that are kept for a second are among it.
-func (s *nodeStage) returned(before taken) {
+func (s *nodeStage) returned(before live.Taken) {
 	s.Helper()
-	var now taken
-	eventually(s, "the node has given everything back", func() bool {
+	var now live.Taken
+	live.Eventually(s, "the node has given everything back", func() bool {
 		now = s.take()
-		return now.goroutines <= before.goroutines && now.descriptors <= before.descriptors && now.heap <= before.heap+slack
+		return now.Back(before)
 	})
 }

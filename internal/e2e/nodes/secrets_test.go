@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // recorder collects what a connection brings.
@@ -52,7 +54,7 @@ func (s *redisServer) monitor() *recorder {
 		conn.Close()
 		reading.Wait()
 	})
-	eventually(s.t, "Redis reports its commands", func() bool { return strings.HasPrefix(r.String(), "+OK") })
+	live.Eventually(s.t, "Redis reports its commands", func() bool { return strings.HasPrefix(r.String(), "+OK") })
 	return r
 }
 
@@ -106,18 +108,18 @@ func TestNodesTellNoKeys(t *testing.T) {
 	}
 	for _, n := range nodes {
 		for i := range limited {
-			eventually(t, "the node knows", func() bool { return n.knows(i) })
+			live.Eventually(t, "the node knows", func() bool { return n.knows(i) })
 		}
 	}
 	// A reload, and an outage with what is learned meanwhile.
 	nodes[0].reload(nodes[0].config)
 	server.Do("ACL", "SETUSER", "gateway", "resetpass", ">another")
 	server.Do("CLIENT", "KILL", "USER", "gateway")
-	eventually(t, "the node says that Redis is away", func() bool { return nodes[0].logged(awayLine) > 0 })
+	live.Eventually(t, "the node says that Redis is away", func() bool { return nodes[0].logged(awayLine) > 0 })
 	upstream.limit(limited)
 	nodes[0].get(onlyPath(limited))
 	server.Do("ACL", "SETUSER", "gateway", "resetpass", ">"+password)
-	eventually(t, "the other node knows", func() bool { return nodes[1].knows(limited) })
+	live.Eventually(t, "the other node knows", func() bool { return nodes[1].knows(limited) })
 
 	dump := server.dump()
 	if !strings.Contains(dump, "{demo}:state") || strings.Count(commands.String(), "evalsha") < limited {
@@ -146,7 +148,7 @@ func TestNodesTellNoKeys(t *testing.T) {
 	if keyPart(server.dump(), keys) == "" {
 		t.Error("a key in Redis is not found")
 	}
-	eventually(t, "a key in a command is found", func() bool { return keyPart(commands.String(), keys) != "" })
+	live.Eventually(t, "a key in a command is found", func() bool { return keyPart(commands.String(), keys) != "" })
 }
 
 // ways are all ways in which a key travels: an option, and how the upstream finds
@@ -175,7 +177,7 @@ func misbehaving(t *testing.T) *httptest.Server {
 		case "limited":
 			w.Header().Set("Retry-After", "40")
 			w.WriteHeader(http.StatusTooManyRequests)
-			_, _ = io.WriteString(w, rateLimitBody+secret)
+			_, _ = io.WriteString(w, live.RateLimitBody+secret)
 		case "invalid":
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprintf(w, `{"error":{"message":"Incorrect API key provided: %s","code":"invalid_api_key"}}`, secret)
@@ -193,7 +195,7 @@ func misbehaving(t *testing.T) *httptest.Server {
 			_, _ = io.WriteString(w, "fine")
 		}
 	}))
-	t.Cleanup(func() { closeServer(t, server) })
+	t.Cleanup(func() { live.CloseServer(t, server) })
 	return server
 }
 
@@ -213,7 +215,7 @@ func TestNodeShowsNoKeyAnywhere(t *testing.T) {
 			way, way, 2*i, 2*i+1, ways[way].auth, server.Addr(), upstream.URL)
 	}
 	config := n.caddyfile(nodeConfig{level: "DEBUG", state: "memory", upstream: upstream.URL})
-	config = strings.Replace(config, "level DEBUG\n", "level DEBUG\n"+logFilter(t)+"\n", 1)
+	config = strings.Replace(config, "level DEBUG\n", "level DEBUG\n"+live.LogFilter(t)+"\n", 1)
 	config = strings.Replace(config, "handle /ready", "log\n"+sites.String()+"handle /ready", 1)
 	n.post(config)
 
@@ -239,7 +241,7 @@ func TestNodeShowsNoKeyAnywhere(t *testing.T) {
 		}
 		answers.WriteString(n.raw(http.MethodGet, n.admin+"/keycycler/?pool="+way))
 	}
-	eventually(t, "Redis has heard of it", func() bool { return server.cooling() > 0 })
+	live.Eventually(t, "Redis has heard of it", func() bool { return server.cooling() > 0 })
 
 	log := n.log()
 	for _, wanted := range []string{
@@ -271,7 +273,7 @@ func TestNodeShowsNoKeyAnywhere(t *testing.T) {
 // raw sends a request that may fail and returns header and body of the answer.
 func (n *node) raw(method, url string) string {
 	n.t.Helper()
-	r := request(n.t, method, url, `{"seconds":60}`)
+	r := live.Request(n.t, method, url, `{"seconds":60}`)
 	if strings.HasPrefix(url, n.url) { // the clients' own
 		r.Header.Set("X-Api-Key", "sk-client-9")
 		r.Header.Set("Api-Key", "sk-client-9")

@@ -1,12 +1,14 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"net/http"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // BenchmarkNodes measures how long it takes from one node's answer, which says that
@@ -19,7 +21,7 @@ func BenchmarkNodes(b *testing.B) {
 	for b.Loop() {
 		server.Do("FLUSHALL")
 		nodes := startNodes(b, 2, nodeConfig{only: upTo(cooldowns), state: "redis " + server.Addr(), upstream: upstream.URL})
-		eventually(b, "both nodes listen", func() bool { return server.connections() >= 2 })
+		live.Eventually(b, "both nodes listen", func() bool { return server.connections() >= 2 })
 		upstream.limit(upTo(cooldowns)...)
 		for i := range cooldowns {
 			if status := nodes[0].get(onlyPath(i)); status != http.StatusTooManyRequests {

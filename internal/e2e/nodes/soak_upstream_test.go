@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"crypto/sha256"
@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // soakUpstream is a provider whose keys each are limited for half of the time, at
@@ -47,7 +49,7 @@ func startSoakUpstream(t testing.TB, keys int, period, grace time.Duration) *soa
 		u.phase[key(i)] = time.Duration(float64(period) * float64(i) / float64(keys))
 	}
 	u.Server = httptest.NewServer(u)
-	t.Cleanup(func() { closeServer(t, u.Server) })
+	t.Cleanup(func() { live.CloseServer(t, u.Server) })
 	return u
 }
 
@@ -98,7 +100,7 @@ func (u *soakUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, rateLimitBody)
+		_, _ = io.WriteString(w, live.RateLimitBody)
 		return
 	}
 	switch r.URL.Path {

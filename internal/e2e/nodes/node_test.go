@@ -1,6 +1,6 @@
 //go:build unix
 
-package e2e
+package nodes
 
 import (
 	"bytes"
@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
-// The tests in the files nodes_* run several Caddy processes, as nodes of one
+// Most tests here run several Caddy processes, as nodes of one
 // gateway, with a Redis process between them.
 
 // nodeConfig says what a node's Caddyfile holds. The keys travel by the
@@ -97,7 +99,7 @@ func startNode(t testing.TB, c nodeConfig) *node {
 	if err := os.Mkdir(n.tmp(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	port, admin := freePort(t), freePort(t)
+	port, admin := live.FreePort(t), live.FreePort(t)
 	n.url, n.admin = "http://127.0.0.1:"+port, "http://127.0.0.1:"+admin
 	n.write(c)
 	log, err := os.Create(n.logFile())
@@ -120,7 +122,7 @@ func startNode(t testing.TB, c nodeConfig) *node {
 	n.done = make(chan error, 1)
 	go func() { n.done <- n.cmd.Wait() }()
 	t.Cleanup(n.stop)
-	eventually(t, "the node serves", func() bool {
+	live.Eventually(t, "the node serves", func() bool {
 		select {
 		case err := <-n.done:
 			n.ended = true
@@ -179,7 +181,7 @@ func (n *node) stop() {
 		if err != nil {
 			n.t.Errorf("the node ended with %v:\n%s", err, tail(n.log()))
 		}
-	case <-time.After(patience):
+	case <-time.After(live.Patience):
 		_ = n.cmd.Process.Kill()
 		<-n.done
 		n.t.Errorf("the node did not end:\n%s", tail(n.log()))
@@ -228,11 +230,11 @@ func (n *node) logged(message string) int {
 // get sends a request and returns the answer's status.
 func (n *node) get(path string, header ...string) int {
 	n.t.Helper()
-	r := request(n.t, http.MethodGet, n.url+path, "")
+	r := live.Request(n.t, http.MethodGet, n.url+path, "")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	res, _ := do(n.t, http.DefaultClient, r)
+	res, _ := live.Do(n.t, http.DefaultClient, r)
 	return res.StatusCode
 }
 
@@ -252,7 +254,7 @@ func (n *node) reload(c nodeConfig) {
 
 func (n *node) post(caddyfile string) {
 	n.t.Helper()
-	eventually(n.t, "the admin API takes a config", func() bool {
+	live.Eventually(n.t, "the admin API takes a config", func() bool {
 		res, err := http.Post(n.admin+"/load", "text/caddyfile", strings.NewReader(caddyfile))
 		if err != nil {
 			return false
@@ -271,7 +273,7 @@ func (n *node) run(args ...string) (stdout, stderr string) {
 	var out, complaint bytes.Buffer
 	cmd := n.command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := runInTime(cmd); err != nil {
+	if err := live.RunInTime(cmd); err != nil {
 		n.t.Fatalf("caddy %v: %v\n%s", args, err, &complaint)
 	}
 	return out.String(), complaint.String()
