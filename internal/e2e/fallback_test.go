@@ -241,13 +241,18 @@ func TestTheIdleTimeoutOfABodyEndsWithIt(t *testing.T) {
 		handle_errors {
 			reverse_proxy %[1]s
 		}`, upstream.URL))
-	for protocol, c := range g.protocolClients() {
-		for _, path := range []string{"/", "/fails", "/traced"} {
-			for _, size := range []int{100, 200_000} {
-				if res, got := live.Do(t, c.client, live.Request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
-					t.Errorf("%s, %s, %d bytes: %s, %q", protocol, path, size, res.Status, got)
-				}
+	t.Run("each", func(t *testing.T) {
+		for protocol, c := range g.protocolClients() {
+			for _, path := range []string{"/", "/fails", "/traced"} {
+				t.Run(protocol+path, func(t *testing.T) {
+					t.Parallel()
+					for _, size := range []int{100, 200_000} {
+						if res, got := live.Do(t, c.client, live.Request(t, http.MethodPost, c.url+path, strings.Repeat("x", size))); string(got) != "late" {
+							t.Errorf("%d bytes: %s, %q", size, res.Status, got)
+						}
+					}
+				})
 			}
 		}
-	}
+	})
 }

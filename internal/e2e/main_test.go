@@ -10,5 +10,6 @@ import (
 
 func TestMain(m *testing.M) {
 	http.DefaultClient.Timeout = live.Patience
+	live.MoreAtATime()
 	os.Exit(m.Run())
 }

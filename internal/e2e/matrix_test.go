@@ -407,18 +407,14 @@ func (m *matrix) take() live.Taken {
 // returned waits until everything is back that was taken since.
 func (m *matrix) returned(t *testing.T, before live.Taken) {
 	t.Helper()
-	var now live.Taken
-	deadline := time.Now().Add(live.Patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for range tick.C {
-		now = m.take()
-		if now.Back(before) {
-			return
-		}
-		if time.Now().After(deadline) {
-			break
-		}
+	now := m.take()
+	for deadline := time.Now().Add(live.Patience); !now.Back(before) && time.Now().Before(deadline); now = m.take() {
+		<-tick.C
+	}
+	if now.Back(before) {
+		return
 	}
 	t.Errorf("before: %+v, now: %+v", before, now)
 	if now.Goroutines > before.Goroutines {

@@ -19,6 +19,7 @@ import (
 // A request in the line is answered when the process stops, also one that waits since
 // before a reload.
 func TestWhoWaitsIsAnsweredWhenTheProcessStops(t *testing.T) {
+	t.Parallel()
 	upstream := live.LimitedOnce(t)
 	n := startNode(t, nodeConfig{name: "a", keys: 1, state: "memory", upstream: upstream.URL})
 	config := func(comment string) string {

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"flag"
 	"io"
 	"net/http"
 	"os"
@@ -21,7 +20,7 @@ const nodeEnv = "KEYCYCLER_TEST_CADDY"
 func TestMain(m *testing.M) {
 	if os.Getenv(nodeEnv) != "1" {
 		http.DefaultClient.Timeout = live.Patience
-		moreAtATime()
+		live.MoreAtATime()
 		os.Exit(m.Run())
 	}
 	if len(os.Args) > 1 && os.Args[1] == "run" {
@@ -32,15 +31,4 @@ func TestMain(m *testing.M) {
 		}()
 	}
 	caddycmd.Main()
-}
-
-// moreAtATime lets more parallel tests run at a time than there are cores, unless the
-// command line says how many: they wait for other processes most of the time.
-func moreAtATime() {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
-		_ = flag.Set("test.parallel", "6")
-	}
 }

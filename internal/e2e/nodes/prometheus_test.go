@@ -163,6 +163,7 @@ func TestDashboardCanBeImported(t *testing.T) {
 }
 
 func TestAlertRules(t *testing.T) {
+	t.Parallel()
 	promtool := tool(t, "promtool")
 	for _, args := range [][]string{
 		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
@@ -358,6 +359,7 @@ var (
 )
 
 func TestNodesFeedPrometheus(t *testing.T) {
+	t.Parallel()
 	tool(t, "prometheus")
 	const keys = 7
 	c := nodeConfig{

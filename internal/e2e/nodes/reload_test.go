@@ -214,6 +214,7 @@ func TestNodesShareWhatTheyKnewBefore(t *testing.T) {
 // An operator disables a key in a pool whose state is in memory. Another pool of the
 // process has the key, too, and Redis: the other nodes hear.
 func TestNodesHearOfEveryPool(t *testing.T) {
+	t.Parallel()
 	server, upstream := startRedis(t), startLimiter(t)
 	c := nodeConfig{name: "b", keys: 3, only: upTo(1), state: "redis " + server.Addr(), upstream: upstream.URL}
 	b := startNode(t, c)
@@ -229,6 +230,7 @@ func TestNodesHearOfEveryPool(t *testing.T) {
 // A request goes on while a reload gives the pool another journal, and meets its limit
 // after the old one was closed.
 func TestNodesHearOfRequestsThatOutliveAReload(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	asked, answer := make(chan struct{}, 1), make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

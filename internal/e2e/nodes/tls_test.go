@@ -92,6 +92,7 @@ func TestNodesOverTLS(t *testing.T) {
 // User, password, certificates and even the authority change, and nobody reloads: what
 // the files hold counts for the next connection.
 func TestNodesTakeUpRenewedSecrets(t *testing.T) {
+	t.Parallel()
 	server, certs := redistest.StartTLS(t)
 	dir := t.TempDir()
 	admit := func(user, password string) {

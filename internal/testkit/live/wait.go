@@ -6,6 +6,7 @@ package live
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -113,6 +114,17 @@ func RunInTime(cmd *exec.Cmd) error {
 		return fmt.Errorf("%v: not within %s: %w", cmd.Args, Patience, err)
 	}
 	return err
+}
+
+// MoreAtATime lets more parallel tests run at a time than there are cores, unless the
+// command line says how many: they wait for others most of the time.
+func MoreAtATime() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", "6")
+	}
 }
 
 // Stacks tells where all goroutines stand.
