@@ -40,6 +40,7 @@ func TestJunkInRedis(t *testing.T) {
 		{"a string for the deadlines", [][]any{{"DEL", "{keycycler}:deadlines"}, {"SET", "{keycycler}:deadlines", "junk"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			server := redistest.Start(t)
 			nodes := startAll(t, 2, 10, func() *redis.UniversalOptions { return clientOptions(server.Addr()) })
 			nodes[0].Cool(0, time.Hour)

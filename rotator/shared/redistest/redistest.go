@@ -144,7 +144,7 @@ func (s *Server) wait() {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for s.Client().Ping(ctx).Err() != nil {
+	for !s.listens(ctx) || s.Client().Ping(ctx).Err() != nil {
 		select {
 		case <-s.ended:
 			s.t.Fatalf("redis-server has ended:\n%s", s.output)
@@ -153,6 +153,16 @@ func (s *Server) wait() {
 		case <-tick.C:
 		}
 	}
+}
+
+// listens tells whether the server accepts connections. A client that was refused one
+// would rest for a tenth of a second.
+func (s *Server) listens(ctx context.Context) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Addr())
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
 }
 
 // Client returns a connection for the test's own commands, as the user default.
