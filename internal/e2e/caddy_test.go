@@ -16,7 +16,6 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	_ "github.com/keycycler/keycycler"
-
 	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ func configOf(t testing.TB, n int) Config {
 		MaxAttempts: 15, MaxWaiting: 1000,
 		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
 		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
-		State:   stateOf(t),
+		State:   testkit.StateOf(t),
 		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },
 		Backend: "memory", Logger: zap.NewNop(), Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
@@ -51,18 +50,6 @@ func configOf(t testing.TB, n int) Config {
 
 // plainRank is that of keys without a tier and a weight.
 var plainRank = rotator.Rank{Tier: 1, Weight: 1}
-
-// testStates holds what is known to the gateways of each test that runs, as those of a
-// process share it.
-var testStates sync.Map
-
-func stateOf(t testing.TB) *rotator.State {
-	state, known := testStates.LoadOrStore(t.Name(), rotator.NewState(time.Now()))
-	if !known {
-		t.Cleanup(func() { testStates.Delete(t.Name()) })
-	}
-	return state.(*rotator.State)
-}
 
 // limitOf is a limit of each key's.
 func limitOf(concurrency, requests int, per time.Duration) *rotator.Limit {

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/caddyserver/caddy/v2"
@@ -197,6 +198,19 @@ func NewContext() (caddy.Context, func()) {
 func FreshPool(name string) string { return fmt.Sprint(name, "-", pools.Add(1)) }
 
 var pools atomic.Int64
+
+// states holds what is known to the gateways of each test that runs, as those of a
+// process share it.
+var states sync.Map
+
+// StateOf returns what is known to the test's gateways.
+func StateOf(t testing.TB) *rotator.State {
+	state, known := states.LoadOrStore(t.Name(), rotator.NewState(time.Now()))
+	if !known {
+		t.Cleanup(func() { states.Delete(t.Name()) })
+	}
+	return state.(*rotator.State)
+}
 
 const PrintedSecret = "sk-Zq7xWv0TmY3rLb9KpDfGhJ"
 

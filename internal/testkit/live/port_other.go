@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// FreePort returns a port at which nobody listens.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

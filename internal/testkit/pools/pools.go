@@ -4,7 +4,6 @@ package pools
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -45,22 +44,10 @@ func poolConfig(t testing.TB, n int) gateway.Config {
 		MaxAttempts: 15, MaxWaiting: 1000,
 		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
 		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
-		State:   poolState(t),
+		State:   testkit.StateOf(t),
 		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },
 		Backend: "memory", Logger: zap.NewNop(), Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
-}
-
-// poolStates holds what is known to the gateways of each test that runs, as those of a
-// process share it.
-var poolStates sync.Map
-
-func poolState(t testing.TB) *rotator.State {
-	state, known := poolStates.LoadOrStore(t.Name(), rotator.NewState(time.Now()))
-	if !known {
-		t.Cleanup(func() { poolStates.Delete(t.Name()) })
-	}
-	return state.(*rotator.State)
 }
 
 // Named returns a pool with 20 demo keys.
