@@ -195,15 +195,8 @@ func (m *matrix) load(directives string) {
 	m.g.t.Helper()
 	m.g.load(directives)
 	live.Eventually(m.g.t, "the old listeners are closed", func() bool {
-		return listeners(m.g.t, m.g.plain) <= 1 && listeners(m.g.t, m.g.secure) <= 1
+		return live.Listeners(m.g.t, m.g.plain) <= 1 && live.Listeners(m.g.t, m.g.secure) <= 1
 	})
-}
-
-// listeners counts the sockets that listen at this URL's port. Where the system does
-// not tell, there are none.
-func listeners(t testing.TB, url string) int {
-	const listening = "0A" // include/net/tcp_states.h
-	return live.Sockets(t, url, listening)
 }
 
 func newStage(t *testing.T, g *gateway, c *faultCase) *stage {

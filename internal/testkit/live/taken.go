@@ -1,7 +1,9 @@
 package live
 
 import (
+	"bufio"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -35,22 +37,67 @@ func Entries(t testing.TB, dir string) int {
 	return len(list)
 }
 
-// Sockets counts those at this URL's port in one of these states.
+// Sockets counts those at this URL's port in one of these states (the kernel's
+// include/net/tcp_states.h). Where the system does not tell, there are none.
 func Sockets(t testing.TB, url string, states ...string) (n int) {
 	t.Helper()
-	list, err := os.ReadFile("/proc/net/tcp")
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(url[strings.LastIndex(url, ":")+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(list)) {
-		fields := strings.Fields(line)
-		if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) && slices.Contains(states, fields[3]) {
+	end := portOf(t, url)
+	for address, state := range sockets(t) {
+		if strings.HasSuffix(address, end) && slices.Contains(states, state) {
 			n++
 		}
 	}
 	return n
+}
+
+// Listeners counts those that listen. The system names them first: the many others, of
+// all processes, are not read.
+func Listeners(t testing.TB, url string) (n int) {
+	t.Helper()
+	const listening = "0A"
+	end := portOf(t, url)
+	for address, state := range sockets(t) {
+		if state != listening {
+			break
+		}
+		if strings.HasSuffix(address, end) {
+			n++
+		}
+	}
+	return n
+}
+
+// portOf writes the URL's port as the system does.
+func portOf(t testing.TB, url string) string {
+	t.Helper()
+	port, err := strconv.Atoi(url[strings.LastIndex(url, ":")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf(":%04X", port)
+}
+
+// sockets are the system's: address and state.
+func sockets(t testing.TB) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		t.Helper()
+		list, err := os.Open("/proc/net/tcp")
+		if os.IsNotExist(err) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer list.Close()
+		lines := bufio.NewScanner(list)
+		lines.Scan() // what the columns are
+		for lines.Scan() {
+			if fields := strings.Fields(lines.Text()); !yield(fields[1], fields[3]) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
