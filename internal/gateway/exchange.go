@@ -128,7 +128,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		if follower != nil {
 			x.body.Follower = follower
 		}
-		x.body.Begin(r, g.replay)
+		x.body.Begin(r, &g.replay)
 		x.body.Follower = nil
 	}
 	x.followed(follower)

@@ -20,12 +20,12 @@ type jsonModel struct {
 	state  jsonState
 	after  jsonState // what follows the string that is being skipped
 	escape jsonEscape
+	wanted bool // the member is the model
 	code   rune // of the hexadecimal digits so far
 	high   rune // the first half of a surrogate pair, or 0
 	depth  int  // of the nested value that is being skipped
 
-	matched int  // bytes of the byte order mark, or of the member's name
-	wanted  bool // the member is the model
+	matched int // bytes of the byte order mark, or of the member's name
 	name    modelName
 }
 
