@@ -101,7 +101,7 @@ type modelName struct {
 
 // usualModelName is how long the names of models are at most, mostly, in bytes. Each
 // request with a body has room for one.
-const usualModelName = 60
+const usualModelName = 52
 
 // text returns what has come of the name.
 func (n *modelName) text() []byte { return n.room()[:n.length] }
