@@ -187,7 +187,7 @@ func BenchmarkLargeBody(b *testing.B) {
 					r.ContentLength = int64(len(body))
 					r.Header.Set("Content-Type", contentType)
 					var kept replay.Body
-					kept.Begin(r, where.limits)
+					kept.Begin(r, &where.limits)
 					attempt := kept.Attempt(r)
 					for {
 						if _, err := attempt.Read(buffer); err != nil {

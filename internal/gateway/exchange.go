@@ -63,10 +63,12 @@ type exchange struct {
 }
 
 // record is what outlives the exchange: access logs ask the report after the handler is
-// back, and late reads the body. Both are one allocation.
+// back, and late reads the body. With the first attempt, mostly the only one, it is one
+// allocation.
 type record struct {
 	report observe.Report
 	body   replay.Body
+	first  attempt
 }
 
 // usualAttempts is how many attempts an exchange has room for without allocating.
@@ -128,7 +130,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		if follower != nil {
 			x.body.Follower = follower
 		}
-		x.body.Begin(r, g.replay)
+		x.body.Begin(r, &g.replay)
 		x.body.Follower = nil
 	}
 	x.followed(follower)
@@ -228,6 +230,14 @@ type attempt struct {
 	context observe.AttemptContext
 }
 
+// newAttempt returns room for the attempt that begins.
+func (x *exchange) newAttempt() *attempt {
+	if x.calls == 1 {
+		return &x.record.first
+	}
+	return new(attempt)
+}
+
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
@@ -236,7 +246,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	pool, slot := x.roster.Pool, x.slot
 	defer pool.End(slot)
 	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
-	sent := new(attempt)
+	sent := x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
 	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)

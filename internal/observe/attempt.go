@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -34,15 +35,26 @@ type AttemptContext struct {
 
 	mu   sync.Mutex
 	over bool
+	own  atomic.Int32 // whether reverse_proxy has set its placeholders on repl
 	repl *caddy.Replacer
-	own  caddy.Replacer // what was set on repl, and nothing else of it
 	vars map[string]any
 	took map[string]struct{} // the groups of routes of which one was taken
-
-	looking  sync.Mutex
-	view     *http.Request // what Caddy's placeholders for requests are bound to …
-	viewRepl *caddy.Replacer
+	view *attemptView        // nil until somebody looks at the request
 }
+
+// attemptView is what Caddy's placeholders for requests are bound to.
+type attemptView struct {
+	mu      sync.Mutex
+	request *http.Request
+	repl    *caddy.Replacer
+}
+
+// What own may be.
+const (
+	unknown int32 = iota
+	missing       // lookup was asked for one of them
+	settled       // they are there, and those of before the attempt are gone
+)
 
 // Begin makes c the context of an attempt with this key, whose request is about to be made.
 func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key rotator.Key) {
@@ -93,7 +105,6 @@ func (c *AttemptContext) replacer() *caddy.Replacer {
 	defer c.mu.Unlock()
 	if c.repl == nil {
 		c.repl = caddy.NewReplacer()
-		c.own = *c.repl
 		c.repl.Map(c.lookup)
 		if !c.over {
 			c.report.shown.Store(c)
@@ -140,6 +151,9 @@ func (c *AttemptContext) lookup(name string) (any, bool) {
 	if value, ok := c.ofRequest(name); ok {
 		return c.guarded(value), true
 	}
+	if name == proxied {
+		c.own.Store(missing)
+	}
 	return c.report.beneath(name)
 }
 
@@ -148,18 +162,38 @@ func (c *AttemptContext) ofRequest(name string) (any, bool) {
 	if !strings.HasPrefix(name, "http.") {
 		return nil, false
 	}
-	c.looking.Lock()
-	defer c.looking.Unlock()
-	if c.view == nil {
-		c.viewRepl = caddy.NewEmptyReplacer()
-		c.view = caddyhttp.PrepareRequest(&http.Request{URL: new(url.URL)}, c.viewRepl, nil, nil)
-	}
-	*c.view = *c.request
-	value, ok := c.viewRepl.Get(name)
+	v := c.viewed()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	*v.request = *c.request
+	value, ok := v.repl.Get(name)
 	if strings.HasPrefix(name, "http.request.body") {
-		c.request.Body = c.view.Body // it was read, and can be read again from there
+		c.request.Body = v.request.Body // it was read, and can be read again from there
 	}
 	return value, ok
+}
+
+// viewed returns what shows the request.
+func (c *AttemptContext) viewed() *attemptView {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.view == nil {
+		repl := caddy.NewEmptyReplacer()
+		request := caddyhttp.PrepareRequest(&http.Request{URL: new(url.URL)}, repl, nil, nil)
+		c.view = &attemptView{request: request, repl: repl}
+	}
+	return c.view
+}
+
+// settle reports, once, that the attempt's reverse_proxy has set its placeholders: the
+// replacer does not ask lookup for them.
+func (c *AttemptContext) settle() bool {
+	if c.own.Load() == settled {
+		return false
+	}
+	c.own.Store(unknown)
+	c.repl.Get(proxied)
+	return c.own.CompareAndSwap(unknown, settled)
 }
 
 // guarded returns a placeholder's value, so that it is not logged if the key is in it.
@@ -173,7 +207,11 @@ func (c *AttemptContext) guarded(value any) any {
 		if strings.Contains(text, secret) {
 			return withKey(text)
 		}
-		secret = url.QueryEscape(secret)
+		escaped := url.QueryEscape(secret)
+		if escaped == secret {
+			break
+		}
+		secret = escaped
 	}
 	return value
 }

@@ -126,11 +126,7 @@ const proxied = "http.reverse_proxy.upstream.address"
 // Settle makes what the last attempt's reverse_proxy has set be seen, instead of what
 // one before us has, such as forward_auth. No attempt follows.
 func (p *Report) Settle() {
-	c := p.shown.Load()
-	if c == nil {
-		return
-	}
-	if _, ok := c.own.Get(proxied); ok {
+	if c := p.shown.Load(); c != nil && c.settle() {
 		p.repl.DeleteByPrefix("http.reverse_proxy.")
 	}
 }

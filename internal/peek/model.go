@@ -17,7 +17,8 @@ const maxModelName = 256
 
 // ModelFinder finds the model that a request's body names while the body streams
 // by in pieces of any size. It keeps a name and a few words, never the body, and
-// does not allocate while it looks. It is not safe for concurrent use.
+// allocates while it looks for an unusually long name alone. It is not safe for
+// concurrent use.
 //
 // Of several models the last counts, as it does for the parsers of Python, Go and
 // JavaScript. So model is the best answer so far, and final once done. Who picks
@@ -79,7 +80,7 @@ func (f *ModelFinder) Model() (string, bool) {
 	if !n.known {
 		return "", false
 	}
-	return string(n.text[:n.length]), true
+	return string(n.text()), true
 }
 
 func (f *ModelFinder) name() *modelName {
@@ -91,10 +92,26 @@ func (f *ModelFinder) name() *modelName {
 
 // ModelName collects a name. The zero value is ready to use.
 type modelName struct {
-	text   [maxModelName]byte
-	length int
+	long   *[maxModelName]byte // where short has no room; or nil
+	short  [usualModelName]byte
+	length uint16
 	junk   bool // it cannot become a name any more
 	known  bool // it is complete and one
+}
+
+// usualModelName is how long the names of models are at most, mostly, in bytes. Each
+// request with a body has room for one.
+const usualModelName = 52
+
+// text returns what has come of the name.
+func (n *modelName) text() []byte { return n.room()[:n.length] }
+
+// room returns where the name stands.
+func (n *modelName) room() []byte {
+	if n.long != nil {
+		return n.long[:]
+	}
+	return n.short[:]
 }
 
 // start forgets the name: another follows, and whatever it is will count.
@@ -102,16 +119,22 @@ func (n *modelName) start() { n.length, n.junk, n.known = 0, false, false }
 
 // add appends to the name and reports whether it can still become one.
 func (n *modelName) add(text []byte) bool {
-	if n.junk || len(text) > len(n.text)-n.length {
+	length := int(n.length) + len(text)
+	if n.junk || length > maxModelName {
 		n.junk = true
 		return false
 	}
-	n.length += copy(n.text[n.length:], text)
+	if n.long == nil && length > usualModelName {
+		n.long = new([maxModelName]byte)
+		copy(n.long[:], n.short[:n.length])
+	}
+	copy(n.room()[n.length:], text)
+	n.length = uint16(length) //nolint:gosec // at most maxModelName
 	return true
 }
 
 // end tells that the name is complete.
-func (n *modelName) end() { n.known = !n.junk && isModelName(n.text[:n.length]) }
+func (n *modelName) end() { n.known = !n.junk && isModelName(n.text()) }
 
 // isModelName tells whether a name is printable and within the bounds.
 func isModelName(name []byte) bool {

@@ -17,15 +17,14 @@ import (
 // there, the provider will tell the client. What is malformed outside ends the
 // search, with no model: nobody can say what the text means.
 type jsonModel struct {
-	state  jsonState
-	after  jsonState // what follows the string that is being skipped
-	escape jsonEscape
-	code   rune // of the hexadecimal digits so far
-	high   rune // the first half of a surrogate pair, or 0
-	depth  int  // of the nested value that is being skipped
-
-	matched int  // bytes of the byte order mark, or of the member's name
-	wanted  bool // the member is the model
+	state   jsonState
+	after   jsonState // what follows the string that is being skipped
+	escape  jsonEscape
+	matched uint8 // bytes of the byte order mark, or of the member's name
+	wanted  bool  // the member is the model
+	code    rune  // of the hexadecimal digits so far
+	high    rune  // the first half of a surrogate pair, or 0
+	depth   int   // of the nested value that is being skipped
 	name    modelName
 }
 
@@ -129,12 +128,12 @@ func (f *jsonModel) skipScalar(p []byte) []byte {
 // allows a byte order mark.
 func (f *jsonModel) begin(c byte) {
 	switch {
-	case f.matched < len(jsonBOM) && c == jsonBOM[f.matched]:
+	case int(f.matched) < len(jsonBOM) && c == jsonBOM[f.matched]:
 		f.matched++
-	case f.matched > 0 && f.matched < len(jsonBOM):
+	case f.matched > 0 && int(f.matched) < len(jsonBOM):
 		f.fail()
 	case isSpace(c):
-		f.matched = len(jsonBOM) // too late for one
+		f.matched = uint8(len(jsonBOM)) // too late for one
 	case c == '{':
 		f.state = jsonFirst
 	default:
@@ -208,7 +207,7 @@ func (f *jsonModel) endString() {
 		f.state = jsonComma
 		return
 	}
-	if whole && f.matched == len(jsonMember) {
+	if whole && int(f.matched) == len(jsonMember) {
 		// Whatever its value is, an earlier one does not count any more.
 		f.wanted = true
 		f.name.start()
@@ -275,7 +274,7 @@ func (f *jsonModel) add(text []byte) {
 	switch {
 	case fits && f.state == jsonKey:
 		fits = strings.HasPrefix(jsonMember[f.matched:], string(text))
-		f.matched += len(text)
+		f.matched += uint8(len(text)) //nolint:gosec // where it fits, it is short
 	case fits:
 		fits = f.name.add(text)
 	}

@@ -41,7 +41,7 @@ type Limits struct {
 	Trailer func(http.Header) http.Header
 }
 
-func (l Limits) endToEnd(trailer http.Header) http.Header {
+func (l *Limits) endToEnd(trailer http.Header) http.Header {
 	if l.Trailer == nil {
 		return trailer.Clone()
 	}
@@ -87,8 +87,7 @@ type Body struct {
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
 
-	model   peek.ModelFinder // has seen what has come by now; until a model is found
-	byModel bool             // until it is known for sure
+	model peek.ModelFinder // has seen what has come by now; until a model is found, or by model until it is known for sure
 
 	Follower bodyFollower // until the first attempt: looks for ids in what has come; or nil
 
@@ -119,12 +118,12 @@ func Has(r *http.Request) bool {
 	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }
 
-// Begin takes the body of a request that has one.
-func (b *Body) Begin(r *http.Request, limits Limits) {
+// Begin takes the body of a request that has one. Nobody changes the limits any more.
+func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
 	b.model.Begin(peek.First(r.Header, "Content-Type"))
 	b.turn.L = &b.mu
-	b.copy.limits, b.byModel = limits, limits.ByModel
+	b.copy.limits = limits
 	if b.model.Form != nil || b.model.Done() {
 		b.Follower = nil // it is no JSON
 	}
@@ -166,7 +165,7 @@ func (b *Body) readAhead() {
 
 // eager tells whether the body is read whole before the first attempt: it is small,
 // and its client does not say that it goes on slowly, or only when the upstream asks.
-func eager(r *http.Request, limits Limits) bool {
+func eager(r *http.Request, limits *Limits) bool {
 	return r.ContentLength > 0 && r.ContentLength <= min(MaxEager, limits.Memory) &&
 		peek.First(r.Header, "Expect") == "" && !caddyhttp.IsIncremental(r.Header)
 }
@@ -191,7 +190,7 @@ func (b *Body) readAll(length int64) {
 // seekModel looks for the model in what has come from the client, in order. b.mu
 // is held.
 func (b *Body) seekModel(p []byte) {
-	if !b.model.Found() || (b.byModel || b.Follower != nil) && !b.model.Done() {
+	if !b.model.Found() || (b.copy.limits.ByModel || b.Follower != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
 	if b.Follower != nil {

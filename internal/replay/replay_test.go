@@ -21,7 +21,7 @@ func newReplayBody(r *http.Request, limits Limits) *Body {
 		return nil
 	}
 	b := new(Body)
-	b.Begin(r, limits)
+	b.Begin(r, &limits)
 	return b
 }
 

@@ -9,13 +9,18 @@ import (
 // spool is a growing copy of bytes: pooled chunks of memory up to a limit, its own
 // or the process's, then an unlinked temporary file. Not safe for concurrent use.
 type spool struct {
-	limits Limits
+	limits *Limits
 	size   int64 // bytes held: those in chunks, then those in file
 	inRAM  int64
 	chunks [][]byte // full but for the last: len is what is used, cap the chunk
-	file   *os.File
-	path   string // set where an open file could not be unlinked
+	file   *spoolFile
 	first  [1][]byte
+}
+
+// spoolFile is what of a copy memory has no room for.
+type spoolFile struct {
+	*os.File
+	path string // set where an open file could not be unlinked
 }
 
 // errSpool is what an attempt gets whose body cannot be had any more.
@@ -77,10 +82,10 @@ func (s *spool) open() bool {
 	if err != nil {
 		return false
 	}
+	s.file = &spoolFile{File: f}
 	if os.Remove(f.Name()) != nil {
-		s.path = f.Name() // Windows keeps the name of an open file
+		s.file.path = f.Name() // Windows keeps the name of an open file
 	}
-	s.file = f
 	replayToDisk.Inc()
 	return true
 }
@@ -146,13 +151,13 @@ func (s *spool) release() {
 		return
 	}
 	// The system takes its time to give back what a large file has.
-	go closeFile(s.file, s.path)
-	s.file, s.path = nil, ""
+	go s.file.remove()
+	s.file = nil
 }
 
-func closeFile(f *os.File, path string) {
+func (f *spoolFile) remove() {
 	f.Close()
-	if path != "" {
-		os.Remove(path)
+	if f.path != "" {
+		os.Remove(f.path)
 	}
 }

@@ -49,7 +49,7 @@ func TestSpoolKeepsWhatIsWritten(t *testing.T) {
 		{"both to the last byte", Limits{Total: testkit.Ample, Memory: 7, Disk: 7}, []int{14}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &spool{limits: test.limits}
+			s := &spool{limits: &test.limits}
 			defer s.release()
 			var want []byte
 			for _, n := range test.writes {
@@ -95,7 +95,7 @@ func TestSpoolRefusesWhatDoesNotFit(t *testing.T) {
 		{"in the third write", Limits{Total: testkit.Ample, Memory: 10, Disk: 10}, []int{15, 5, 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &spool{limits: test.limits}
+			s := &spool{limits: &test.limits}
 			defer s.release()
 			for i, n := range test.writes {
 				if last := i == len(test.writes)-1; s.write(testkit.Pattern(0, n)) == last {
@@ -110,7 +110,7 @@ func TestForceKnowsNoLimits(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, before := range []int{0, 10, 15} { // nothing, memory full, a file
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
-			s := &spool{limits: Limits{Total: testkit.Ample, Memory: 10, Disk: 5}}
+			s := &spool{limits: &Limits{Total: testkit.Ample, Memory: 10, Disk: 5}}
 			defer s.release()
 			want := testkit.Pattern(0, before+100_000)
 			if !s.write(want[:before]) || !s.force(want[before:]) {
@@ -128,7 +128,7 @@ func TestForceKnowsNoLimits(t *testing.T) {
 
 func TestSpoolGoesOnInAFileAfterForce(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	s := &spool{limits: Limits{Total: testkit.Ample, Memory: 10, Disk: 100}}
+	s := &spool{limits: &Limits{Total: testkit.Ample, Memory: 10, Disk: 100}}
 	defer s.release()
 	want := testkit.Pattern(0, 150)
 	if !s.write(want[:5]) || !s.force(want[5:60]) || !s.write(want[60:150]) {
@@ -143,7 +143,7 @@ func TestReleaseGivesEverythingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // a file is closed by a goroutine
 		dir := t.TempDir()
 		t.Setenv("TMPDIR", dir)
-		s := &spool{limits: Limits{Total: testkit.Ample, Memory: 100_000, Disk: 1 << 20}}
+		s := &spool{limits: &Limits{Total: testkit.Ample, Memory: 100_000, Disk: 1 << 20}}
 		for round := range 3 {
 			want := testkit.Pattern(round, 300_000)
 			if !s.write(want) {
@@ -194,7 +194,7 @@ func openFiles(dir string) int {
 
 func TestASpoolWithoutATemporaryDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	s := &spool{limits: Limits{Total: testkit.Ample, Memory: 10, Disk: 100}}
+	s := &spool{limits: &Limits{Total: testkit.Ample, Memory: 10, Disk: 100}}
 	defer s.release()
 	if !s.write(testkit.Pattern(0, 10)) || s.write([]byte{1}) {
 		t.Error("what cannot be kept was taken, or the other way round")

@@ -11,7 +11,7 @@ func TestTheProcessKeepsNoMoreThanTotal(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	before := KeptMemory.Load()
 	limits := Limits{Memory: 1 << 20, Disk: 1 << 20, Total: before + 2*LargeChunk}
-	first, second := &spool{limits: limits}, &spool{limits: limits}
+	first, second := &spool{limits: &limits}, &spool{limits: &limits}
 	for _, test := range []struct {
 		what  string
 		spool *spool
@@ -40,7 +40,7 @@ func TestTheProcessKeepsNoMoreThanTotal(t *testing.T) {
 }
 
 func TestWithoutMemoryAndDiskNothingIsKept(t *testing.T) {
-	s := &spool{limits: Limits{Memory: 1 << 20, Total: KeptMemory.Load() + LargeChunk}}
+	s := &spool{limits: &Limits{Memory: 1 << 20, Total: KeptMemory.Load() + LargeChunk}}
 	defer s.release()
 	if !s.write(testkit.Pattern(0, LargeChunk)) || s.write([]byte{1}) {
 		t.Error("a copy that fits nowhere is taken for whole")
