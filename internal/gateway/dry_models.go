@@ -6,14 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/rotator"
 )
 
 // dryModels are the models of which the log was last told that no key is ready, by name:
-// one line per change and model, however many requests meet it. They are among those that
-// the pool calls exhausted, and so bounded as these are.
+// one line per change and model, however many requests meet it. They are among those
+// that observe.Exhausted returns, and so bounded as these are.
 type dryModels struct {
 	mu   sync.Mutex               // held while the log is told, so that its lines have the changes' order
 	told atomic.Pointer[[]string] // never changed; nil: none
@@ -51,13 +52,13 @@ func (g *Gateway) tellModels(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, after := d.names(), make([]string, 0, 1)
-	for _, m := range g.KeyPool().Exhausted(now) {
+	for _, m := range observe.Exhausted(g.KeyPool(), now) {
 		if m.Cooling[reason.Limit] > 0 {
 			continue
 		}
-		after = append(after, m.Scope)
-		if !slices.Contains(before, m.Scope) {
-			g.announcer.ExhaustedModel(m.Scope, m.Keys, shortageOf(newRefusal(m.Census)))
+		after = append(after, m.Model)
+		if !slices.Contains(before, m.Model) {
+			g.announcer.ExhaustedModel(m.Model, m.Keys, shortageOf(newRefusal(m.Census)))
 		}
 	}
 	for _, model := range before {

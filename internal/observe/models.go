@@ -7,32 +7,55 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// Models returns the models that no key is ready for while keys are for others, by name:
-// of each gateway at most rotator.MaxScopes and one more. There are none where a gateway
-// of the pool does not tell models apart: it serves them all.
-func (v *View) Models(now time.Time) []rotator.ScopeCensus {
+// ModelCensus is a pool at one instant, as requests for the model see it.
+type ModelCensus struct {
+	Model string // rotator.Overflow stands for all names that share it
+	rotator.Census
+}
+
+// Exhausted returns the models that no key of the pool is ready for while keys are for
+// others, by name: at most rotator.MaxScopes and one more. Where no key is ready at all
+// there are none: that is the whole pool's trouble. It takes as long as there are models
+// for which keys cool, however many keys.
+func Exhausted(p *rotator.Pool, now time.Time) (out []ModelCensus) {
+	models := p.Scopes()
+	if len(models) == 0 || p.Census(now).Ready == 0 {
+		return nil
+	}
+	slices.Sort(models)
+	for _, model := range models {
+		if c := p.CensusIn(now, model); c.Ready == 0 {
+			out = append(out, ModelCensus{model, c})
+		}
+	}
+	return out
+}
+
+// Models is Exhausted of all gateways of the pool. There are none where one of them does
+// not tell models apart: it serves them all.
+func (v *View) Models(now time.Time) []ModelCensus {
 	switch {
 	case slices.ContainsFunc(v.Pools, func(p *Pool) bool { return !p.ByModel }):
 		return nil
 	case len(v.sets) == 1:
-		return v.sets[0].Pool.Exhausted(now)
+		return Exhausted(v.sets[0].Pool, now)
 	}
-	var names []string
+	var models []string
 	for _, x := range v.sets {
-		for _, m := range x.Pool.Exhausted(now) {
-			names = append(names, m.Scope)
+		for _, m := range Exhausted(x.Pool, now) {
+			models = append(models, m.Model)
 		}
 	}
-	slices.Sort(names)
-	return v.exhausted(now, slices.Compact(names))
+	slices.Sort(models)
+	return v.exhausted(now, slices.Compact(models))
 }
 
 // exhausted returns those of the models that no set of keys can serve.
-func (v *View) exhausted(now time.Time, models []string) (out []rotator.ScopeCensus) {
+func (v *View) exhausted(now time.Time, models []string) (out []ModelCensus) {
 	for _, model := range models {
 		serves := func(x *Index) bool { return x.Pool.CensusIn(now, model).Ready > 0 }
 		if !slices.ContainsFunc(v.sets, serves) {
-			out = append(out, rotator.ScopeCensus{Scope: model, Census: v.censusIn(now, model)})
+			out = append(out, ModelCensus{model, v.censusIn(now, model)})
 		}
 	}
 	return out
@@ -64,9 +87,9 @@ func forModel(st rotator.Status, model string) rotator.Status {
 }
 
 // modelStatus is what the admin API says of a model that no key can serve.
-func modelStatus(m rotator.ScopeCensus) ModelStatus {
+func modelStatus(m ModelCensus) ModelStatus {
 	return ModelStatus{
-		Model: m.Scope, Keys: m.Keys, Cooling: m.Keys - m.Ready - m.Disabled, Disabled: m.Disabled,
+		Model: m.Model, Keys: m.Keys, Cooling: m.Keys - m.Ready - m.Disabled, Disabled: m.Disabled,
 		Classes: byName(m.Cooling), Remaining: Back(m.Census).Seconds(),
 	}
 }
