@@ -252,7 +252,7 @@ func TestPageOfAPoolWithoutKeysForModels(t *testing.T) {
 	}{
 		{"none", nil, []string{"<title>1 pool, 3 of 3 keys ready – keycycler"}, []string{"⚠ 1 pool", `class="alerts"`, `class="out"`, "No key for"}},
 		{"one", models(1), []string{"<title>⚠ 1 pool, 3 of 3 keys ready, none for 1 model", ">openai</a> has no ready key for gpt-0. The first is back in 3 min 20 s.",
-			"No key for <b>gpt-0</b>: back in 3 min 20 s"}, []string{"<li>None"}},
+			"No key for <b>gpt-0</b>: back in 3 min 20 s", "No key cools for all models"}, []string{"<li>None", "No key is cooling"}},
 		{"several: the soonest of them", models(3), []string{"none for 3 models", "has no ready key for gpt-0 and 2 more models. The first is back in 1 min 20 s.",
 			"No key for <b>gpt-2</b>: back in 1 min 20 s"}, []string{"<li>None"}},
 		{"seconds count down", []Model{{"gpt-a", 42 * time.Second}}, []string{`No key for <b>gpt-a</b>: back in <span data-seconds="42">42 s</span>`}, nil},
