@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,8 @@ func TestAdminAPI(t *testing.T) {
 	name := testkit.FreshPool("admin-test")
 	pool := "/keycycler/pools/" + name
 	h := pools.Named(t, name)
-	if got := adminapi.AskFor[[]observe.PoolStatus](t, "GET", "/keycycler/pools", ""); len(got) != 1 || got[0] != (observe.PoolStatus{
-		Pool: name, Provider: "openai", Keys: 20, Ready: 20, State: observe.StateStatus{Backend: "memory", Healthy: true},
+	if got := adminapi.AskFor[[]observe.PoolStatus](t, "GET", "/keycycler/pools", ""); len(got) != 1 || !reflect.DeepEqual(got[0], observe.PoolStatus{
+		Pool: name, Provider: "openai", Keys: 20, Ready: 20, State: observe.StateStatus{Backend: "memory", Healthy: true}, Models: []observe.ModelStatus{},
 	}) {
 		t.Fatalf("pools: %+v", got)
 	}

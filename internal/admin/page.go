@@ -39,6 +39,9 @@ func pagePool(now time.Time, v *observe.View) status.Pool {
 	if health.Err != nil {
 		p.Err = health.Err.Error()
 	}
+	for _, m := range v.Models(now) {
+		p.Models = append(p.Models, status.Model{Name: observe.ModelTitle(m.Model), Back: observe.Back(m.Census)})
+	}
 	for _, m := range of.History.Last(now) {
 		p.Minutes = append(p.Minutes, status.Minute{Start: m.Start(), Rejections: m.ByName()})
 	}

@@ -70,7 +70,28 @@ func printPools(w io.Writer, now time.Time, pools []poolKeys, query url.Values) 
 func printPool(w io.Writer, p observe.PoolStatus) {
 	fmt.Fprintf(w, "%s: %s, %s: %d ready, %d cooling, %d disabled\n",
 		clean(p.Pool), clean(p.Provider), keyCount(p.Keys), p.Ready, p.Cooling, p.Disabled)
+	printModels(w, p.Models)
 	fmt.Fprintf(w, "state: %s\n", backendText(p.State))
+}
+
+// shownModels is how many models the headline names.
+const shownModels = 10
+
+// printModels prints those that no key can serve.
+func printModels(w io.Writer, models []observe.ModelStatus) {
+	for _, m := range models[:min(len(models), shownModels)] {
+		fmt.Fprintf(w, "no key is ready for %s: %s", clean(observe.ModelTitle(m.Model)), countsText(m.Classes))
+		if m.Disabled > 0 {
+			fmt.Fprintf(w, ", %d disabled", m.Disabled)
+		}
+		if m.Remaining > 0 {
+			fmt.Fprintf(w, ", back in %s", left(m.Remaining))
+		}
+		fmt.Fprint(w, "\n")
+	}
+	if more := len(models) - shownModels; more > 0 {
+		fmt.Fprintf(w, "… nor for %d more: --json shows all\n", more)
+	}
 }
 
 func keyCount(n int) string {
@@ -227,15 +248,20 @@ func rejections(k *observe.KeyStatus) (sum uint64) {
 
 // rejectionsText is the sum of the rejections, and how many of each class there are.
 func rejectionsText(k *observe.KeyStatus) string {
-	each := make([]string, 0, len(k.Rejected))
-	for _, class := range slices.Sorted(maps.Keys(k.Rejected)) {
-		each = append(each, fmt.Sprintf("%s %d", clean(class), k.Rejected[class]))
-	}
 	text := strconv.FormatUint(rejections(k), 10)
-	if len(each) > 0 {
-		text += ": " + strings.Join(each, ", ")
+	if len(k.Rejected) > 0 {
+		text += ": " + countsText(k.Rejected)
 	}
 	return text
+}
+
+// countsText is how many there are of each class.
+func countsText[T int | uint64](counts map[string]T) string {
+	each := make([]string, 0, len(counts))
+	for _, class := range slices.Sorted(maps.Keys(counts)) {
+		each = append(each, fmt.Sprintf("%s %d", clean(class), counts[class]))
+	}
+	return strings.Join(each, ", ")
 }
 
 // printChange prints how a key is, and how it was.

@@ -102,7 +102,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if x.over(now) || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
-		g.sawReady()
+		g.sawReady(now, x.scope)
 		x.tried = append(x.tried, x.slot)
 		x.calls++
 		if err := x.attempt(next); !x.writer.Rejected() {
@@ -339,17 +339,20 @@ func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f provide
 	case f.Bound:
 		x.g.announcer.ExhaustedOwner(census.Keys, shortageOf(f))
 	case x.roster.Pool.Census(now).Ready > 0:
-		x.g.announcer.ExhaustedModel(x.scope, census.Keys, shortageOf(f))
+		x.tellExhaustedModel(now, census, f)
 	case f.Some:
-		x.g.announcer.ExhaustedLimit(census.Keys, shortageOf(f))
+		x.g.announcer.ExhaustedLimit("", census.Keys, shortageOf(f))
 	case !x.g.dry.Swap(true):
 		x.g.announcer.Exhausted(x.g.Pool, census.Keys, shortageOf(f))
 	}
 }
 
-// sawReady notes that the pool has keys again.
-func (g *Gateway) sawReady() {
+// sawReady notes that the pool has keys again, and for the model of the request.
+func (g *Gateway) sawReady(now time.Time, model string) {
 	if g.dry.Load() && g.dry.CompareAndSwap(true, false) {
 		g.Logger.Info("keys are ready again")
+	}
+	if g.dryModels.concerns(model) {
+		g.tellModels(now)
 	}
 }

@@ -92,6 +92,9 @@ type Gateway struct {
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
+
+	// Likewise, for models.
+	dryModels dryModels
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.
@@ -157,6 +160,7 @@ func (g *Gateway) show() (err error) {
 		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Logger: g.Logger,
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.waiting.Load,
+		ByModel: g.ByModel,
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, replay.Collectors...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

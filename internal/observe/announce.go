@@ -57,21 +57,25 @@ func NewAnnouncer(ctx caddy.Context, logger *zap.Logger) (*Announcer, error) {
 
 // ExhaustedModel tells that a pool has no key that is ready for a model.
 func (a *Announcer) ExhaustedModel(model string, keys int, out Shortage) {
-	if e := a.Sampled.Check(zapcore.WarnLevel, "no key is ready for the model"); e != nil {
-		e.Write(
-			zap.String("model", model),
-			zap.Int("keys", keys),
-			zap.String("class", out.Class),
-			zap.Float64("seconds", out.Wait.Seconds()),
-		)
-	}
+	a.Logger.Warn("no key is ready for the model",
+		zap.String("model", model),
+		zap.Int("keys", keys),
+		zap.String("class", out.Class),
+		zap.Float64("seconds", out.Wait.Seconds()))
+}
+
+// ReadyModel tells that a pool has keys again for a model.
+func (a *Announcer) ReadyModel(model string) {
+	a.Logger.Info("keys are ready again for the model", zap.String("model", model))
 }
 
 // ExhaustedLimit tells that no key of a pool is ready, of which some are at the limit of
-// the config: that may come and go many times a second.
-func (a *Announcer) ExhaustedLimit(keys int, out Shortage) {
+// the config: that may come and go many times a second. The model is "" where that
+// holds for all of them.
+func (a *Announcer) ExhaustedLimit(model string, keys int, out Shortage) {
 	if e := a.Sampled.Check(zapcore.WarnLevel, "no key is ready: some are at their limit"); e != nil {
 		e.Write(
+			zap.String("model", model),
 			zap.Int("keys", keys),
 			zap.String("class", out.Class),
 			zap.Float64("seconds", out.Wait.Seconds()),

@@ -25,6 +25,20 @@ type PoolStatus struct {
 	Cooling  int         `json:"cooling"`
 	Disabled int         `json:"disabled"`
 	State    StateStatus `json:"state"`
+
+	// Models are those that no key can serve, by name: [] where each can be, and while no
+	// key is ready for any.
+	Models []ModelStatus `json:"models"`
+}
+
+// ModelStatus is a model that no key of a pool is ready for, while keys are for others.
+type ModelStatus struct {
+	Model     string         `json:"model"` // its name, or * for those beyond the bound
+	Keys      int            `json:"keys"`
+	Cooling   int            `json:"cooling"` // for the model or for all
+	Disabled  int            `json:"disabled"`
+	Classes   map[string]int `json:"classes"`           // of those that cool
+	Remaining float64        `json:"remaining_seconds"` // until the first is ready; 0 where nobody knows
 }
 
 // StateStatus is how a pool's state backend fares.

@@ -66,12 +66,15 @@ func (h *History) Last(now time.Time) []Minute {
 }
 
 // ByName returns the counts that are not 0, by what the rejections meant.
-func (m Minute) ByName() map[string]int {
-	counts := make(map[string]int)
-	for r, n := range m.rejections {
+func (m Minute) ByName() map[string]int { return byName(m.rejections) }
+
+// byName returns the counts that are not 0, by the reasons' names.
+func byName(counts [rotator.MaxReasons]int) map[string]int {
+	named := make(map[string]int)
+	for r, n := range counts {
 		if n > 0 {
-			counts[reason.Name(rotator.Reason(r))] += n
+			named[reason.Name(rotator.Reason(r))] += n
 		}
 	}
-	return counts
+	return named
 }

@@ -64,6 +64,9 @@ var (
 	coolingDesc = prometheus.NewDesc("caddy_keycycler_cooling_keys",
 		"Keys that cool, by what their last rejection meant.", []string{"pool", "class"}, nil)
 
+	modelsDesc = prometheus.NewDesc("caddy_keycycler_models_exhausted",
+		"Models that no key is ready for, while keys are for others.", []string{"pool"}, nil)
+
 	waitingDesc = prometheus.NewDesc("caddy_keycycler_waiting_requests",
 		"Requests that wait for a key.", []string{"pool"}, nil)
 
@@ -191,7 +194,7 @@ func registerPool(registry *prometheus.Registry, pool *Pool) error {
 
 // Describe implements prometheus.Collector.
 func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, waitingDesc, resourcesDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc, stateResyncsDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, coolingDesc, modelsDesc, waitingDesc, resourcesDesc, stateHealthyDesc, stateLagDesc, stateQueueDesc, stateFailuresDesc, stateResyncsDesc} {
 		descs <- d
 	}
 }
@@ -213,6 +216,7 @@ func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
 		for why, name := range reason.Names {
 			into <- gauge(coolingDesc, float64(census.Cooling[why]), pool, name)
 		}
+		into <- gauge(modelsDesc, float64(len(v.Models(now))), pool)
 		into <- gauge(waitingDesc, float64(v.waiting()), pool)
 		h, shared := v.Health()
 		if !shared {

@@ -35,6 +35,7 @@ type Pool struct {
 	Logger   *zap.Logger
 	Keys     func() *Index // of now
 	Waiting  func() int64  // requests
+	ByModel  bool          // its keys may cool for one model alone
 }
 
 // Live holds the gateways of all configs that are provisioned: mostly one config's,
@@ -143,22 +144,27 @@ func (v *View) Census(now time.Time) rotator.Census {
 	}
 	var c rotator.Census
 	for p := range slices.Values(v.places()) {
-		c.Keys++
-		switch st := p.Status(now); st.Condition {
-		case rotator.Ready:
-			c.Ready++
-		case rotator.Disabled:
-			c.Disabled++
-		case rotator.Cooling:
-			c.Cooling[st.Reason]++
-			if st.Busy {
-				c.Busy++
-			} else if c.Soonest == 0 || st.Left < c.Soonest {
-				c.Soonest = st.Left
-			}
-		}
+		count(&c, p.Status(now))
 	}
 	return c
+}
+
+// count adds a key to the census.
+func count(c *rotator.Census, st rotator.Status) {
+	c.Keys++
+	switch st.Condition {
+	case rotator.Ready:
+		c.Ready++
+	case rotator.Disabled:
+		c.Disabled++
+	case rotator.Cooling:
+		c.Cooling[st.Reason]++
+		if st.Busy {
+			c.Busy++
+		} else if c.Soonest == 0 || st.Left < c.Soonest {
+			c.Soonest = st.Left
+		}
+	}
 }
 
 // Waiting counts the requests that wait for a key.
@@ -185,6 +191,10 @@ func (v *View) Status(now time.Time) PoolStatus {
 			Healthy: health.Healthy,
 			LagMS:   float64(health.Lag) / float64(time.Millisecond),
 		},
+		Models: []ModelStatus{}, // none is [], not null
+	}
+	for _, m := range v.Models(now) {
+		s.Models = append(s.Models, modelStatus(m))
 	}
 	if health.Err != nil {
 		s.State.Error = health.Err.Error()

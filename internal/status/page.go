@@ -16,7 +16,7 @@ type page struct {
 
 	Title   string
 	Summary string
-	Alerts  []alert // pools that have no ready key
+	Alerts  []alert // pools that have no ready key, or none for a model
 	Notice  notice
 	Self    string // the link to the view, without what was done before
 	Back    string // the same, for forms
@@ -40,7 +40,7 @@ type fields struct {
 	Filtered                   bool
 }
 
-// alert is a pool that serves nobody.
+// alert is a pool that serves nobody, or not all.
 type alert struct {
 	Pool, Href, Text string
 }
@@ -55,8 +55,19 @@ type card struct {
 	Label    string // the parts, in words
 	Timeline timeline
 	Back     span // when the first cooling key is ready
+	Out      []outage
+	MoreOut  string // how many more models there are; "": none
 	State    string
 }
+
+// outage is a model that no key can serve.
+type outage struct {
+	Name string
+	Back span
+}
+
+// shownModels is how many models a card names.
+const shownModels = 5
 
 // choice is one that a filter offers.
 type choice struct {
@@ -135,14 +146,21 @@ func (h *handler) page(now time.Time, v view, n notice) *page {
 
 // summarize says how all is in the title, which a tab in the background shows.
 func (p *page) summarize(pools []Pool) {
-	keys, ready := 0, 0
+	keys, ready, models := 0, 0, 0
 	for i := range pools {
-		keys, ready = keys+pools[i].Keys, ready+pools[i].Ready
-		if pools[i].Ready == 0 {
-			p.Alerts = append(p.Alerts, alert{pools[i].Name, poolHref(&pools[i]), noneReady(&pools[i])})
+		pool := &pools[i]
+		keys, ready, models = keys+pool.Keys, ready+pool.Ready, models+len(pool.Models)
+		switch {
+		case pool.Ready == 0:
+			p.Alerts = append(p.Alerts, alert{pool.Name, poolHref(pool), noneReady(pool)})
+		case len(pool.Models) > 0:
+			p.Alerts = append(p.Alerts, alert{pool.Name, poolHref(pool), noneFor(pool.Models)})
 		}
 	}
 	p.Summary = plural(len(pools), "pool") + ", " + count(ready) + " of " + plural(keys, "key") + " ready"
+	if models > 0 {
+		p.Summary += ", none for " + plural(models, "model")
+	}
 	p.Title = p.Summary + " – keycycler"
 	if len(p.Alerts) > 0 {
 		p.Title = "⚠ " + p.Title
@@ -156,6 +174,12 @@ func newCard(p *Pool, selected bool) card {
 		Pool: *p, Selected: selected,
 		Href: poolHref(p), Count: plural(p.Keys, "key"),
 		Parts: bar(p), Timeline: newTimeline(p.Minutes), Back: newSpan(p.Soonest), State: backend(p),
+	}
+	for _, m := range p.Models[:min(len(p.Models), shownModels)] {
+		c.Out = append(c.Out, outage{m.Name, newSpan(m.Back)})
+	}
+	if more := len(p.Models) - len(c.Out); more > 0 {
+		c.MoreOut = plural(more, "more model")
 	}
 	for i, part := range c.Parts {
 		if i > 0 {

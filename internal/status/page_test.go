@@ -178,6 +178,7 @@ func TestEscaping(t *testing.T) {
 	src.pools[0].Name, src.pools[0].Provider, src.pools[0].Backend = evil, evil, evil
 	src.pools[1].Err = evil
 	src.pools[1].Minutes[0].Rejections = map[string]int{evil: 1}
+	src.pools[0].Models = []Model{{Name: evil}}
 	src.keys[evil] = []Key{{ID: evil, State: evil, Class: evil, Source: evil, Scope: evil}}
 	for _, query := range []string{"", "?class=%22%3E%3Cscript%3E&q=%3Cscript%3E&pool=%3Cscript%3E&sort=%3Cscript%3E&did=%3Cscript%3E"} {
 		page := get(t, src, query)
@@ -221,6 +222,45 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			page := get(t, src, test.query)
+			for _, text := range test.has {
+				if !strings.Contains(page, text) {
+					t.Errorf("the page lacks %q", text)
+				}
+			}
+			for _, text := range test.not {
+				if strings.Contains(page, text) {
+					t.Errorf("the page has %q", text)
+				}
+			}
+		})
+	}
+}
+
+// A pool whose keys are all ready, but for some models.
+func TestPageOfAPoolWithoutKeysForModels(t *testing.T) {
+	models := func(n int) (all []Model) {
+		for i := range n {
+			all = append(all, Model{Name: fmt.Sprint("gpt-", i), Back: time.Duration(200-60*i) * time.Second})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name   string
+		models []Model
+		has    []string
+		not    []string
+	}{
+		{"none", nil, []string{"<title>1 pool, 3 of 3 keys ready – keycycler"}, []string{"⚠ 1 pool", `class="alerts"`, `class="out"`, "No key for"}},
+		{"one", models(1), []string{"<title>⚠ 1 pool, 3 of 3 keys ready, none for 1 model", ">openai</a> has no ready key for gpt-0. The first is back in 3 min 20 s.",
+			"No key for <b>gpt-0</b>: back in 3 min 20 s", "No key cools for all models"}, []string{"<li>None", "No key is cooling"}},
+		{"several: the soonest of them", models(3), []string{"none for 3 models", "has no ready key for gpt-0 and 2 more models. The first is back in 1 min 20 s.",
+			"No key for <b>gpt-2</b>: back in 1 min 20 s"}, []string{"<li>None"}},
+		{"seconds count down", []Model{{"gpt-a", 42 * time.Second}}, []string{`No key for <b>gpt-a</b>: back in <span data-seconds="42">42 s</span>`}, nil},
+		{"nobody knows when", []Model{{"gpt-a", 0}}, []string{"has no ready key for gpt-a.</p>", "<li>No key for <b>gpt-a</b></li>"}, nil},
+		{"more than a card names", append(models(3), models(3)...), []string{"none for 6 models", "and 5 more models", "<li>None for 1 more model</li>"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			page := get(t, &fake{pools: []Pool{{Name: "openai", Keys: 3, Ready: 3, Backend: "memory", Healthy: true, Models: test.models}}}, "")
 			for _, text := range test.has {
 				if !strings.Contains(page, text) {
 					t.Errorf("the page lacks %q", text)

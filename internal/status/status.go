@@ -57,6 +57,7 @@ type Pool struct {
 	Cooling  int
 	Disabled int
 	Soonest  time.Duration // until the first cooling key is ready; 0 if none cools
+	Models   []Model       // that no key can serve, while keys are ready for others
 
 	Backend string        // where the state is kept: memory, redis
 	Healthy bool          // whether it can be read and written there; always, in memory
@@ -65,6 +66,12 @@ type Pool struct {
 	Err     string        // the last error, while it is not healthy
 
 	Minutes []Minute // of the last hour, oldest first: the page shows the last 60
+}
+
+// Model is one that no key of a pool is ready for.
+type Model struct {
+	Name string
+	Back time.Duration // until the first key is ready for it; 0 if nobody knows
 }
 
 // Minute is what one minute rejected.

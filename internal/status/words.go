@@ -143,3 +143,19 @@ func noneReady(p *Pool) string {
 		return "has no ready key."
 	}
 }
+
+// noneFor says for which models the pool has no ready key, and when that will be over for
+// the first.
+func noneFor(models []Model) string {
+	text, first := "has no ready key for "+models[0].Name, models[0].Back
+	for _, m := range models[1:] {
+		first = min(first, m.Back)
+	}
+	if more := len(models) - 1; more > 0 {
+		text += " and " + plural(more, "more model")
+	}
+	if first > 0 {
+		text += ". The first is back in " + duration(first)
+	}
+	return text + "."
+}
