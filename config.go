@@ -229,8 +229,8 @@ func (r Rule) check(longest time.Duration) error {
 }
 
 func classNames() string {
-	names := make([]string, 0, ttl.Overloaded)
-	for c := ttl.RateLimited; c <= ttl.Overloaded; c++ {
+	names := make([]string, 0, ttl.Unknown)
+	for c := ttl.RateLimited; c <= ttl.Unknown; c++ {
 		names = append(names, c.String())
 	}
 	return strings.Join(names, ", ")

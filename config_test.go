@@ -94,7 +94,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a status above", rule(Rule{Status: []int{600}, Action: "pass"}), "on: status 600 is out of range"},
 		{"all of 2xx", rule(Rule{Status: []int{2}, Action: "pass"}), "on: status 2 is out of range"},
 		{"the first and the last status", rule(Rule{Status: []int{4, 400, 599, 5}, Action: "pass"}), ""},
-		{"an unknown class", rule(Rule{Class: "ok", Action: "pass"}), "on: unknown class 'ok': one of rate_limited, quota_exhausted, invalid_key, request_too_large, overloaded"},
+		{"an unknown class", rule(Rule{Class: "ok", Action: "pass"}), "on: unknown class 'ok': one of rate_limited, quota_exhausted, invalid_key, request_too_large, overloaded, unknown"},
 		{"no action", rule(Rule{Class: "overloaded"}), "on: unknown action '': cooldown, retry or pass"},
 		{"an unknown action", rule(Rule{Class: "overloaded", Action: "rotate"}), "on: unknown action 'rotate': cooldown, retry or pass"},
 		{"two rules for a status", rule(Rule{Status: []int{500}, Action: "pass"}, Rule{Status: []int{400, 500}, Action: "retry"}), "on: two rules for 500"},

@@ -201,7 +201,7 @@ type Rule struct {
 	Status []int `json:"status,omitempty"`
 
 	// What the response means: `rate_limited`, `quota_exhausted`, `invalid_key`,
-	// `request_too_large` or `overloaded`.
+	// `request_too_large`, `overloaded` or `unknown`.
 	Class string `json:"class,omitempty"`
 
 	// `cooldown` cools the key and tries the next one; `retry` tries the next one

@@ -73,7 +73,7 @@ func (c *testCase) wantClass() Class {
 	switch class, ok := ParseClass(c.Want.Class); {
 	case ok:
 		return class
-	default: // ok, client_error, forbidden, server_error
+	default: // ok, client_error, forbidden, server_error, pass
 		return OK
 	}
 }

@@ -48,28 +48,25 @@ type Verdict struct {
 // Dialect is one provider's way of speaking. It is immutable and safe for
 // concurrent use.
 type Dialect struct {
-	rules    []rule
-	waits    []wait
-	ahead    []wait
-	signs    []string // the keys of the headers without which ahead finds nothing
-	statuses []int
+	rules  []rule
+	ahead  []wait
+	signs  []string  // the keys of the headers without which ahead finds nothing
+	judges [200]bool // status − 400: whether a rule covers it
 }
 
 func newDialect(rules []rule, ahead ...[]wait) *Dialect {
-	d := &Dialect{rules: rules, waits: commonWaits, ahead: slices.Concat(ahead...)}
+	d := &Dialect{rules: rules, ahead: slices.Concat(ahead...)}
 	d.signs = signs(d.ahead)
-	for _, r := range rules {
-		d.statuses = append(d.statuses, r.statuses...)
+	for i := range d.judges {
+		d.judges[i] = slices.ContainsFunc(rules, func(r rule) bool { return r.covers(400 + i) })
 	}
-	slices.Sort(d.statuses)
-	d.statuses = slices.Compact(d.statuses)
 	return d
 }
 
 // Judges tells whether an answer with this status can be anything but OK. Any
 // other answer needs no judging, and nobody has to wait for its body.
 func (d *Dialect) Judges(status int) bool {
-	return slices.Contains(d.statuses, status)
+	return status >= 400 && status <= 599 && d.judges[status-400]
 }
 
 // Judge returns what the answer means and how long it says to wait. Where the
@@ -83,13 +80,20 @@ func (d *Dialect) Judge(r Response) Verdict {
 	return d.verdict(d.classify(r.Status, a), a)
 }
 
+// Reset returns how long the answer says to wait, whatever its status and class,
+// for callers that know already that the answer counts as a limit. The verdict's
+// class is RateLimited.
+func (d *Dialect) Reset(r Response) Verdict {
+	return d.verdict(RateLimited, newAnswer(r))
+}
+
 // verdict returns the class together with what the answer states, which is
 // nothing for OK.
 func (d *Dialect) verdict(class Class, a answer) Verdict {
 	if class == OK {
 		return Verdict{}
 	}
-	s, ok := d.stated(a)
+	s, ok := a.stated(class)
 	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source}
 }
 
@@ -101,14 +105,4 @@ func (d *Dialect) classify(status int, a answer) Class {
 		}
 	}
 	return OK
-}
-
-// stated returns what the first row that finds something has found.
-func (d *Dialect) stated(a answer) (stated, bool) {
-	for i := range d.waits {
-		if s, ok := d.waits[i].read(a, &d.waits[i]); ok {
-			return s, true
-		}
-	}
-	return stated{}, false
 }

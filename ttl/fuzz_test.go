@@ -13,7 +13,7 @@ import (
 // sources are all that a verdict may name.
 func sources() []string {
 	var all []string
-	for _, w := range commonWaits {
+	for _, w := range slices.Concat(toldWaits, reportedWaits) {
 		all = append(all, w.source, w.field.name)
 		for _, window := range w.windows {
 			all = append(all, window.reset.name)
@@ -25,7 +25,7 @@ func sources() []string {
 // fuzzedFields are the headers that the two values of FuzzJudge go through.
 func fuzzedFields() []field {
 	fields := []field{dateField, ageField}
-	for _, w := range commonWaits {
+	for _, w := range slices.Concat(toldWaits, reportedWaits) {
 		if w.field.name != "" {
 			fields = append(fields, w.field)
 		}

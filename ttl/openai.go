@@ -38,7 +38,7 @@ var openAIRules = slices.Concat(
 var openAIMoney = []rule{
 	{
 		class:    QuotaExhausted,
-		statuses: []int{400, 402, 403, 429},
+		statuses: []int{400, 402, 403, 412, 429, 500},
 		codes: []string{
 			"insufficient_quota",
 			"billing_hard_limit_reached",
@@ -127,8 +127,6 @@ var openAIKeys = []rule{
 // commonRules are what remains in every dialect but Generic, once the reasons
 // that a provider has words of its own for are out of the way.
 var commonRules = []rule{
-	{class: RequestTooLarge, statuses: []int{413}},
-	{class: Overloaded, statuses: []int{503, 529}},
 	{
 		class:    Overloaded,
 		statuses: []int{429},
@@ -162,4 +160,17 @@ var commonRules = []rule{
 	},
 	{class: QuotaExhausted, statuses: []int{402}},
 	{class: RateLimited, statuses: []int{429}},
+
+	// These refusals are for where the request comes from and what it asks for.
+	{
+		class:    OK,
+		statuses: []int{401, 403},
+		codes:    []string{"unsupported_country_region_territory", "ip_not_authorized", "model_not_found", "no_access"},
+		phrases:  []string{"territory not supported", "virtual network/firewall", "missing scopes: api.management"},
+	},
+	{class: Unknown, standing: true},
+	{class: Unknown, statuses: []int{401, 402, 403, 412}},
+
+	{class: RequestTooLarge, statuses: []int{413}},
+	{class: Overloaded, statuses: []int{503, 529}},
 }

@@ -10,7 +10,7 @@ import (
 // the first rule that fits decides.
 type rule struct {
 	class    Class
-	statuses []int
+	statuses []int // nil: all from 400 to 599
 
 	// codes are compared whole with the error's code and type. They are the
 	// best evidence: a client cannot influence them.
@@ -29,6 +29,8 @@ type rule struct {
 	oversized bool
 	// noLimit asks for a message that says that the limit is 0.
 	noLimit bool
+	// standing asks for an error that speaks of the key's money or standing.
+	standing bool
 }
 
 // fieldIs asks for a header: with this value or, if value is "", with any that
@@ -39,14 +41,22 @@ type fieldIs struct {
 }
 
 func (r *rule) fits(status int, a answer) bool {
-	if !slices.Contains(r.statuses, status) {
+	if !r.covers(status) {
 		return false
 	}
-	return r.bare() || r.fitsCode(&a.body.codes) || r.fitsMessage(a.body.message) || r.fitsLimit(a.body) || r.fitsField(a)
+	return r.bare() || r.fitsCode(&a.body.codes) || r.fitsMessage(a.body.message) ||
+		r.fitsLimit(a.body) || r.fitsField(a) || r.standing && speaksOfStanding(status, a.body)
+}
+
+func (r *rule) covers(status int) bool {
+	if r.statuses == nil {
+		return status >= 400 && status <= 599
+	}
+	return slices.Contains(r.statuses, status)
 }
 
 func (r *rule) bare() bool {
-	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit
+	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit && !r.standing
 }
 
 func (r *rule) fitsCode(codes *codeList) bool {

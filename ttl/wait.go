@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// wait is a row of a dialect's table: a place where an answer may state how
+// wait is a row of a table: a place where an answer may state how
 // long to wait, and how to read it. The first row that finds something decides.
 type wait struct {
 	read func(a answer, w *wait) (stated, bool)
@@ -38,6 +38,28 @@ func newAnswer(r Response) answer {
 		a.body = readError(r.Body)
 	}
 	return a
+}
+
+// stated returns what the answer states, given what it means.
+func (a answer) stated(class Class) (stated, bool) {
+	if s, ok := a.first(toldWaits); ok {
+		return s, true
+	}
+	switch class {
+	case QuotaExhausted, InvalidKey, Unknown:
+		return a.first(spentWaits)
+	}
+	return a.first(reportedWaits)
+}
+
+// first returns what the first row that finds something has found.
+func (a answer) first(rows []wait) (stated, bool) {
+	for i := range rows {
+		if s, ok := rows[i].read(a, &rows[i]); ok {
+			return s, true
+		}
+	}
+	return stated{}, false
 }
 
 // field is a header: its name in lower case, by which people know it, and its

@@ -1,10 +1,12 @@
 package ttl
 
-// commonWaits go from what is meant for clients that wait, over what a person
-// is told, to what merely reports a limit's state. All dialects share them: the
+import "slices"
+
+// toldWaits and reportedWaits go from what is meant for clients that wait, over what a
+// person is told, to what merely reports a limit's state. All dialects share them: the
 // headers are common property by now, gateways hand on those of others, and
 // none means one thing here and another there.
-var commonWaits = []wait{
+var toldWaits = []wait{
 	{read: inMilliseconds, field: named("retry-after-ms")},
 	{read: inMilliseconds, field: named("x-ms-retry-after-ms")},
 	{read: inSecondsOrDate, field: named("retry-after")},
@@ -19,7 +21,11 @@ var commonWaits = []wait{
 	{read: inValue, value: isHeaderReset, source: "body:error.metadata.headers.X-RateLimit-Reset"},
 	{read: inWords, source: "body:message"},
 	{read: inValue, value: isRetryAfter, source: "body:retry_after"},
+}
 
+// reportedWaits tell something of an answer that is about a limit. Others carry these
+// headers too, a refused key's for one: there only what is used up means something.
+var reportedWaits = []wait{
 	{read: byWindow, windows: openAIWindows},
 
 	{read: bySpent, windows: unifiedWindows},
@@ -55,6 +61,7 @@ var (
 		{read: bySpent, windows: []window{plainWindow("x-ratelimit-"), plainWindow("ratelimit-")}},
 		{read: inPolicies, field: named("ratelimit")},
 	}
+	spentWaits = slices.Concat(openAIAhead, anthropicAhead, commonAhead)
 )
 
 var openAIWindows = []window{openAIWindow("requests"), openAIWindow("tokens")}

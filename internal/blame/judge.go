@@ -33,6 +33,7 @@ var defaultActions = [...]Action{
 	ttl.InvalidKey:      ActionCooldown,
 	ttl.RequestTooLarge: ActionPass,
 	ttl.Overloaded:      ActionPass,
+	ttl.Unknown:         ActionCooldown,
 }
 
 // echoStatuses are those whose bodies are known to repeat the key: they are held
@@ -109,7 +110,7 @@ func (j *Judge) mayReject(status int) bool {
 	if !j.dialect.Judges(status) {
 		return false
 	}
-	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
+	for class := ttl.RateLimited; class <= ttl.Unknown; class++ {
 		if j.rule(class, status).action != ActionPass {
 			return true
 		}
@@ -190,7 +191,7 @@ func (j *Judge) verdict(stated ttl.Verdict, says ruling, random float64) Verdict
 		v.Cooldown, v.Source = j.Policy.Fixed(says.fixed, random), reason.SourceConfig
 	default:
 		v.Cooldown, v.Source = j.Policy.Cooldown(stated, random), stated.Source
-		if !stated.Stated || stated.Class == ttl.InvalidKey { // which cools for max, whatever is stated
+		if !stated.Stated {
 			v.Source = reason.SourceDefault
 		}
 	}

@@ -21,8 +21,10 @@ func statuses(first, last int, list ...int) []int {
 }
 
 func TestWhatIsHeldBack(t *testing.T) {
-	openai := []int{400, 401, 402, 403, 413, 429, 503, 529}
-	with := func(more ...int) []int { return statuses(1, 0, append(more, openai...)...) }
+	openai := statuses(400, 599) // whose words may speak of the key
+	without := func(less ...int) []int {
+		return slices.DeleteFunc(slices.Clone(openai), func(s int) bool { return slices.Contains(less, s) })
+	}
 	for _, test := range []struct {
 		name    string
 		dialect *ttl.Dialect
@@ -31,15 +33,16 @@ func TestWhatIsHeldBack(t *testing.T) {
 	}{
 		{"openai: what its dialect judges", ttl.OpenAI, nil, openai},
 		{"generic: 429, and what may echo a key", ttl.Generic, nil, []int{400, 401, 403, 429}},
-		{"a status that is retried", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "retry"}}, with(500)},
+		{"a status that is retried", ttl.Generic, []Rule{{Status: []int{500}, Action: "retry"}}, []int{400, 401, 403, 429, 500}},
 		{"a status that cools", ttl.Generic, []Rule{{Status: []int{404, 599}, Action: "cooldown"}}, []int{400, 401, 403, 404, 429, 599}},
-		{"all of 5xx", ttl.OpenAI, []Rule{{Status: []int{5}, Action: "retry"}}, with(statuses(500, 599)...)},
+		{"all of 5xx", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}}, statuses(500, 599, 400, 401, 403, 429)},
 		{"all of 5xx but one", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}, {Status: []int{500}, Action: "pass"}}, statuses(501, 599, 400, 401, 403, 429)},
-		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, []int{400, 401, 403}},
+		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, without(429, 402, 413, 503, 529)},
+		{"but for the key that they may echo", ttl.OpenAI, []Rule{{Status: []int{4, 5}, Action: "pass"}}, []int{400, 401, 403}},
 		{"unless a class is told otherwise", ttl.OpenAI, []Rule{{Status: []int{4, 5}, Action: "pass"}, {Class: "overloaded", Action: "retry"}}, openai},
 		{"a class that passes leaves the others", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "pass"}}, openai},
 		{"a class that passes, where there is no other", ttl.OpenAI, []Rule{
-			{Class: "rate_limited", Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}, {Class: "invalid_key", Action: "pass"},
+			{Class: "rate_limited", Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}, {Class: "invalid_key", Action: "pass"}, {Class: "unknown", Action: "pass"},
 		}, []int{400, 401, 403}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,7 +80,11 @@ func TestJudge(t *testing.T) {
 		{"no less than min", ttl.OpenAI, nil, 429, "1", "", Verdict{ttl.RateLimited, ActionCooldown, 30 * time.Second, "retry-after", false}},
 		{"no more than max", ttl.OpenAI, nil, 429, "1e9", "", Verdict{ttl.RateLimited, ActionCooldown, 24 * time.Hour, "retry-after", false}},
 		{"a spent quota cools for max", ttl.OpenAI, nil, 429, "", quota, Verdict{ttl.QuotaExhausted, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
-		{"a refused key cools for max, whatever is stated", ttl.OpenAI, nil, 401, "60", invalid, Verdict{ttl.InvalidKey, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"a refused key cools for max", ttl.OpenAI, nil, 401, "", invalid, Verdict{ttl.InvalidKey, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"unless the answer says for how long", ttl.OpenAI, nil, 401, "60", invalid, Verdict{ttl.InvalidKey, ActionCooldown, minute, "retry-after", false}},
+		{"a refusal that nobody understands cools for max", ttl.OpenAI, nil, 403, "", "", Verdict{ttl.Unknown, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"or for what it states", ttl.OpenAI, nil, 412, "60", "", Verdict{ttl.Unknown, ActionCooldown, minute, "retry-after", false}},
+		{"and may pass", ttl.OpenAI, []Rule{{Class: "unknown", Action: "pass"}}, 403, "", "", Verdict{Class: ttl.Unknown, Action: ActionPass}},
 		{"an overloaded upstream says nothing about the key", ttl.OpenAI, nil, 503, "60", "", Verdict{Class: ttl.Overloaded, Action: ActionPass}},
 		{"nor does a request that is too large", ttl.OpenAI, nil, 413, "", "", Verdict{Class: ttl.RequestTooLarge, Action: ActionPass}},
 		{"a status without a meaning passes", ttl.OpenAI, nil, 500, "60", "", Verdict{Class: ttl.OK, Action: ActionPass}},
@@ -120,11 +127,11 @@ func TestJudge(t *testing.T) {
 }
 
 func TestAReasonFitsTheEngine(t *testing.T) {
-	if ttl.Overloaded >= rotator.MaxReasons {
-		t.Errorf("%d classes, but only %d reasons", ttl.Overloaded+1, rotator.MaxReasons)
+	if ttl.Unknown >= rotator.MaxReasons {
+		t.Errorf("%d classes, but only %d reasons", ttl.Unknown+1, rotator.MaxReasons)
 	}
-	if len(defaultActions) != int(ttl.Overloaded)+1 {
-		t.Errorf("%d classes have a default action, want %d", len(defaultActions), ttl.Overloaded+1)
+	if len(defaultActions) != int(ttl.Unknown)+1 {
+		t.Errorf("%d classes have a default action, want %d", len(defaultActions), ttl.Unknown+1)
 	}
 	for class, says := range defaultActions {
 		if says == ActionNone {

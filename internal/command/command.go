@@ -113,8 +113,8 @@ const listHelp = `Lists the pools, and the keys of each, ordered by id:
 
   STATE      ready, cooling or disabled
   CLASS      why it cools: rate_limited, quota_exhausted, invalid_key,
-             request_too_large, overloaded, other (a rule of the config) or
-             operator
+             request_too_large, overloaded, unknown (a refusal that nobody
+             here understands), other (a rule of the config) or operator
   SOURCE     where it is stated for how long: a header's name, body:… for a
              value in the answer's body, default or config if the config says
              so, or operator
