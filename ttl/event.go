@@ -28,12 +28,12 @@ func (d *Dialect) JudgeEvent(data []byte, now time.Time) Verdict {
 
 // mentionsError tells whether there is an "error" in the data, as a member or as
 // a value, other than the member that is null in every healthy response of
-// OpenAI's.
+// OpenAI's; or MiniMax's member for errors.
 func mentionsError(data []byte) bool {
-	for {
+	for all := data; ; {
 		_, after, found := bytes.Cut(data, []byte(`"error"`))
 		if !found {
-			return false
+			return bytes.Contains(all, []byte(`"base_resp"`)) // MiniMax
 		}
 		value, isMember := bytes.CutPrefix(trimSpace(after), []byte(":"))
 		if !isMember || !bytes.HasPrefix(trimSpace(value), []byte("null")) {
@@ -48,7 +48,7 @@ func mentionsError(data []byte) bool {
 func (d *Dialect) classifyEvent(a answer) Class {
 	status := eventStatus(&a.body.codes)
 	for i := range d.rules {
-		if r := &d.rules[i]; r.fits(status, a) || r.fitsCode(&a.body.codes) {
+		if r := &d.rules[i]; r.fits(status, a) || r.fitsCode(a.body) {
 			return r.class
 		}
 	}
@@ -59,7 +59,7 @@ func (d *Dialect) classifyEvent(a answer) Class {
 var eventRoles = func() map[string]role {
 	within := map[string]role{}
 	for path, r := range roles {
-		if strings.HasPrefix(path, ".error.") {
+		if strings.HasPrefix(path, ".error.") || strings.HasPrefix(path, ".base_resp.") {
 			within[path] = r
 		}
 	}
@@ -72,7 +72,8 @@ var eventRoles = func() map[string]role {
 // has failed.
 func readEvent(data []byte) (*errorBody, bool) {
 	e := new(errorBody)
-	switch kind := eventKind(data); kind {
+	kind := eventKind(data)
+	switch kind {
 	case "error":
 		e.read(data, "", roles)
 	case "response.failed":
@@ -82,7 +83,8 @@ func readEvent(data []byte) (*errorBody, bool) {
 	}
 	message := e.rawMessage()
 	e.message = plain(unescape(message))
-	return e, message != nil || e.codes.n > 0
+	e.findCodes()
+	return e, e.codes.n > 0 || e.base != "" || e.values[isMessage] != nil || message != nil && kind == "error"
 }
 
 // eventKind returns what an event calls itself, where that matters: Anthropic
@@ -107,6 +109,10 @@ func eventKind(data []byte) (kind string) {
 // streams.
 var eventStatuses = map[string]int{
 	"rate_limit_error":         429, // Anthropic
+	"model_cooldown":           429, // CLIProxyAPI
+	"too_many_requests_error":  429, // Cerebras
+	"Throttling":               429, // DashScope
+	"ThrottlingException":      429, // AWS
 	"rate_limit_exceeded":      429, // OpenAI
 	"rate_limit_reached_error": 429, // Moonshot
 	"rate_limited":             429, // Mistral

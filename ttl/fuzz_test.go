@@ -172,7 +172,7 @@ func FuzzSpan(f *testing.F) {
 			"span":   func() (float64, bool) { return span(s) },
 			"clock":  func() (float64, bool) { return clock(s) },
 			"spoken": func() (float64, bool) { return spoken(answer{}, s) },
-			"onDate": func() (float64, bool) { return onDate(answer{now: noon}, s) },
+			"onDate": func() (float64, bool) { return onDate(answer{now: noon, body: &noBody}, s) },
 		} {
 			if v, ok := read(); ok && (!finite(v) || v < 0) {
 				t.Fatalf("%s(%q) = %v", name, s, v)

@@ -257,7 +257,7 @@ func TestReadError(t *testing.T) {
 		{"space alone", " \n", "  ", ""},
 		{"too deep to be an error", deep, strings.ToLower(deep), ""},
 		{"invalid UTF-8", "{\"message\":\"a\xffb\"}", "a\ufffdb", ""},
-		{"a key that only looks like a path", `{"errors":{"message":"No"},"error":{"x":{"message":"No"}}}`, "", ""},
+		{"a key that only looks like a path", `{"errand":{"message":"No"},"error":{"x":{"message":"No"}}}`, "", ""},
 		{"an empty key is a key", `{"":{"error":{"message":"No"}}}`, "", ""},
 		{"an empty key is not the bare string", `{"":"No"}`, "", ""},
 		{"nothing in it", `{}`, "", ""},

@@ -15,6 +15,8 @@ type rule struct {
 	// codes are compared whole with the error's code and type. They are the
 	// best evidence: a client cannot influence them.
 	codes []string
+	// base are MiniMax's codes.
+	base []string
 	// begins are the starts of messages, in lower case. Providers quote what
 	// the client sent in the middle of a message ("Invalid value: '…'"), and
 	// who may choose those words must not be able to cool keys with them. So
@@ -44,7 +46,10 @@ func (r *rule) fits(status int, a answer) bool {
 	if !r.covers(status) {
 		return false
 	}
-	return r.bare() || r.fitsCode(&a.body.codes) || r.fitsMessage(a.body.message) ||
+	if a.body == &noBody {
+		return r.bare() || r.fitsField(a)
+	}
+	return r.bare() || r.fitsCode(a.body) || r.fitsMessage(a.body.message) ||
 		r.fitsLimit(a.body) || r.fitsField(a) || r.standing && speaksOfStanding(status, a.body)
 }
 
@@ -56,18 +61,19 @@ func (r *rule) covers(status int) bool {
 }
 
 func (r *rule) bare() bool {
-	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit && !r.standing
+	return r.codes == nil && r.base == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit && !r.standing
 }
 
-func (r *rule) fitsCode(codes *codeList) bool {
-	for _, code := range codes.list() {
+// fitsCode compares without regard to case: some write INSUFFICIENT_BALANCE.
+func (r *rule) fitsCode(e *errorBody) bool {
+	for _, code := range e.codes.list() {
 		for _, want := range r.codes {
-			if string(code) == want {
+			if len(code) == len(want) && strings.EqualFold(string(code), want) {
 				return true
 			}
 		}
 	}
-	return false
+	return e.base != "" && slices.Contains(r.base, e.base)
 }
 
 func (r *rule) fitsMessage(message string) bool {

@@ -7,11 +7,14 @@ import "strings"
 // whether the key is to blame.
 var standingWords = []string{
 	"arrear", "overdue", "past due", "unpaid",
-	"balance", "billing", "credit", "payment", "prepaid", "recharge", "top up", "top-up",
+	"account balance", "your balance", "insufficient balance", "low balance", "billing", "credit", "payment", "prepaid", "recharge", "top up", "top-up",
 	"quota", "subscription", "spending", "insufficient fund",
 	"suspend", "deactivat", "terminated", "banned", "revoked",
 	"api key", "api-key", "apikey",
 }
+
+// standingCodes are parts of codes that do.
+var standingCodes = []string{"arrear", "overdue", "balance", "billing", "credit", "payment", "quota", "subscription", "suspend", "deactivat"}
 
 // standingSigns are the same in a script without spaces between words.
 var standingSigns = []string{"余额", "欠费", "额度", "充值", "停用", "封禁", "密钥", "令牌"}
@@ -21,7 +24,7 @@ var standingSigns = []string{"余额", "欠费", "额度", "充值", "停用", "
 // where the client can choose to be refused.
 func speaksOfStanding(status int, e *errorBody) bool {
 	for _, code := range e.codes.list() {
-		if containsAny(strings.ToLower(string(code)), standingWords) && !provokable(status) {
+		if !provokable(status) && containsAny(strings.ToLower(string(code)), standingCodes) {
 			return true
 		}
 	}

@@ -18,15 +18,20 @@ var toldWaits = []wait{
 	{read: inRetryInfo, source: "body:RetryInfo.retryDelay"},
 	{read: inValue, value: isResetsAt, source: "body:error.resets_at"},
 	{read: inValue, value: isResetsIn, source: "body:error.resets_in_seconds"},
+	{read: inValue, value: isResetSeconds, source: "body:reset_seconds"},
 	{read: inValue, value: isHeaderReset, source: "body:error.metadata.headers.X-RateLimit-Reset"},
 	{read: inWords, source: "body:message"},
 	{read: inValue, value: isRetryAfter, source: "body:retry_after"},
+	{read: inValue, value: isResetAt, source: "body:reset_at"},
+	{read: atMidnight, source: "body:message"},
 }
 
 // reportedWaits tell something of an answer that is about a limit. Others carry these
 // headers too, a refused key's for one: there only what is used up means something.
 var reportedWaits = []wait{
 	{read: byWindow, windows: openAIWindows},
+	{read: asReset, field: named("x-rate-limit-reset-requests")},
+	{read: asReset, field: named("x-rate-limit-reset-tokens")},
 
 	{read: bySpent, windows: unifiedWindows},
 	{read: bySpent, windows: []window{unifiedWindow("")}},

@@ -122,6 +122,10 @@ func (c *corpusCase) term(b bounds) (term, bool) {
 	default:
 		return term{}, false
 	}
+	if c.ID == "cloudflare-429-neurons" { // lasts until midnight, whenever it is met
+		midnight := 86400 - float64(time.Now().Unix()%86400)
+		stated = &midnight
+	}
 	if stated != nil {
 		seconds, t.source = *stated, c.Want.Source
 	}
@@ -139,6 +143,7 @@ var instants = []struct {
 	{regexp.MustCompile(`[A-Z][a-z]+day, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d`), "Monday, 02-Jan-06 15:04:05"},
 	{regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}`), time.ANSIC},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`), "2006-01-02T15:04:05"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), time.DateTime},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d at \d\d:\d\d`), "2006-01-02 at 15:04"},
 }
 
