@@ -27,6 +27,27 @@ func Decode(coding string, body []byte) []byte {
 	return ReadSome(reader)
 }
 
+// DecodeSoFar is Decode for a body that is still coming: nothing, while its first bytes
+// do not even tell how to go on.
+func DecodeSoFar(coding string, body []byte) []byte {
+	if coding == "" {
+		return body
+	}
+	if reader := Decoder(coding, body); reader != nil {
+		return ReadSome(reader)
+	}
+	return nil
+}
+
+// Decodes tells whether Decode knows this coding, or there is none.
+func Decodes(coding string) bool {
+	switch strings.ToLower(strings.TrimSpace(coding)) {
+	case "", "gzip", "x-gzip", "deflate", "br", "zstd":
+		return true
+	}
+	return false
+}
+
 // ReadSome reads at most MaxRejection bytes, as far as it goes.
 func ReadSome(r io.Reader) []byte {
 	some, _ := io.ReadAll(io.LimitReader(r, MaxRejection))
