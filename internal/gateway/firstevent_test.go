@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"io"
 	"net/http"
 	"strings"
@@ -52,6 +53,8 @@ func compressed(t testing.TB, coding, text string) []byte {
 		return []byte(text)
 	case "gzip":
 		w = gzip.NewWriter(&out)
+	case "deflate":
+		w = zlib.NewWriter(&out)
 	case "br":
 		w = brotli.NewWriter(&out)
 	case "zstd":
@@ -96,7 +99,7 @@ func piecewise(media, coding string, body []byte, piece int, calls *int) handler
 func TestEveryFormOfAnErrorInASuccess(t *testing.T) {
 	for media, forms := range formsOfErrors {
 		for _, form := range forms {
-			for _, coding := range []string{"", "gzip", "br", "zstd"} {
+			for _, coding := range []string{"", "gzip", "deflate", "br", "zstd"} {
 				body := compressed(t, coding, form)
 				for _, piece := range []int{len(body), 1, 7} {
 					t.Run("", func(t *testing.T) {
@@ -119,7 +122,7 @@ func TestEveryFormOfAHealthySuccess(t *testing.T) {
 		"application/json": {`{"id":"x","error":null}`, `{"id":"` + strings.Repeat("x", 10000) + `"}`, `"text"`, `{"id"`, ""},
 	} {
 		for _, form := range forms {
-			for _, coding := range []string{"", "gzip", "br", "zstd"} {
+			for _, coding := range []string{"", "gzip", "deflate", "br", "zstd"} {
 				body := compressed(t, coding, form)
 				for _, piece := range []int{len(body), 1} {
 					h, calls := provision(t, 2, nil), 0

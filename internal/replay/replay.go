@@ -87,6 +87,7 @@ type Body struct {
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
 
+	folded  *peek.Unfolder   // of a body in a content coding: what comes goes through it; or nil
 	model   peek.ModelFinder // has seen what has come by now; until a model is found
 	byModel bool             // until it is known for sure
 
@@ -123,6 +124,7 @@ func Has(r *http.Request) bool {
 func (b *Body) Begin(r *http.Request, limits Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
 	b.model.Begin(peek.First(r.Header, "Content-Type"))
+	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
 	b.turn.L = &b.mu
 	b.copy.limits, b.byModel = limits, limits.ByModel
 	if b.model.Form != nil || b.model.Done() {
@@ -191,6 +193,10 @@ func (b *Body) readAll(length int64) {
 // seekModel looks for the model in what has come from the client, in order. b.mu
 // is held.
 func (b *Body) seekModel(p []byte) {
+	if b.folded != nil {
+		length := b.request.ContentLength
+		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
+	}
 	if !b.model.Found() || (b.byModel || b.Follower != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
