@@ -39,7 +39,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    try_duration <duration>
 //	    max_wait     <duration>
 //	    max_waiting  <n>
-//	    on           <status...>|<class> cooldown [<duration>] | retry | pass
+//	    on           <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass
 //	    cooldown {
 //	        default  <duration>
 //	        min      <duration>

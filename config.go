@@ -153,7 +153,7 @@ func (h *Handler) checkKeepHeaders() error {
 func (h *Handler) rules() []blame.Rule {
 	rules := make([]blame.Rule, len(h.On))
 	for i, r := range h.On {
-		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Action: r.Action, Duration: time.Duration(r.Duration)}
+		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Text: r.Text, Action: r.Action, Duration: time.Duration(r.Duration)}
 	}
 	return rules
 }
@@ -183,6 +183,16 @@ func (h *Handler) checkRules() (int, error) {
 
 // subjects returns what the rule is about, one name each.
 func (r Rule) subjects() []string {
+	about := r.about()
+	if r.Text != "" {
+		for i := range about {
+			about[i] += " and " + directive.Shown(strings.ToLower(r.Text))
+		}
+	}
+	return about
+}
+
+func (r Rule) about() []string {
 	if r.Class != "" {
 		return []string{r.Class}
 	}
@@ -195,6 +205,9 @@ func (r Rule) subjects() []string {
 	}
 	return subjects
 }
+
+// maxRuleText bounds the text of a rule, in bytes.
+const maxRuleText = 200
 
 const statusRange = "400 to 599, 4xx or 5xx"
 
@@ -218,6 +231,8 @@ func (r Rule) check(longest time.Duration) error {
 	}
 	d := time.Duration(r.Duration)
 	switch {
+	case r.Text != "" && (len(r.Text) > maxRuleText || strings.TrimSpace(r.Text) == ""):
+		return fmt.Errorf("a text is of 1 to %d bytes, and not space alone", maxRuleText)
 	case d != 0 && r.Action != "cooldown":
 		return fmt.Errorf("a duration goes with cooldown, not with %s", r.Action)
 	case d < 0:

@@ -204,6 +204,11 @@ type Rule struct {
 	// `request_too_large`, `overloaded` or `unknown`.
 	Class string `json:"class,omitempty"`
 
+	// With a text, the rule is for responses whose body contains it, in upper or lower
+	// case, up to 200 bytes. Such rules come before all others, and the first of them
+	// that fits decides. Default: none, any body.
+	Text string `json:"text,omitempty"`
+
 	// `cooldown` cools the key and tries the next one; `retry` tries the next one
 	// and leaves the key as it is; `pass` gives the response to the client.
 	Action string `json:"action,omitempty"`

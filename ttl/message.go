@@ -251,6 +251,13 @@ func looksLikeJSON(body []byte) bool {
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
 }
 
+// Contains tells whether a body contains the text, which is in lower case: as it stands
+// there or as its JSON strings say it, in upper or lower case, whatever kind of white space
+// is between the words.
+func Contains(body []byte, text string) bool {
+	return strings.Contains(plain(body), text) || strings.Contains(plain(unescape(body)), text)
+}
+
 // plain returns the text in the form that words are looked for in: in lower
 // case, and every kind of white space a space, since texts break lines anywhere.
 func plain(text []byte) string {

@@ -35,6 +35,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 		{"generic: 429, and what may echo a key", ttl.Generic, nil, []int{400, 401, 403, 429}},
 		{"a status that is retried", ttl.Generic, []Rule{{Status: []int{500}, Action: "retry"}}, []int{400, 401, 403, 429, 500}},
 		{"a status that cools", ttl.Generic, []Rule{{Status: []int{404, 599}, Action: "cooldown"}}, []int{400, 401, 403, 404, 429, 599}},
+		{"a status that cools by its text", ttl.Generic, []Rule{{Status: []int{404}, Text: "x", Action: "cooldown"}}, []int{400, 401, 403, 404, 429}},
 		{"all of 5xx", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}}, statuses(500, 599, 400, 401, 403, 429)},
 		{"all of 5xx but one", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}, {Status: []int{500}, Action: "pass"}}, statuses(501, 599, 400, 401, 403, 429)},
 		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, without(429, 402, 413, 503, 529)},
@@ -90,6 +91,14 @@ func TestJudge(t *testing.T) {
 		{"a status without a meaning passes", ttl.OpenAI, nil, 500, "60", "", Verdict{Class: ttl.OK, Action: ActionPass}},
 		{"generic knows no quota", ttl.Generic, nil, 429, "", quota, Verdict{ttl.RateLimited, ActionCooldown, minute, reason.SourceDefault, false}},
 		{"generic knows no refused key", ttl.Generic, nil, 401, "", invalid, Verdict{Class: ttl.OK, Action: ActionPass}},
+
+		{"a rule for a text", ttl.OpenAI, []Rule{{Status: []int{403}, Text: "Has Been Suspended", Action: "cooldown", Duration: hours(3)}}, 403, "", `{"message":"Your licence HAS BEEN\nsuspended"}`, Verdict{ttl.Unknown, ActionCooldown, 3 * time.Hour, reason.SourceConfig, false}},
+		{"comes before one for the class", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Action: "pass"}, {Status: []int{4}, Text: "insufficient", Action: "retry"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: actionRetry}},
+		{"the first that fits decides", ttl.OpenAI, []Rule{{Status: []int{429}, Text: "nowhere", Action: "pass"}, {Status: []int{429}, Text: "quota", Action: "retry"}, {Status: []int{429}, Text: "insufficient", Action: "pass"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: actionRetry}},
+		{"one for a class and a text", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Text: "INSUFFICIENT", Action: "pass"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: ActionPass}},
+		{"is not for other classes", ttl.OpenAI, []Rule{{Class: "invalid_key", Text: "insufficient", Action: "pass"}}, 429, "", quota, Verdict{ttl.QuotaExhausted, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"a text that JSON escapes", ttl.Generic, []Rule{{Status: []int{403}, Text: "余额", Action: "cooldown"}}, 403, "", `{"message":"\u4f59\u989d"}`, Verdict{ttl.RateLimited, ActionCooldown, minute, reason.SourceDefault, false}},
+		{"a text that is not there", ttl.Generic, []Rule{{Status: []int{403}, Text: "suspended", Action: "cooldown"}}, 403, "", "blocked", Verdict{Class: ttl.OK, Action: ActionPass}},
 
 		{"a rule for a status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "retry"}}, 429, "90", "", Verdict{Class: ttl.RateLimited, Action: actionRetry}},
 		{"a rule for all of 4xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}}, 404, "", "", Verdict{Class: ttl.OK, Action: actionRetry}},
