@@ -32,13 +32,9 @@ const (
 	defaultMaxWaiting = 1000
 	maxMaxWaiting     = 1_000_000
 
-	defaultCooldown    = 60 * time.Second
-	defaultCooldownMin = 30 * time.Second
-	defaultCooldownMax = 24 * time.Hour
-	maxCooldownMin     = 24 * time.Hour
-	minCooldownMax     = time.Second
-	maxCooldownMax     = 365 * 24 * time.Hour
-	defaultJitter      = 10
+	maxCooldownMin = 24 * time.Hour
+	minCooldownMax = time.Second
+	maxCooldownMax = 365 * 24 * time.Hour
 
 	defaultReplayMemory = 16 << 20
 	maxReplayMemory     = 1 << 30
@@ -253,7 +249,7 @@ func classNames() string {
 
 // policy returns the bounds with their defaults. c may be nil.
 func (c *Cooldown) policy() ttl.Policy {
-	p := ttl.Policy{Default: defaultCooldown, Min: defaultCooldownMin, Max: defaultCooldownMax, Jitter: defaultJitter}
+	p := blame.DefaultPolicy
 	if c == nil {
 		return p
 	}

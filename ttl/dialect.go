@@ -77,7 +77,25 @@ func (d *Dialect) Judge(r Response) Verdict {
 		return Verdict{}
 	}
 	a := newAnswer(r)
-	return d.verdict(d.classify(r.Status, a), a)
+	class, _ := d.classify(r.Status, a)
+	return d.verdict(class, a)
+}
+
+// Explain is Judge or, for a status below 400, JudgeEvent, and tells by what. It is for
+// people who want to know, and not for every answer.
+func (d *Dialect) Explain(r Response) (Verdict, Evidence) {
+	if r.Status >= 400 {
+		a := newAnswer(r)
+		class, why := d.classify(r.Status, a)
+		return d.verdict(class, a), why
+	}
+	e, isError := readEvent(r.Body)
+	if !isError {
+		return Verdict{}, Evidence{}
+	}
+	a := answer{now: r.Now, body: e}
+	class, why := d.classifyEvent(a)
+	return d.verdict(class, a), why
 }
 
 // Reset returns how long the answer says to wait, whatever its status and class,
@@ -98,11 +116,11 @@ func (d *Dialect) verdict(class Class, a answer) Verdict {
 }
 
 // classify returns the class of the first rule that fits.
-func (d *Dialect) classify(status int, a answer) Class {
+func (d *Dialect) classify(status int, a answer) (Class, Evidence) {
 	for i := range d.rules {
-		if d.rules[i].fits(status, a) {
-			return d.rules[i].class
+		if kind, word := d.rules[i].match(status, a); kind != "" {
+			return d.rules[i].class, Evidence{i + 1, kind, word}
 		}
 	}
-	return OK
+	return OK, Evidence{}
 }

@@ -23,7 +23,8 @@ func (d *Dialect) JudgeEvent(data []byte, now time.Time) Verdict {
 		return Verdict{}
 	}
 	a := answer{now: now, body: e}
-	return d.verdict(d.classifyEvent(a), a)
+	class, _ := d.classifyEvent(a)
+	return d.verdict(class, a)
 }
 
 // mentionsError tells whether there is an "error" in the data, as a member or as
@@ -45,14 +46,18 @@ func mentionsError(data []byte) bool {
 
 // classifyEvent classifies by the status that the error would have had as an
 // answer of its own, and by the codes whatever the status.
-func (d *Dialect) classifyEvent(a answer) Class {
+func (d *Dialect) classifyEvent(a answer) (Class, Evidence) {
 	status := eventStatus(&a.body.codes)
 	for i := range d.rules {
-		if r := &d.rules[i]; r.fits(status, a) || r.fitsCode(a.body) {
-			return r.class
+		r := &d.rules[i]
+		if word := r.code(a.body); word != "" {
+			return r.class, Evidence{i + 1, "code", word}
+		}
+		if kind, word := r.match(status, a); kind != "" {
+			return r.class, Evidence{i + 1, kind, word}
 		}
 	}
-	return OK
+	return OK, Evidence{}
 }
 
 // eventRoles are the roles of what stands in an error object.

@@ -103,7 +103,7 @@ func strange(text string) bool {
 // localTime returns how far the provider's clock is ahead of UTC, where the answer tells
 // whose it is: Zhipu, DashScope and others keep China's time and do not say so.
 func (a answer) localTime() (offset int, known bool) {
-	return china, a.body.chinese || fromChina.fitsCode(a.body)
+	return china, a.body.chinese || fromChina.code(a.body) != ""
 }
 
 // fromChina are codes of providers there, whatever the language of their messages.
@@ -146,7 +146,7 @@ func atMidnight(a answer, w *wait) (stated, bool) {
 		return stated{a.nextAt(0, pacific(a.sent())), w.source}, true
 	case strings.Contains(message, "daily free allocation"): // Cloudflare
 		return stated{a.nextAt(0, 0), w.source}, true
-	case daily.fitsCode(a.body) || daily.fitsMessage(message):
+	case daily.code(a.body) != "" || part(message, daily.phrases) != "":
 		return stated{a.nextAt(0, china), w.source}, true
 	}
 	return stated{}, false

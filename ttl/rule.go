@@ -42,15 +42,35 @@ type fieldIs struct {
 	value string
 }
 
-func (r *rule) fits(status int, a answer) bool {
-	if !r.covers(status) {
-		return false
+// Evidence is what a rule has recognised an answer by.
+type Evidence struct {
+	Row  int    // of the dialect's rules, from 1; 0: none fits
+	Kind string // "status" alone, "code", "message", "header" or "limit"
+	Word string // the code, the words or the header's name that the rule looks for
+}
+
+// match tells whether the rule fits, and by what.
+func (r *rule) match(status int, a answer) (kind, word string) {
+	switch {
+	case !r.covers(status):
+		return "", ""
+	case r.bare():
+		return "status", ""
+	case a.body != &noBody:
+		if word = r.code(a.body); word != "" {
+			return "code", word
+		}
+		if word = r.words(status, a.body); word != "" {
+			return "message", word
+		}
+		if r.fitsLimit(a.body) {
+			return "limit", ""
+		}
 	}
-	if a.body == &noBody {
-		return r.bare() || r.fitsField(a)
+	if word = r.header(a); word != "" {
+		return "header", word
 	}
-	return r.bare() || r.fitsCode(a.body) || r.fitsMessage(a.body.message) ||
-		r.fitsLimit(a.body) || r.fitsField(a) || r.standing && speaksOfStanding(status, a.body)
+	return "", ""
 }
 
 func (r *rule) covers(status int) bool {
@@ -64,33 +84,31 @@ func (r *rule) bare() bool {
 	return r.codes == nil && r.base == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit && !r.standing
 }
 
-// fitsCode compares without regard to case: some write INSUFFICIENT_BALANCE.
-func (r *rule) fitsCode(e *errorBody) bool {
+// code compares without regard to case: some write INSUFFICIENT_BALANCE.
+func (r *rule) code(e *errorBody) string {
 	for _, code := range e.codes.list() {
 		for _, want := range r.codes {
 			if len(code) == len(want) && strings.EqualFold(string(code), want) {
-				return true
+				return want
 			}
 		}
 	}
-	return e.base != "" && slices.Contains(r.base, e.base)
+	if i := slices.Index(r.base, e.base); e.base != "" && i >= 0 {
+		return r.base[i]
+	}
+	return ""
 }
 
-func (r *rule) fitsMessage(message string) bool {
-	if message == "" {
-		return false
-	}
+func (r *rule) words(status int, e *errorBody) string {
 	for _, want := range r.begins {
-		if strings.HasPrefix(message, want) {
-			return true
+		if strings.HasPrefix(e.message, want) {
+			return want
 		}
 	}
-	for _, want := range r.phrases {
-		if strings.Contains(message, want) {
-			return true
-		}
+	if word := part(e.message, r.phrases); word != "" || !r.standing {
+		return word
 	}
-	return false
+	return wordOfStanding(status, e)
 }
 
 func (r *rule) fitsLimit(e *errorBody) bool {
@@ -98,16 +116,16 @@ func (r *rule) fitsLimit(e *errorBody) bool {
 		r.noLimit && (e.values[isLimit] != nil || limitedToNothing(e.message))
 }
 
-func (r *rule) fitsField(a answer) bool {
+func (r *rule) header(a answer) string {
 	for _, want := range r.fields {
 		for _, value := range a.values(want.field) {
 			value = trim(value)
 			if value != "" && (want.value == "" || value == want.value) {
-				return true
+				return want.field.name
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // oversized tells whether a message such as "Limit 7000, Used 0, Requested

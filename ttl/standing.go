@@ -1,6 +1,9 @@
 package ttl
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // standingWords are beginnings of words, in lower case, with which providers speak of
 // the money or the standing of the account behind a key. None of them alone tells
@@ -19,24 +22,24 @@ var standingCodes = []string{"arrear", "overdue", "balance", "billing", "credit"
 // standingSigns are the same in a script without spaces between words.
 var standingSigns = []string{"余额", "欠费", "额度", "充值", "停用", "封禁", "密钥", "令牌"}
 
-// speaksOfStanding tells whether an answer does, in its codes or in its message. What
+// wordOfStanding returns the word by which an answer does, in its codes or in its message. What
 // stands in quotes there may be the client's, and so may all that comes after a colon
 // where the client can choose to be refused.
-func speaksOfStanding(status int, e *errorBody) bool {
+func wordOfStanding(status int, e *errorBody) string {
 	for _, code := range e.codes.list() {
-		if !provokable(status) && containsAny(strings.ToLower(string(code)), standingCodes) {
-			return true
+		if word := part(strings.ToLower(string(code)), standingCodes); word != "" && !provokable(status) {
+			return word
 		}
 	}
 	if e.message == "" {
-		return false
+		return ""
 	}
 	text := e.message
 	if provokable(status) {
 		text = text[:max(strings.IndexAny(text+":", "'\"`:"), 0)]
 	}
 	text = withoutQuotes(text)
-	return containsAny(text, standingSigns) || beginsWord(text, standingWords)
+	return cmp.Or(part(text, standingSigns), beginningOfWord(text, standingWords))
 }
 
 // provokable tells of a status that it is mostly the request that is refused.
@@ -48,17 +51,18 @@ func provokable(status int) bool {
 	return status < 500
 }
 
-func containsAny(text string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(text, part) {
-			return true
+// part returns the first of these that the text contains, "" for none.
+func part(text string, parts []string) string {
+	for _, p := range parts {
+		if strings.Contains(text, p) {
+			return p
 		}
 	}
-	return false
+	return ""
 }
 
-// beginsWord tells whether a word of the text begins with one of these.
-func beginsWord(text string, beginnings []string) bool {
+// beginningOfWord returns the first of these that a word of the text begins with.
+func beginningOfWord(text string, beginnings []string) string {
 	for _, beginning := range beginnings {
 		for from := 0; ; from++ {
 			at := strings.Index(text[from:], beginning)
@@ -66,11 +70,11 @@ func beginsWord(text string, beginnings []string) bool {
 				break
 			}
 			if from += at; from == 0 || !inWord(text[from-1]) {
-				return true
+				return beginning
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // inWord tells whether c is part of a word or of a name.

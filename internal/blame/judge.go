@@ -37,6 +37,9 @@ var defaultActions = [...]Action{
 	ttl.Unknown:         ActionCooldown,
 }
 
+// DefaultPolicy is how keys cool where the config says nothing.
+var DefaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
+
 // echoStatuses are those whose bodies are known to repeat the key: they are held
 // back to be masked even where nothing is judged by them.
 var echoStatuses = []int{400, 401, 403}

@@ -150,4 +150,4 @@ func TestAReasonFitsTheEngine(t *testing.T) {
 }
 
 // defaultPolicy is that of a config that says nothing.
-var defaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
+var defaultPolicy = DefaultPolicy
