@@ -29,7 +29,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	keycycler [<matcher>] [<pool>] {
 //	    keys         <key...> [{ ... }]
 //	    keys_file    <path> [{ ... }]
-//	    provider     openai|anthropic|gemini|azure|cohere|github|generic
+//	    provider     openai|anthropic|gemini|azure|cohere|github|volcengine|generic
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
 //	    limit {
 //	        concurrency <n>

@@ -64,7 +64,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
 		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
-		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai"},
+		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
 		{"fewer attempts than none", func(h *Handler) { h.MaxAttempts = -1 }, "max_attempts: -1 is out of range: 1 to 1000"},

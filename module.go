@@ -82,7 +82,7 @@ type Handler struct {
 	// How the upstream wants the key, and what its errors look like, those of other
 	// keys and those that a client gets when no key is ready: `openai` (default;
 	// also what speaks its dialect), `anthropic`, `gemini`, `azure` (Azure OpenAI),
-	// `cohere`, `github` (GitHub Models) or `generic`, which does as `openai` does
+	// `cohere`, `github` (GitHub Models), `volcengine` or `generic`, which does as `openai` does
 	// and judges nothing but the status 429. `openai`, `cohere`, `github` and
 	// `generic` send the key as `Authorization: Bearer`, `anthropic` as
 	// `x-api-key`, `gemini` as `x-goog-api-key` and `azure` as `api-key`. Where

@@ -98,8 +98,11 @@ var dialects = map[string]*Dialect{
 // specification or a trap puts there ("spec", "constructed", "nginx") goes
 // through OpenAI as well, and through all the others in a test of its own.
 func (c *testCase) dialect() *Dialect {
-	if c.Provider == "azure-openai" {
+	switch c.Provider {
+	case "azure-openai":
 		return Azure
+	case "volcengine":
+		return Volcengine // OpenAI but for the clock
 	}
 	if d, ok := dialects[c.Provider]; ok {
 		return d

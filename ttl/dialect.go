@@ -52,6 +52,7 @@ type Dialect struct {
 	ahead  []wait
 	signs  []string  // the keys of the headers without which ahead finds nothing
 	judges [200]bool // status − 400: whether a rule covers it
+	china  bool      // dates without a zone are by China's clock
 }
 
 func newDialect(rules []rule, ahead ...[]wait) *Dialect {
@@ -62,6 +63,8 @@ func newDialect(rules []rule, ahead ...[]wait) *Dialect {
 	}
 	return d
 }
+
+func (d *Dialect) inChina() *Dialect { d.china = true; return d }
 
 // Judges tells whether an answer with this status can be anything but OK. Any
 // other answer needs no judging, and nobody has to wait for its body.
@@ -111,6 +114,7 @@ func (d *Dialect) verdict(class Class, a answer) Verdict {
 	if class == OK {
 		return Verdict{}
 	}
+	a.china = d.china
 	s, ok := a.stated(class)
 	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source}
 }

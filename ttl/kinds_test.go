@@ -190,3 +190,11 @@ func TestARefusedKeyStatesNoLimits(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// A dialect of China's says whose time it is.
+func TestVolcenginesClock(t *testing.T) {
+	body := []byte(`{"error":{"code":"X","message":"The limit will reset at 2026-06-01 21:00:00"}}`)
+	if got, want := Volcengine.Judge(Response{Status: 429, Body: body, Now: noon}), says(3600, "body:message"); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

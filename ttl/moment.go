@@ -103,7 +103,7 @@ func strange(text string) bool {
 // localTime returns how far the provider's clock is ahead of UTC, where the answer tells
 // whose it is: Zhipu, DashScope and others keep China's time and do not say so.
 func (a answer) localTime() (offset int, known bool) {
-	return china, a.body.chinese || fromChina.code(a.body) != ""
+	return china, a.china || a.body.chinese || fromChina.code(a.body) != ""
 }
 
 // fromChina are codes of providers there, whatever the language of their messages.

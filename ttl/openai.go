@@ -11,6 +11,11 @@ import "slices"
 // codes, and answers of all these that people reported; see testdata.
 var OpenAI = newDialect(commonRules, openAIAhead, commonAhead)
 
+// Volcengine is how Volcengine's Ark answers, by China's clock.
+//
+// Source: its page on error codes, and answers that people reported.
+var Volcengine = newDialect(commonRules, openAIAhead, commonAhead).inChina()
+
 // Generic knows nothing of its provider: 429 is a rate limit (RFC 6585,
 // section 4), nothing else means anything. How long to wait it reads like
 // all the others, since the headers and words are common property by now.

@@ -31,6 +31,7 @@ type answer struct {
 	header map[string][]string
 	now    time.Time
 	body   *errorBody // never nil
+	china  bool       // the dialect is by China's clock
 }
 
 func newAnswer(r Response) answer {
