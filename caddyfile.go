@@ -39,6 +39,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    try_duration <duration>
 //	    max_wait     <duration>
 //	    max_waiting  <n>
+//	    keepalive    <duration>
 //	    on           <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass
 //	    cooldown {
 //	        default  <duration>
@@ -88,6 +89,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"try_duration": {Parse: h.parseTryDuration},
 		"max_wait":     {Parse: h.parseMaxWait},
 		"max_waiting":  {Parse: h.parseMaxWaiting},
+		"keepalive":    {Parse: h.parseKeepalive},
 		"on": {Many: true, Parse: func(d *caddyfile.Dispenser) error {
 			rules = append(rules, *d)
 			return h.parseOn(d)
@@ -199,6 +201,15 @@ func (h *Handler) parseMaxWait(d *caddyfile.Dispenser) error {
 	}
 	h.MaxWait = caddy.Duration(dur)
 	return directive.Wrap(d, h.checkMaxWait())
+}
+
+func (h *Handler) parseKeepalive(d *caddyfile.Dispenser) error {
+	dur, err := directive.DurationValue(d, "keepalive")
+	if err != nil {
+		return err
+	}
+	h.Keepalive = caddy.Duration(dur)
+	return directive.Wrap(d, h.checkKeepalive())
 }
 
 func (h *Handler) parseMaxWaiting(d *caddyfile.Dispenser) error {

@@ -32,6 +32,9 @@ const (
 	defaultMaxWaiting = 1000
 	maxMaxWaiting     = 1_000_000
 
+	minKeepalive = time.Second
+	maxKeepalive = time.Hour
+
 	maxCooldownMin = 24 * time.Hour
 	minCooldownMax = time.Second
 	maxCooldownMax = 365 * 24 * time.Hour
@@ -69,7 +72,7 @@ func (h *Handler) setDefaults() {
 func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
-		h.checkMaxWait, h.checkMaxWaiting,
+		h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
@@ -132,6 +135,13 @@ func (h *Handler) checkMaxWait() error {
 func (h *Handler) checkMaxWaiting() error {
 	if h.MaxWaiting < 0 || h.MaxWaiting > maxMaxWaiting {
 		return fmt.Errorf("max_waiting: %d is out of range: 1 to %d", h.MaxWaiting, maxMaxWaiting)
+	}
+	return nil
+}
+
+func (h *Handler) checkKeepalive() error {
+	if d := time.Duration(h.Keepalive); d != 0 && (d < minKeepalive || d > maxKeepalive) {
+		return fmt.Errorf("keepalive: %s is out of range: 0s, or %s to %s", d, minKeepalive, maxKeepalive)
 	}
 	return nil
 }

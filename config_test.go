@@ -64,6 +64,10 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
 		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
+		{"a keepalive below a second", func(h *Handler) { h.Keepalive = caddy.Duration(time.Second - 1) }, "keepalive: 999.999999ms is out of range: 0s, or 1s to 1h0m0s"},
+		{"the longest keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour) }, ""},
+		{"a longer keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour + 1) }, "keepalive: 1h0m0.000000001s is out of range"},
+		{"a negative keepalive", func(h *Handler) { h.Keepalive = -1 }, "keepalive: -1ns is out of range"},
 		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
@@ -251,10 +255,10 @@ func every() *Handler {
 	return &Handler{
 		Pool: "demo", Keys: []string{"sk-demo-1", "{env.KEY}"}, KeysFiles: []string{"a.txt"}, Provider: "generic",
 		Auth: &Auth{Header: "X-Key", Prefix: "Token"}, MaxAttempts: 3, TryDuration: caddy.Duration(time.Minute),
-		MaxWait: caddy.Duration(time.Second), MaxWaiting: 7,
+		MaxWait: caddy.Duration(time.Second), MaxWaiting: 7, Keepalive: caddy.Duration(time.Minute),
 		On: []Rule{
 			{Status: []int{5, 429}, Action: "retry"},
-			{Class: "invalid_key", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
+			{Class: "invalid_key", Text: "gone", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
 		},
 		Groups:       []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
 		Select:       &Select{Policy: "hash", Value: "{http.request.host}"},

@@ -111,6 +111,11 @@ type Handler struct {
 	// once. 0 means the default: 1000.
 	MaxWaiting int `json:"max_waiting,omitempty"`
 
+	// After how long of silence a stream (`text/event-stream`) whose head has been sent
+	// gets a comment, which clients skip: so what stands between takes no connection for
+	// dead. 1s to 1h; never inside an event. Default: 0, off.
+	Keepalive caddy.Duration `json:"keepalive,omitempty"`
+
 	// What responses mean for the key, where that shall not be as the provider's
 	// preset says. A rule for a class comes before a rule for a status, an exact
 	// status before `4` or `5` (all of 4xx or 5xx).
@@ -298,7 +303,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Pool: h.Pool, Provider: provider.Presets[h.Provider],
 		Auth: (*provider.Auth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
 		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
-		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait),
+		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait), Keepalive: time.Duration(h.Keepalive),
 		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
 		Limit: h.Limit.limit(), Hash: h.Select.placeholder(), Resources: h.Resources == nil || *h.Resources,
 		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),

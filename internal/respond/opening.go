@@ -48,7 +48,7 @@ func (w *Writer) open() bool {
 	}
 	if w.flush {
 		//nolint:errcheck // likewise
-		http.NewResponseController(w.Client).Flush()
+		w.flushClient()
 	}
 	w.Phase.Store(committed)
 	return true

@@ -87,6 +87,10 @@ type bodyReader interface {
 type Writer struct {
 	Client http.ResponseWriter
 	Owner  attemptOwner
+
+	// Keepalive is after how long of silence a stream gets a comment; 0: never.
+	Keepalive time.Duration
+
 	cancel context.CancelFunc // ends the attempt
 
 	Phase atomic.Int32
@@ -109,6 +113,8 @@ type Writer struct {
 	flush     bool        // the handler has flushed what is held
 	attempt   uint64      // counts up: a late timer's is an old one
 
+	heart heartbeat // of a stream that is the client's
+
 	Learner bodyReader // reads what the client is given; nil: nobody does
 }
 
@@ -123,6 +129,13 @@ func (w *Writer) Begin(cancel context.CancelFunc) {
 
 // End judges what is still held. Call it when the attempt's handler is back.
 func (w *Writer) End() {
+	w.judgeRest()
+	if w.heart.on() {
+		w.heart.stop()
+	}
+}
+
+func (w *Writer) judgeRest() {
 	if w.Phase.Load() == Opening {
 		w.conclude()
 	}
@@ -259,7 +272,7 @@ func (w *Writer) settle(flush bool) {
 	maps.Copy(h, trailers)
 	if flush || w.flush {
 		//nolint:errcheck // likewise
-		http.NewResponseController(w.Client).Flush()
+		w.flushClient()
 	}
 	w.Phase.Store(committed)
 }
@@ -278,6 +291,9 @@ func (w *Writer) pass(status int) {
 	}
 	w.Client.WriteHeader(status)
 	w.Owner.Passed()
+	if w.Keepalive > 0 && mayBeat(status, h) {
+		w.heart.begin(w.Keepalive, w.Client)
+	}
 }
 
 // Write implements http.ResponseWriter.
@@ -311,7 +327,18 @@ func (w *Writer) deliver(p []byte) (int, error) {
 	if w.watch.On {
 		w.look(p)
 	}
+	if w.heart.on() {
+		return w.heart.write(p)
+	}
 	return w.Client.Write(p)
+}
+
+// flushClient flushes what is the client's.
+func (w *Writer) flushClient() error {
+	if w.heart.on() {
+		return w.heart.flush()
+	}
+	return http.NewResponseController(w.Client).Flush()
 }
 
 // look looks for an error behind the stream's beginning: the client has it, and the key
@@ -366,7 +393,7 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	if w.Phase.Load() == waiting {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.Phase.Load() == committed && w.Learner == nil && !w.watch.On {
+	if w.Phase.Load() == committed && w.Learner == nil && !w.watch.On && !w.heart.on() {
 		if rf, ok := w.Client.(io.ReaderFrom); ok {
 			return rf.ReadFrom(r)
 		}
@@ -389,7 +416,7 @@ func (w *Writer) FlushError() error {
 		}
 	}
 	if w.Phase.Load() == committed {
-		return http.NewResponseController(w.Client).Flush()
+		return w.flushClient()
 	}
 	return nil
 }
