@@ -83,6 +83,8 @@ func readEvent(data []byte) (*errorBody, bool) {
 		e.read(data, "", roles)
 	case "response.failed":
 		e.read(data, ".response", eventRoles)
+	case "response.done": // OpenAI's realtime API
+		e.read(data, ".response.status_details", eventRoles)
 	default:
 		e.read(data, "", eventRoles)
 	}
@@ -102,8 +104,8 @@ func eventKind(data []byte) (kind string) {
 		case !quoted || kind != "":
 		case string(value) == "error" && (isType || string(path) == ".object"):
 			kind = "error"
-		case string(value) == "response.failed" && isType:
-			kind = "response.failed"
+		case isType && (string(value) == "response.failed" || string(value) == "response.done"):
+			kind = string(value)
 		}
 	}
 	w.value(0)

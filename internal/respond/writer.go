@@ -113,6 +113,7 @@ type Writer struct {
 	flush     bool        // the handler has flushed what is held
 	attempt   uint64      // counts up: a late timer's is an old one
 
+	tap   *tap      // of a websocket that the client has; or nil
 	heart heartbeat // of a stream that is the client's
 
 	Learner bodyReader // reads what the client is given; nil: nobody does
@@ -132,6 +133,10 @@ func (w *Writer) End() {
 	w.judgeRest()
 	if w.heart.on() {
 		w.heart.stop()
+	}
+	if w.tap != nil {
+		w.tap.stop()
+		w.tap = nil
 	}
 }
 
@@ -451,7 +456,11 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case holding, rejected:
 		return nil, nil, http.ErrNotSupported
 	}
-	return http.NewResponseController(w.Client).Hijack()
+	conn, buffered, err := http.NewResponseController(w.Client).Hijack()
+	if err == nil {
+		conn = w.tapWebsocket(conn, w.Client.Header())
+	}
+	return conn, buffered, err
 }
 
 // Push implements http.Pusher.
