@@ -46,6 +46,8 @@ func TestKindsOfRefusals(t *testing.T) {
 		{"Kimi's 429", 429, `{"error":{"message":"Your account x is not active","type":"exceeded_current_quota_error"}}`, QuotaExhausted},
 		{"in plain text", 402, "payment required", QuotaExhausted},
 
+		{"DashScope's plan", 429, `{"error":{"code":"insufficient_quota_x","message":"week allocated quota exceeded."}}`, QuotaExhausted},
+
 		// Keys.
 		{"Zhipu", 401, `{"error":{"code":"1002","message":"Authorization Token is invalid"}}`, InvalidKey},
 		{"DashScope", 401, `{"code":"InvalidApiKey","message":"Invalid API-key provided.","request_id":"x"}`, InvalidKey},
@@ -93,6 +95,7 @@ func TestKindsOfRefusals(t *testing.T) {
 
 		// What is nobody's fault.
 		{"Zhipu's network", 500, `{"error":{"code":"1234","message":"网络错误，错误id：2026"}}`, OK},
+		{"a page of somebody's", 502, `<html>Contact billing. Your account is suspended.</html>`, OK},
 		{"a load balancer", 502, `<html>load balancer: upstream not found</html>`, OK},
 		{"a moderator's", 403, `{"error":{"message":"Your input was flagged for \"x\"","code":403,"metadata":{"reasons":["x"]}}}`, OK},
 		{"MiniMax serves", 200, `{"choices":[{"text":"an \"error\""}],"base_resp":{"status_code":0,"status_msg":"success"}}`, OK},

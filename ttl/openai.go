@@ -118,7 +118,7 @@ var moneyRules = []rule{
 			"key limit exceeded",        // OpenRouter: what somebody set for the key
 			"user quota", "token quota", // One API
 			"quota is not enough", "quota has been exhausted", "quota exhausted", "quota has been used up", "subscription quota",
-			"tier of the model has been exhausted", "free inference quota", "daily free allocation",
+			"tier of the model has been exhausted", "free inference quota", "daily free allocation", "hour allocated quota", "week allocated quota", "month allocated quota",
 			"in arrears", "overdue balance", "payment overdue", "past due", "past invoices", "unpaid invoice",
 			"subscription has expired", "subscription is expired", "subscription expired", "package has expired", "no active subscription",
 			"usage limit for this billing cycle",                                  // Kimi
@@ -187,7 +187,7 @@ var keyRules = []rule{
 		codes:    []string{"10000", "9109"}, // Cloudflare
 		phrases: []string{
 			"has been deactivated", "key has expired", "key has been revoked", "key has been disabled", "key has been blocked",
-			"key is invalid", "key is disabled", "key is expired", "key is currently blocked", "key was revoked", "reported as leaked",
+			"key is invalid", "key is disabled", "key is expired", "key is currently blocked", "key is blocked", "key was revoked", "reported as leaked",
 			"key doesn't exist", "key does not exist", "key not found", "missing or invalid", "not a valid api key",
 			"token has expired", "token is expired", "token is invalid", "token has been invalidated", "token has been revoked",
 			"security token included in the request is", // AWS

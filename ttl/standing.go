@@ -31,7 +31,7 @@ func wordOfStanding(status int, e *errorBody) string {
 			return word
 		}
 	}
-	if e.message == "" {
+	if e.message == "" || e.message[0] == '<' { // a page says many words
 		return ""
 	}
 	text := e.message
