@@ -29,7 +29,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	keycycler [<matcher>] [<pool>] {
 //	    keys         <key...> [{ ... }]
 //	    keys_file    <path> [{ ... }]
-//	    provider     openai|anthropic|gemini|azure|cohere|github|generic
+//	    provider     openai|anthropic|gemini|azure|cohere|github|volcengine|generic
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
 //	    limit {
 //	        concurrency <n>
@@ -39,7 +39,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    try_duration <duration>
 //	    max_wait     <duration>
 //	    max_waiting  <n>
-//	    on           <status...>|<class> cooldown [<duration>] | retry | pass
+//	    keepalive    <duration>
+//	    on           <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass
 //	    cooldown {
 //	        default  <duration>
 //	        min      <duration>
@@ -64,7 +65,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
 // `keys_file` holds `group <name>`, `weight <n>` and `tier <n>`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
-// `invalid_key`, `request_too_large` and `overloaded`.
+// `invalid_key`, `request_too_large`, `overloaded` and `unknown`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	line := *d
@@ -88,6 +89,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"try_duration": {Parse: h.parseTryDuration},
 		"max_wait":     {Parse: h.parseMaxWait},
 		"max_waiting":  {Parse: h.parseMaxWaiting},
+		"keepalive":    {Parse: h.parseKeepalive},
 		"on": {Many: true, Parse: func(d *caddyfile.Dispenser) error {
 			rules = append(rules, *d)
 			return h.parseOn(d)
@@ -199,6 +201,15 @@ func (h *Handler) parseMaxWait(d *caddyfile.Dispenser) error {
 	}
 	h.MaxWait = caddy.Duration(dur)
 	return directive.Wrap(d, h.checkMaxWait())
+}
+
+func (h *Handler) parseKeepalive(d *caddyfile.Dispenser) error {
+	dur, err := directive.DurationValue(d, "keepalive")
+	if err != nil {
+		return err
+	}
+	h.Keepalive = caddy.Duration(dur)
+	return directive.Wrap(d, h.checkKeepalive())
 }
 
 func (h *Handler) parseMaxWaiting(d *caddyfile.Dispenser) error {

@@ -135,13 +135,13 @@ func (g *Group) parseNumber(d *caddyfile.Dispenser, block string, field *int) er
 	return directive.Wrap(d, g.check())
 }
 
-// parseOn parses `on <status...>|<class> cooldown [<duration>] | retry | pass`.
+// parseOn parses `on <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass`.
 func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
-	args, err := directive.Values(d, "on", "<status...> or <class>")
-	if err != nil {
-		return err
-	}
 	var r Rule
+	args := r.takeText(d)
+	if len(args) == 0 {
+		return d.Errf("on: <status...> or <class> is missing")
+	}
 	for len(args) > 0 && blame.Actions[args[0]] == blame.ActionNone {
 		if err := r.addSubject(args[0]); err != nil {
 			return d.WrapErr(err)
@@ -164,6 +164,21 @@ func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 	}
 	h.On = append(h.On, r)
 	return nil
+}
+
+// takeText takes the rule's text from the arguments, and returns the others: what stands
+// in quotes behind what the rule is about, and before what happens.
+func (r *Rule) takeText(d *caddyfile.Dispenser) (args []string) {
+	acts := false
+	for d.NextArg() {
+		if r.Text == "" && len(args) > 0 && !acts && d.Token().Quoted() {
+			r.Text = d.Val()
+			continue
+		}
+		acts = acts || blame.Actions[d.Val()] != blame.ActionNone
+		args = append(args, d.Val())
+	}
+	return args
 }
 
 // addSubject adds a status (429, 5xx) or sets the class.

@@ -32,13 +32,12 @@ const (
 	defaultMaxWaiting = 1000
 	maxMaxWaiting     = 1_000_000
 
-	defaultCooldown    = 60 * time.Second
-	defaultCooldownMin = 30 * time.Second
-	defaultCooldownMax = 24 * time.Hour
-	maxCooldownMin     = 24 * time.Hour
-	minCooldownMax     = time.Second
-	maxCooldownMax     = 365 * 24 * time.Hour
-	defaultJitter      = 10
+	minKeepalive = time.Second
+	maxKeepalive = time.Hour
+
+	maxCooldownMin = 24 * time.Hour
+	minCooldownMax = time.Second
+	maxCooldownMax = 365 * 24 * time.Hour
 
 	defaultReplayMemory = 16 << 20
 	maxReplayMemory     = 1 << 30
@@ -73,7 +72,7 @@ func (h *Handler) setDefaults() {
 func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
-		h.checkMaxWait, h.checkMaxWaiting,
+		h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
@@ -140,6 +139,13 @@ func (h *Handler) checkMaxWaiting() error {
 	return nil
 }
 
+func (h *Handler) checkKeepalive() error {
+	if d := time.Duration(h.Keepalive); d != 0 && (d < minKeepalive || d > maxKeepalive) {
+		return fmt.Errorf("keepalive: %s is out of range: 0s, or %s to %s", d, minKeepalive, maxKeepalive)
+	}
+	return nil
+}
+
 func (h *Handler) checkKeepHeaders() error {
 	for _, name := range h.KeepHeaders {
 		if !slices.Contains(provider.AccountHeaders, textproto.CanonicalMIMEHeaderKey(name)) {
@@ -153,7 +159,7 @@ func (h *Handler) checkKeepHeaders() error {
 func (h *Handler) rules() []blame.Rule {
 	rules := make([]blame.Rule, len(h.On))
 	for i, r := range h.On {
-		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Action: r.Action, Duration: time.Duration(r.Duration)}
+		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Text: r.Text, Action: r.Action, Duration: time.Duration(r.Duration)}
 	}
 	return rules
 }
@@ -183,6 +189,16 @@ func (h *Handler) checkRules() (int, error) {
 
 // subjects returns what the rule is about, one name each.
 func (r Rule) subjects() []string {
+	about := r.about()
+	if r.Text != "" {
+		for i := range about {
+			about[i] += " and " + directive.Shown(strings.ToLower(r.Text))
+		}
+	}
+	return about
+}
+
+func (r Rule) about() []string {
 	if r.Class != "" {
 		return []string{r.Class}
 	}
@@ -195,6 +211,9 @@ func (r Rule) subjects() []string {
 	}
 	return subjects
 }
+
+// maxRuleText bounds the text of a rule, in bytes.
+const maxRuleText = 200
 
 const statusRange = "400 to 599, 4xx or 5xx"
 
@@ -218,6 +237,8 @@ func (r Rule) check(longest time.Duration) error {
 	}
 	d := time.Duration(r.Duration)
 	switch {
+	case r.Text != "" && (len(r.Text) > maxRuleText || strings.TrimSpace(r.Text) == ""):
+		return fmt.Errorf("a text is of 1 to %d bytes, and not space alone", maxRuleText)
 	case d != 0 && r.Action != "cooldown":
 		return fmt.Errorf("a duration goes with cooldown, not with %s", r.Action)
 	case d < 0:
@@ -229,8 +250,8 @@ func (r Rule) check(longest time.Duration) error {
 }
 
 func classNames() string {
-	names := make([]string, 0, ttl.Overloaded)
-	for c := ttl.RateLimited; c <= ttl.Overloaded; c++ {
+	names := make([]string, 0, ttl.Unknown)
+	for c := ttl.RateLimited; c <= ttl.Unknown; c++ {
 		names = append(names, c.String())
 	}
 	return strings.Join(names, ", ")
@@ -238,7 +259,7 @@ func classNames() string {
 
 // policy returns the bounds with their defaults. c may be nil.
 func (c *Cooldown) policy() ttl.Policy {
-	p := ttl.Policy{Default: defaultCooldown, Min: defaultCooldownMin, Max: defaultCooldownMax, Jitter: defaultJitter}
+	p := blame.DefaultPolicy
 	if c == nil {
 		return p
 	}

@@ -82,7 +82,7 @@ type Handler struct {
 	// How the upstream wants the key, and what its errors look like, those of other
 	// keys and those that a client gets when no key is ready: `openai` (default;
 	// also what speaks its dialect), `anthropic`, `gemini`, `azure` (Azure OpenAI),
-	// `cohere`, `github` (GitHub Models) or `generic`, which does as `openai` does
+	// `cohere`, `github` (GitHub Models), `volcengine` or `generic`, which does as `openai` does
 	// and judges nothing but the status 429. `openai`, `cohere`, `github` and
 	// `generic` send the key as `Authorization: Bearer`, `anthropic` as
 	// `x-api-key`, `gemini` as `x-goog-api-key` and `azure` as `api-key`. Where
@@ -110,6 +110,11 @@ type Handler struct {
 	// How many requests may wait at a time, 1 to 1000000; further ones are answered at
 	// once. 0 means the default: 1000.
 	MaxWaiting int `json:"max_waiting,omitempty"`
+
+	// After how long of silence a stream (`text/event-stream`) whose head has been sent
+	// gets a comment, which clients skip: so what stands between takes no connection for
+	// dead. 1s to 1h; never inside an event. Default: 0, off.
+	Keepalive caddy.Duration `json:"keepalive,omitempty"`
 
 	// What responses mean for the key, where that shall not be as the provider's
 	// preset says. A rule for a class comes before a rule for a status, an exact
@@ -201,8 +206,13 @@ type Rule struct {
 	Status []int `json:"status,omitempty"`
 
 	// What the response means: `rate_limited`, `quota_exhausted`, `invalid_key`,
-	// `request_too_large` or `overloaded`.
+	// `request_too_large`, `overloaded` or `unknown`.
 	Class string `json:"class,omitempty"`
+
+	// With a text, the rule is for responses whose body contains it, in upper or lower
+	// case, up to 200 bytes. Such rules come before all others, and the first of them
+	// that fits decides. Default: none, any body.
+	Text string `json:"text,omitempty"`
 
 	// `cooldown` cools the key and tries the next one; `retry` tries the next one
 	// and leaves the key as it is; `pass` gives the response to the client.
@@ -293,7 +303,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Pool: h.Pool, Provider: provider.Presets[h.Provider],
 		Auth: (*provider.Auth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
 		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
-		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait),
+		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait), Keepalive: time.Duration(h.Keepalive),
 		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
 		Limit: h.Limit.limit(), Hash: h.Select.placeholder(), Resources: h.Resources == nil || *h.Resources,
 		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),

@@ -15,7 +15,7 @@ import (
 type Reason uint8
 
 // MaxReasons bounds Reason. Each key counts by it.
-const MaxReasons = 9
+const MaxReasons = 10
 
 // Cooldown is what a caller learned about a key.
 type Cooldown struct {

@@ -21,4 +21,4 @@ var azureRules = slices.Concat([]rule{
 		begins:   []string{"access denied due to missing subscription key", "access denied due to invalid"},
 	},
 	{class: InvalidKey, statuses: []int{403}, codes: []string{"AuthenticationTypeDisabled"}},
-}, openAIRules)
+}, commonRules)

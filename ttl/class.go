@@ -23,6 +23,11 @@ const (
 	// Overloaded: the upstream is short of capacity or limits the gateway's
 	// address; the key is as good as before.
 	Overloaded
+	// Unknown: the upstream refuses, and nobody here knows whether it means the
+	// key: a 401, 402, 403 or 412 without a reason that a dialect has, or any
+	// failure that speaks of the key's money or standing. It takes other keys to
+	// find out.
+	Unknown
 )
 
 var classNames = [...]string{
@@ -32,18 +37,19 @@ var classNames = [...]string{
 	InvalidKey:      "invalid_key",
 	RequestTooLarge: "request_too_large",
 	Overloaded:      "overloaded",
+	Unknown:         "unknown",
 }
 
-// String returns the class's name, as in "rate_limited", or "unknown" for a
+// String returns the class's name, as in "rate_limited", or "none" for a
 // value that is not one of the constants.
 func (c Class) String() string {
 	if int(c) >= len(classNames) {
-		return "unknown"
+		return "none"
 	}
 	return classNames[c]
 }
 
-// ParseClass returns the class of that name. It knows the five classes that
+// ParseClass returns the class of that name. It knows the six classes that
 // mean something for a key, and so not "ok".
 func ParseClass(name string) (Class, bool) {
 	for c := RateLimited; int(c) < len(classNames); c++ {

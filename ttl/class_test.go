@@ -9,12 +9,13 @@ func TestClassNames(t *testing.T) {
 		"invalid_key":       InvalidKey,
 		"request_too_large": RequestTooLarge,
 		"overloaded":        Overloaded,
+		"unknown":           Unknown,
 	} {
 		if got, ok := ParseClass(name); !ok || got != want || got.String() != name {
 			t.Errorf("ParseClass(%q) = %v, %v", name, got, ok)
 		}
 	}
-	for _, name := range []string{"ok", "", "unknown", "Rate_Limited", "rate limited", "forbidden"} {
+	for _, name := range []string{"ok", "", "none", "Rate_Limited", "rate limited", "forbidden"} {
 		if got, ok := ParseClass(name); ok {
 			t.Errorf("ParseClass(%q) = %v, want none", name, got)
 		}
@@ -22,7 +23,7 @@ func TestClassNames(t *testing.T) {
 	if got := OK.String(); got != "ok" {
 		t.Errorf("OK is called %q", got)
 	}
-	if got := Class(200).String(); got != "unknown" {
+	if got := Class(200).String(); got != "none" {
 		t.Errorf("a value that is no class is called %q", got)
 	}
 }

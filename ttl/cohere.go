@@ -8,6 +8,6 @@ import "slices"
 // invalid or expired, and nothing else.
 var Cohere = newDialect(cohereRules, openAIAhead, commonAhead)
 
-var cohereRules = slices.Concat([]rule{
+var cohereRules = slices.Concat(exceptions, moneyRules, []rule{
 	{class: InvalidKey, statuses: []int{401}},
-}, openAIRules)
+}, commonRules)

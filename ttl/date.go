@@ -6,11 +6,14 @@ import (
 )
 
 // timestamp reads a whole value as a point in time, in seconds since 1970: an
-// HTTP-date (RFC 9110, section 5.6.7) or a time as in RFC 3339.
+// HTTP-date (RFC 9110, section 5.6.7), a time as in RFC 3339, or what comes near it.
 func timestamp(s string, now time.Time) (float64, bool) {
-	if len(s) >= len("2006-01-02T15:04:05Z") && s[4] == '-' && s[10]|0x20 == 't' {
-		t, err := time.Parse(time.RFC3339, s)
-		return unix(t), err == nil
+	if len(s) >= len("2006-01-02T15:04:05Z") && s[4] == '-' {
+		if t, err := time.Parse(time.RFC3339, s); err == nil {
+			return unix(t), true
+		}
+		t, ok := moment(s, 0, false)
+		return unix(t), ok
 	}
 	t, ok := httpDate(s, now)
 	return unix(t), ok

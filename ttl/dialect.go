@@ -48,28 +48,28 @@ type Verdict struct {
 // Dialect is one provider's way of speaking. It is immutable and safe for
 // concurrent use.
 type Dialect struct {
-	rules    []rule
-	waits    []wait
-	ahead    []wait
-	signs    []string // the keys of the headers without which ahead finds nothing
-	statuses []int
+	rules  []rule
+	ahead  []wait
+	signs  []string  // the keys of the headers without which ahead finds nothing
+	judges [200]bool // status − 400: whether a rule covers it
+	china  bool      // dates without a zone are by China's clock
 }
 
 func newDialect(rules []rule, ahead ...[]wait) *Dialect {
-	d := &Dialect{rules: rules, waits: commonWaits, ahead: slices.Concat(ahead...)}
+	d := &Dialect{rules: rules, ahead: slices.Concat(ahead...)}
 	d.signs = signs(d.ahead)
-	for _, r := range rules {
-		d.statuses = append(d.statuses, r.statuses...)
+	for i := range d.judges {
+		d.judges[i] = slices.ContainsFunc(rules, func(r rule) bool { return r.covers(400 + i) })
 	}
-	slices.Sort(d.statuses)
-	d.statuses = slices.Compact(d.statuses)
 	return d
 }
+
+func (d *Dialect) inChina() *Dialect { d.china = true; return d }
 
 // Judges tells whether an answer with this status can be anything but OK. Any
 // other answer needs no judging, and nobody has to wait for its body.
 func (d *Dialect) Judges(status int) bool {
-	return slices.Contains(d.statuses, status)
+	return status >= 400 && status <= 599 && d.judges[status-400]
 }
 
 // Judge returns what the answer means and how long it says to wait. Where the
@@ -80,7 +80,32 @@ func (d *Dialect) Judge(r Response) Verdict {
 		return Verdict{}
 	}
 	a := newAnswer(r)
-	return d.verdict(d.classify(r.Status, a), a)
+	class, _ := d.classify(r.Status, a)
+	return d.verdict(class, a)
+}
+
+// Explain is Judge or, for a status below 400, JudgeEvent, and tells by what. It is for
+// people who want to know, and not for every answer.
+func (d *Dialect) Explain(r Response) (Verdict, Evidence) {
+	if r.Status >= 400 {
+		a := newAnswer(r)
+		class, why := d.classify(r.Status, a)
+		return d.verdict(class, a), why
+	}
+	e, isError := readEvent(r.Body)
+	if !isError {
+		return Verdict{}, Evidence{}
+	}
+	a := answer{now: r.Now, body: e}
+	class, why := d.classifyEvent(a)
+	return d.verdict(class, a), why
+}
+
+// Reset returns how long the answer says to wait, whatever its status and class,
+// for callers that know already that the answer counts as a limit. The verdict's
+// class is RateLimited.
+func (d *Dialect) Reset(r Response) Verdict {
+	return d.verdict(RateLimited, newAnswer(r))
 }
 
 // verdict returns the class together with what the answer states, which is
@@ -89,26 +114,17 @@ func (d *Dialect) verdict(class Class, a answer) Verdict {
 	if class == OK {
 		return Verdict{}
 	}
-	s, ok := d.stated(a)
+	a.china = d.china
+	s, ok := a.stated(class)
 	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source}
 }
 
 // classify returns the class of the first rule that fits.
-func (d *Dialect) classify(status int, a answer) Class {
+func (d *Dialect) classify(status int, a answer) (Class, Evidence) {
 	for i := range d.rules {
-		if d.rules[i].fits(status, a) {
-			return d.rules[i].class
+		if kind, word := d.rules[i].match(status, a); kind != "" {
+			return d.rules[i].class, Evidence{i + 1, kind, word}
 		}
 	}
-	return OK
-}
-
-// stated returns what the first row that finds something has found.
-func (d *Dialect) stated(a answer) (stated, bool) {
-	for i := range d.waits {
-		if s, ok := d.waits[i].read(a, &d.waits[i]); ok {
-			return s, true
-		}
-	}
-	return stated{}, false
+	return OK, Evidence{}
 }

@@ -94,5 +94,22 @@ func unit(s string) (seconds float64, length int) {
 	case "week", "weeks":
 		return 604800, n
 	}
+	return unitInChinese(s)
+}
+
+// unitInChinese is unit for a script without spaces between words.
+func unitInChinese(s string) (seconds float64, length int) {
+	for _, u := range []struct {
+		name    string
+		seconds float64
+	}{{"毫秒", 1e-3}, {"秒", 1}, {"分", 60}, {"小时", 3600}, {"个小时", 3600}, {"天", 86400}} {
+		if strings.HasPrefix(s, u.name) {
+			length = len(u.name)
+			if strings.HasPrefix(s[length:], "钟") {
+				length += len("钟")
+			}
+			return u.seconds, length
+		}
+	}
 	return 0, 0
 }

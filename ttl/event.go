@@ -23,17 +23,18 @@ func (d *Dialect) JudgeEvent(data []byte, now time.Time) Verdict {
 		return Verdict{}
 	}
 	a := answer{now: now, body: e}
-	return d.verdict(d.classifyEvent(a), a)
+	class, _ := d.classifyEvent(a)
+	return d.verdict(class, a)
 }
 
 // mentionsError tells whether there is an "error" in the data, as a member or as
 // a value, other than the member that is null in every healthy response of
-// OpenAI's.
+// OpenAI's; or MiniMax's member for errors.
 func mentionsError(data []byte) bool {
-	for {
+	for all := data; ; {
 		_, after, found := bytes.Cut(data, []byte(`"error"`))
 		if !found {
-			return false
+			return bytes.Contains(all, []byte(`"base_resp"`)) // MiniMax
 		}
 		value, isMember := bytes.CutPrefix(trimSpace(after), []byte(":"))
 		if !isMember || !bytes.HasPrefix(trimSpace(value), []byte("null")) {
@@ -45,21 +46,25 @@ func mentionsError(data []byte) bool {
 
 // classifyEvent classifies by the status that the error would have had as an
 // answer of its own, and by the codes whatever the status.
-func (d *Dialect) classifyEvent(a answer) Class {
+func (d *Dialect) classifyEvent(a answer) (Class, Evidence) {
 	status := eventStatus(&a.body.codes)
 	for i := range d.rules {
-		if r := &d.rules[i]; r.fits(status, a) || r.fitsCode(&a.body.codes) {
-			return r.class
+		r := &d.rules[i]
+		if word := r.code(a.body); word != "" {
+			return r.class, Evidence{i + 1, "code", word}
+		}
+		if kind, word := r.match(status, a); kind != "" {
+			return r.class, Evidence{i + 1, kind, word}
 		}
 	}
-	return OK
+	return OK, Evidence{}
 }
 
 // eventRoles are the roles of what stands in an error object.
 var eventRoles = func() map[string]role {
 	within := map[string]role{}
 	for path, r := range roles {
-		if strings.HasPrefix(path, ".error.") {
+		if strings.HasPrefix(path, ".error.") || strings.HasPrefix(path, ".base_resp.") {
 			within[path] = r
 		}
 	}
@@ -72,17 +77,21 @@ var eventRoles = func() map[string]role {
 // has failed.
 func readEvent(data []byte) (*errorBody, bool) {
 	e := new(errorBody)
-	switch kind := eventKind(data); kind {
+	kind := eventKind(data)
+	switch kind {
 	case "error":
 		e.read(data, "", roles)
 	case "response.failed":
 		e.read(data, ".response", eventRoles)
+	case "response.done": // OpenAI's realtime API
+		e.read(data, ".response.status_details", eventRoles)
 	default:
 		e.read(data, "", eventRoles)
 	}
 	message := e.rawMessage()
 	e.message = plain(unescape(message))
-	return e, message != nil || e.codes.n > 0
+	e.findCodes()
+	return e, e.codes.n > 0 || e.base != "" || e.values[isMessage] != nil || message != nil && kind == "error"
 }
 
 // eventKind returns what an event calls itself, where that matters: Anthropic
@@ -95,8 +104,8 @@ func eventKind(data []byte) (kind string) {
 		case !quoted || kind != "":
 		case string(value) == "error" && (isType || string(path) == ".object"):
 			kind = "error"
-		case string(value) == "response.failed" && isType:
-			kind = "response.failed"
+		case isType && (string(value) == "response.failed" || string(value) == "response.done"):
+			kind = string(value)
 		}
 	}
 	w.value(0)
@@ -107,6 +116,10 @@ func eventKind(data []byte) (kind string) {
 // streams.
 var eventStatuses = map[string]int{
 	"rate_limit_error":         429, // Anthropic
+	"model_cooldown":           429, // CLIProxyAPI
+	"too_many_requests_error":  429, // Cerebras
+	"Throttling":               429, // DashScope
+	"ThrottlingException":      429, // AWS
 	"rate_limit_exceeded":      429, // OpenAI
 	"rate_limit_reached_error": 429, // Moonshot
 	"rate_limited":             429, // Mistral

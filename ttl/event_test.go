@@ -23,6 +23,7 @@ func TestJudgeEvent(t *testing.T) {
 		{"a response that failed", "openai", `{"type":"response.failed","response":{"status":"failed","error":{"code":"rate_limit_exceeded","message":"Try again in 6m0s"}}}`, says(360, "body:message")},
 		{"a response that failed for want of money", "openai", `{"type":"response.failed","response":{"error":{"code":"insufficient_quota","message":"No"}}}`, Verdict{Class: QuotaExhausted}},
 		{"a response that failed by itself", "openai", `{"type":"response.failed","response":{"error":{"code":"server_error","message":"No"}}}`, Verdict{}},
+		{"a realtime response that failed", "openai", `{"type":"response.done","response":{"status":"failed","status_details":{"error":{"code":"insufficient_quota"}}}}`, Verdict{Class: QuotaExhausted}},
 		{"the type last", "openai", `{"response":{"error":{"code":"rate_limit_exceeded"}},"type":"response.failed"}`, Verdict{Class: RateLimited}},
 		{"a request too large", "openai", `{"error":{"message":"Request too large. Limit 1, Requested 2","code":"rate_limit_exceeded"}}`, Verdict{Class: RequestTooLarge}},
 		{"OpenRouter's limit, and when it ends", "openai", `{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"headers":{"X-RateLimit-Reset":"1780315260000"}}}}`, says(60, "body:error.metadata.headers.X-RateLimit-Reset")},

@@ -13,7 +13,7 @@ import (
 // sources are all that a verdict may name.
 func sources() []string {
 	var all []string
-	for _, w := range commonWaits {
+	for _, w := range slices.Concat(toldWaits, reportedWaits) {
 		all = append(all, w.source, w.field.name)
 		for _, window := range w.windows {
 			all = append(all, window.reset.name)
@@ -25,7 +25,7 @@ func sources() []string {
 // fuzzedFields are the headers that the two values of FuzzJudge go through.
 func fuzzedFields() []field {
 	fields := []field{dateField, ageField}
-	for _, w := range commonWaits {
+	for _, w := range slices.Concat(toldWaits, reportedWaits) {
 		if w.field.name != "" {
 			fields = append(fields, w.field)
 		}
@@ -172,7 +172,7 @@ func FuzzSpan(f *testing.F) {
 			"span":   func() (float64, bool) { return span(s) },
 			"clock":  func() (float64, bool) { return clock(s) },
 			"spoken": func() (float64, bool) { return spoken(answer{}, s) },
-			"onDate": func() (float64, bool) { return onDate(answer{now: noon}, s) },
+			"onDate": func() (float64, bool) { return onDate(answer{now: noon, body: &noBody}, s) },
 		} {
 			if v, ok := read(); ok && (!finite(v) || v < 0) {
 				t.Fatalf("%s(%q) = %v", name, s, v)

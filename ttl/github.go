@@ -9,7 +9,7 @@ import "slices"
 // retry-after or in the message alone.
 var GitHub = newDialect(gitHubRules, openAIAhead, commonAhead)
 
-var gitHubRules = slices.Concat([]rule{
+var gitHubRules = slices.Concat(exceptions, moneyRules, []rule{
 	{class: InvalidKey, statuses: []int{401}},
 	{
 		class:    RateLimited,
@@ -18,4 +18,4 @@ var gitHubRules = slices.Concat([]rule{
 		phrases:  []string{"secondary rate limit", "rate limit exceeded", "abuse detection"},
 		fields:   []fieldIs{{field: named("x-ratelimit-remaining"), value: "0"}, {field: named("retry-after")}},
 	},
-}, openAIRules)
+}, commonRules)

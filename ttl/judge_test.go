@@ -54,7 +54,7 @@ func TestClassify(t *testing.T) {
 		{"an unknown key, as Mistral says it", 401, `{"detail":"Unauthorized"}`, InvalidKey},
 		{"a closed account", 403, `{"error":{"code":"account_deactivated"}}`, InvalidKey},
 		{"authentication failed", 401, `{"type":"error","error":{"type":"authentication_error"}}`, InvalidKey},
-		{"no reason for a 401", 401, "", OK},
+		{"no reason for a 401", 401, "", Unknown},
 		{"a reason that is not the key's fault", 401, `{"error":{"code":"ip_not_authorized","message":"Your IP is not authorized"}}`, OK},
 		{"a country, not a key", 403, `{"error":{"code":"unsupported_country_region_territory"}}`, OK},
 		{"a body that is too long", 413, "<html>413 Request Entity Too Large</html>", RequestTooLarge},
@@ -74,7 +74,8 @@ func TestClassify(t *testing.T) {
 		{"the gateway's address, as a page", 429, "<title>Error 1015 | Ray ID</title>", Overloaded},
 		{"the gateway's address, as a problem", 429, `{"title":"You are being rate limited","status":429,"error_code":1015}`, Overloaded},
 		{"a success", 200, `{"error":{"code":"insufficient_quota"}}`, OK},
-		{"a failure", 500, `{"error":{"code":"insufficient_quota"}}`, OK},
+		{"a failure", 500, `{"error":{"code":"server_error"}}`, OK},
+		{"a failure that speaks of money", 500, `{"error":{"code":"insufficient_quota"}}`, QuotaExhausted},
 		{"no such model", 404, `{"error":{"code":"insufficient_quota"}}`, OK},
 		{"a code is compared whole", 400, `{"error":{"code":"not_insufficient_quota"}}`, OK},
 	} {
@@ -96,7 +97,7 @@ func TestClientsWordsAreNotEvidence(t *testing.T) {
 		{"quoted at its start", `{"error":{"message":"'Incorrect API key' is not one of ['user']","code":null}}`, 400},
 		{"in another member", `{"error":{"message":"Invalid value","input":"Incorrect API key"}}`, 400},
 		{"as a code elsewhere", `{"error":{"message":"Invalid value","input":{"code":"insufficient_quota"}}}`, 400},
-		{"beside the error", `{"input":{"error":{"code":"invalid_api_key"}},"error":{"message":"no"}}`, 401},
+		{"beside the error", `{"input":{"error":{"code":"invalid_api_key"}},"error":{"message":"no"}}`, 400},
 	} {
 		if got := OpenAI.Judge(Response{Status: c.status, Body: []byte(c.body)}); got != (Verdict{}) {
 			t.Errorf("%s: got %+v, want ok", c.why, got)
@@ -139,7 +140,12 @@ func TestEveryClassStates(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	for _, status := range []int{200, 400, 401, 403, 500} {
+	for _, status := range []int{401, 403, 412} {
+		if got, want := OpenAI.Judge(Response{Status: status, Header: h}), (Verdict{Unknown, true, 7, "retry-after"}); got != want {
+			t.Errorf("status %d alone: got %+v, want %+v", status, got, want)
+		}
+	}
+	for _, status := range []int{200, 400, 404, 500} {
 		if got := OpenAI.Judge(Response{Status: status, Header: h}); got != (Verdict{}) {
 			t.Errorf("status %d alone: got %+v, want ok and nothing stated", status, got)
 		}
@@ -251,7 +257,7 @@ func TestReadError(t *testing.T) {
 		{"space alone", " \n", "  ", ""},
 		{"too deep to be an error", deep, strings.ToLower(deep), ""},
 		{"invalid UTF-8", "{\"message\":\"a\xffb\"}", "a\ufffdb", ""},
-		{"a key that only looks like a path", `{"errors":{"message":"No"},"error":{"x":{"message":"No"}}}`, "", ""},
+		{"a key that only looks like a path", `{"errand":{"message":"No"},"error":{"x":{"message":"No"}}}`, "", ""},
 		{"an empty key is a key", `{"":{"error":{"message":"No"}}}`, "", ""},
 		{"an empty key is not the bare string", `{"":"No"}`, "", ""},
 		{"nothing in it", `{}`, "", ""},

@@ -24,54 +24,93 @@ const (
 	isRetryNanos
 	isResetsAt
 	isResetsIn
+	isResetSeconds
+	isResetAt
 	isHeaderReset
 	isRetryAfter
 	// What a limit amounts to, kept only where that is nothing.
 	isLimit
+	// Which limit it is, kept only where it is a day's.
+	isQuotaID
+	// MiniMax's own code, 0 in every success.
+	isBaseCode
 	lastRole
 )
 
-// roles tells, by the path in the body, where errors keep their code, their
-// message and their times. Everything else in a body may be an echo of what the
+// roles tells, by the path in the body in lower case, where errors keep their code,
+// their message and their times. Everything else in a body may be an echo of what the
 // client sent.
 var roles = map[string]role{
 	".error.code":               isCode, // OpenAI; a number at OpenRouter and Gemini
 	".error.type":               isCode,
 	".error.status":             isCode, // Gemini
+	".error.reason":             isCode,
 	".error.details.reason":     isCode, // google.rpc.ErrorInfo
 	".error.details.error_code": isCode, // Anthropic
 	".details.reason":           isCode, // a google.rpc.Status without its envelope
-	".code":                     isCode, // Mistral, xAI
+	".code":                     isCode, // Mistral, xAI, sub2api
 	".type":                     isCode,
-	".error_code":               isCode, // Cloudflare
+	".__type":                   isCode, // AWS
+	".reason":                   isCode, // Novita
+	".error_code":               isCode, // Cloudflare, Baidu
+	".errors.code":              isCode, // Cloudflare's API, JSON:API
+	".detail.code":              isCode,
+	".response.error.code":      isCode, // Tencent
+	".base_resp.status_code":    isBaseCode,
 
-	"":               isMessage, // a bare string, as at Cerebras
-	".error.message": isMessage,
-	".message":       isMessage2, // Mistral; others put the status text in "error" then
-	".error":         isMessage3, // xAI
-	".detail":        isMessage4, // FastAPI; RFC 9457
-	".title":         isMessage5, // RFC 9457
+	"":                        isMessage, // a bare string, as at Cerebras
+	".error.message":          isMessage, // AWS: Message
+	".errors.message":         isMessage,
+	".message":                isMessage2, // Mistral; others put the status text in "error" then
+	".msg":                    isMessage2,
+	".error_msg":              isMessage2, // Baidu
+	".error_message":          isMessage2,
+	".base_resp.status_msg":   isMessage2, // MiniMax
+	".response.error.message": isMessage2, // Tencent
+	".error":                  isMessage3, // xAI
+	".errors":                 isMessage3,
+	".detail":                 isMessage4, // FastAPI; RFC 9457
+	".detail.message":         isMessage4,
+	".detail.error":           isMessage4, // DeepInfra
+	".title":                  isMessage5, // RFC 9457
 
 	// google.rpc.RetryInfo: a string in JSON, an object where somebody prints
 	// the message field by field. The details stand in any order, and their
 	// type is not asked for: none of the others has a member of this name, and
 	// "@type" has been seen misspelt.
-	".error.details.retryDelay":         isRetryDelay,
-	".error.details.retryDelay.seconds": isRetrySeconds,
-	".error.details.retryDelay.nanos":   isRetryNanos,
-	".details.retryDelay":               isRetryDelay,
-	".details.retryDelay.seconds":       isRetrySeconds,
-	".details.retryDelay.nanos":         isRetryNanos,
+	".error.details.retrydelay":         isRetryDelay,
+	".error.details.retrydelay.seconds": isRetrySeconds,
+	".error.details.retrydelay.nanos":   isRetryNanos,
+	".details.retrydelay":               isRetryDelay,
+	".details.retrydelay.seconds":       isRetrySeconds,
+	".details.retrydelay.nanos":         isRetryNanos,
 
-	".error.details.violations.quotaValue": isLimit, // google.rpc.QuotaFailure
+	".error.details.violations.quotavalue": isLimit,   // google.rpc.QuotaFailure
+	".error.details.violations.quotaid":    isQuotaID, // likewise
 
-	".error.resets_at":         isResetsAt, // OpenAI's Codex
-	".error.resets_in_seconds": isResetsIn,
+	".error.resets_at":          isResetsAt, // OpenAI's Codex
+	".error.resets_in_seconds":  isResetsIn,
+	".error.reset_seconds":      isResetSeconds, // CLIProxyAPI
+	".reset_seconds":            isResetSeconds,
+	".error.reset_at":           isResetAt,
+	".error.reset_time":         isResetAt,
+	".error.metadata.reset_at":  isResetAt,
+	".error.details.reset_at":   isResetAt,
+	".error.details.reset_time": isResetAt,
+	".reset_at":                 isResetAt,
+	".resets_at":                isResetAt,
+	".reset_time":               isResetAt,
 	// OpenRouter hands on the headers of the limit in the body.
-	".error.metadata.headers.X-RateLimit-Reset": isHeaderReset,
 	".error.metadata.headers.x-ratelimit-reset": isHeaderReset,
+	".error.metadata.headers.retry-after":       isRetryAfter,
+	".error.metadata.retry_after":               isRetryAfter,
+	".error.metadata.retry_after_seconds":       isRetryAfter,
 	".error.retry_after":                        isRetryAfter,
+	".error.retry_after_seconds":                isRetryAfter,
+	".error.retryafter":                         isRetryAfter,
 	".retry_after":                              isRetryAfter, // Cloudflare
+	".retry_after_seconds":                      isRetryAfter,
+	".retryafter":                               isRetryAfter,
 }
 
 // maxPath is no less than the longest key of roles has, and a little more for
@@ -97,6 +136,8 @@ func (c *codeList) add(code []byte) {
 type errorBody struct {
 	message string // in lower case, every kind of white space a space
 	codes   codeList
+	chinese bool             // the message is
+	base    string           // MiniMax's code: its numbers mean other things elsewhere
 	values  [lastRole][]byte // of the other roles, as they stand in the body
 }
 
@@ -110,6 +151,7 @@ func readError(body []byte) *errorBody {
 	e := new(errorBody)
 	isJSON := looksLikeJSON(body)
 	complete := isJSON && e.read(body, "", roles)
+	defer e.findCodes()
 	switch message := e.rawMessage(); {
 	case message != nil:
 		e.message = plain(unescape(message))
@@ -119,6 +161,24 @@ func readError(body []byte) *errorBody {
 		e.message = plain(body)
 	}
 	return e
+}
+
+// findCodes finds codes in the message: MiniMax's, unless it has a member of its own, at
+// its end, "insufficient balance (1008)"; Zhipu's at its beginning, "[1308][Usage limit …".
+func (e *errorBody) findCodes() {
+	if m := e.message; len(m) > 6 && m[0] == '[' && digits(m[1:]) == 4 && m[5] == ']' {
+		e.codes.add([]byte(m[1:5]))
+	}
+	e.chinese = inChinese(e.message)
+	e.base = string(e.values[isBaseCode])
+	message := strings.TrimRight(e.message, " .")
+	open := strings.LastIndexByte(message, '(')
+	if e.base != "" || open < 0 || message[len(message)-1] != ')' {
+		return
+	}
+	if code := message[open+1 : len(message)-1]; len(code) == 4 && digits(code) == 4 {
+		e.base = code
+	}
 }
 
 // withoutEdge takes off the end of a text that is cut off, where that may be
@@ -140,8 +200,9 @@ func withoutEdge(text string) string {
 func (e *errorBody) read(body []byte, prefix string, roles map[string]role) bool {
 	w := walker{rest: body, path: make([]byte, 0, maxPath)}
 	w.leaf = func(path, value []byte, quoted bool) {
+		var lower [maxPath]byte
 		if len(path) <= maxPath && len(value) > 0 && len(path) >= len(prefix) && string(path[:len(prefix)]) == prefix {
-			e.take(roles[string(path[len(prefix):])], value, quoted)
+			e.take(roles[string(appendLower(lower[:0], path[len(prefix):]))], value, quoted)
 		}
 	}
 	return w.value(0) && len(bytes.TrimSpace(w.rest)) == 0
@@ -156,9 +217,22 @@ func (e *errorBody) take(r role, value []byte, quoted bool) {
 	case r == isCode:
 		e.codes.add(value)
 	case r == isLimit && string(value) != "0":
+	case r == isQuotaID && !bytes.Contains(value, []byte("PerDay")):
+	case r == isBaseCode && string(value) == "0":
 	case e.values[r] == nil:
 		e.values[r] = value
 	}
+}
+
+// appendLower appends text in lower case: some write Message and Error.
+func appendLower(to, text []byte) []byte {
+	for _, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		to = append(to, c)
+	}
+	return to
 }
 
 // rawMessage returns the message as it stands in the body, nil where there is
@@ -175,6 +249,13 @@ func (e *errorBody) rawMessage() []byte {
 func looksLikeJSON(body []byte) bool {
 	body = trimSpace(body)
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
+}
+
+// Contains tells whether a body contains the text, which is in lower case: as it stands
+// there or as its JSON strings say it, in upper or lower case, whatever kind of white space
+// is between the words.
+func Contains(body []byte, text string) bool {
+	return strings.Contains(plain(body), text) || strings.Contains(plain(unescape(body)), text)
 }
 
 // plain returns the text in the form that words are looked for in: in lower

@@ -19,18 +19,15 @@ type Policy struct {
 	Jitter float64
 }
 
-// Cooldown returns how long the key rests after v: Max for InvalidKey, since
-// only a person cures that, whatever the answer states; what is stated for
-// every other class; where nothing is stated, Max for QuotaExhausted and
-// Default for the rest. The result lies in [Min, Max] plus jitter. random is
+// Cooldown returns how long the key rests after v: what is stated; where nothing
+// is, Max for QuotaExhausted, InvalidKey and Unknown, which time alone hardly
+// cures, and Default for the rest. The result lies in [Min, Max] plus jitter. random is
 // the draw for the jitter, in [0, 1).
 func (p Policy) Cooldown(v Verdict, random float64) time.Duration {
 	switch {
-	case v.Class == InvalidKey:
-		return p.Fixed(p.clamp(float64(p.Max)), random)
 	case v.Stated && v.Seconds >= 0:
 		return p.Fixed(p.clamp(v.Seconds*float64(time.Second)), random)
-	case v.Class == QuotaExhausted:
+	case v.Class == QuotaExhausted, v.Class == InvalidKey, v.Class == Unknown:
 		return p.Fixed(p.clamp(float64(p.Max)), random)
 	default:
 		return p.Fixed(p.clamp(float64(p.Default)), random)

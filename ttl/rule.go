@@ -10,11 +10,13 @@ import (
 // the first rule that fits decides.
 type rule struct {
 	class    Class
-	statuses []int
+	statuses []int // nil: all from 400 to 599
 
 	// codes are compared whole with the error's code and type. They are the
 	// best evidence: a client cannot influence them.
 	codes []string
+	// base are MiniMax's codes.
+	base []string
 	// begins are the starts of messages, in lower case. Providers quote what
 	// the client sent in the middle of a message ("Invalid value: '…'"), and
 	// who may choose those words must not be able to cool keys with them. So
@@ -29,6 +31,8 @@ type rule struct {
 	oversized bool
 	// noLimit asks for a message that says that the limit is 0.
 	noLimit bool
+	// standing asks for an error that speaks of the key's money or standing.
+	standing bool
 }
 
 // fieldIs asks for a header: with this value or, if value is "", with any that
@@ -38,43 +42,73 @@ type fieldIs struct {
 	value string
 }
 
-func (r *rule) fits(status int, a answer) bool {
-	if !slices.Contains(r.statuses, status) {
-		return false
+// Evidence is what a rule has recognised an answer by.
+type Evidence struct {
+	Row  int    // of the dialect's rules, from 1; 0: none fits
+	Kind string // "status" alone, "code", "message", "header" or "limit"
+	Word string // the code, the words or the header's name that the rule looks for
+}
+
+// match tells whether the rule fits, and by what.
+func (r *rule) match(status int, a answer) (kind, word string) {
+	switch {
+	case !r.covers(status):
+		return "", ""
+	case r.bare():
+		return "status", ""
+	case a.body != &noBody:
+		if word = r.code(a.body); word != "" {
+			return "code", word
+		}
+		if word = r.words(status, a.body); word != "" {
+			return "message", word
+		}
+		if r.fitsLimit(a.body) {
+			return "limit", ""
+		}
 	}
-	return r.bare() || r.fitsCode(&a.body.codes) || r.fitsMessage(a.body.message) || r.fitsLimit(a.body) || r.fitsField(a)
+	if word = r.header(a); word != "" {
+		return "header", word
+	}
+	return "", ""
+}
+
+func (r *rule) covers(status int) bool {
+	if r.statuses == nil {
+		return status >= 400 && status <= 599
+	}
+	return slices.Contains(r.statuses, status)
 }
 
 func (r *rule) bare() bool {
-	return r.codes == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit
+	return r.codes == nil && r.base == nil && r.begins == nil && r.phrases == nil && r.fields == nil && !r.oversized && !r.noLimit && !r.standing
 }
 
-func (r *rule) fitsCode(codes *codeList) bool {
-	for _, code := range codes.list() {
+// code compares without regard to case: some write INSUFFICIENT_BALANCE.
+func (r *rule) code(e *errorBody) string {
+	for _, code := range e.codes.list() {
 		for _, want := range r.codes {
-			if string(code) == want {
-				return true
+			if len(code) == len(want) && strings.EqualFold(string(code), want) {
+				return want
 			}
 		}
 	}
-	return false
+	if i := slices.Index(r.base, e.base); e.base != "" && i >= 0 {
+		return r.base[i]
+	}
+	return ""
 }
 
-func (r *rule) fitsMessage(message string) bool {
-	if message == "" {
-		return false
-	}
+func (r *rule) words(status int, e *errorBody) string {
 	for _, want := range r.begins {
-		if strings.HasPrefix(message, want) {
-			return true
+		if strings.HasPrefix(e.message, want) {
+			return want
 		}
 	}
-	for _, want := range r.phrases {
-		if strings.Contains(message, want) {
-			return true
-		}
+	if word := part(e.message, r.phrases); word != "" || !r.standing {
+		return word
 	}
-	return false
+	return wordOfStanding(status, e)
 }
 
 func (r *rule) fitsLimit(e *errorBody) bool {
@@ -82,16 +116,16 @@ func (r *rule) fitsLimit(e *errorBody) bool {
 		r.noLimit && (e.values[isLimit] != nil || limitedToNothing(e.message))
 }
 
-func (r *rule) fitsField(a answer) bool {
+func (r *rule) header(a answer) string {
 	for _, want := range r.fields {
 		for _, value := range a.values(want.field) {
 			value = trim(value)
 			if value != "" && (want.value == "" || value == want.value) {
-				return true
+				return want.field.name
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // oversized tells whether a message such as "Limit 7000, Used 0, Requested

@@ -1,11 +1,12 @@
 package ttl
 
 import (
+	"math"
 	"strings"
 	"time"
 )
 
-// wait is a row of a dialect's table: a place where an answer may state how
+// wait is a row of a table: a place where an answer may state how
 // long to wait, and how to read it. The first row that finds something decides.
 type wait struct {
 	read func(a answer, w *wait) (stated, bool)
@@ -30,6 +31,7 @@ type answer struct {
 	header map[string][]string
 	now    time.Time
 	body   *errorBody // never nil
+	china  bool       // the dialect is by China's clock
 }
 
 func newAnswer(r Response) answer {
@@ -38,6 +40,28 @@ func newAnswer(r Response) answer {
 		a.body = readError(r.Body)
 	}
 	return a
+}
+
+// stated returns what the answer states, given what it means.
+func (a answer) stated(class Class) (stated, bool) {
+	if s, ok := a.first(toldWaits); ok {
+		return s, true
+	}
+	switch class {
+	case QuotaExhausted, InvalidKey, Unknown:
+		return a.first(spentWaits)
+	}
+	return a.first(reportedWaits)
+}
+
+// first returns what the first row that finds something has found.
+func (a answer) first(rows []wait) (stated, bool) {
+	for i := range rows {
+		if s, ok := rows[i].read(a, &rows[i]); ok {
+			return s, true
+		}
+	}
+	return stated{}, false
 }
 
 // field is a header: its name in lower case, by which people know it, and its
@@ -87,6 +111,20 @@ func (a answer) sent() float64 {
 // where t has passed.
 func (a answer) until(t float64) float64 { return max(t-a.sent(), 0) }
 
+// orUntil returns a number of seconds, or the wait until then where it is one of seconds
+// or milliseconds since 1970 that is near enough to mean that.
+func (a answer) orUntil(v float64) float64 {
+	const near = 400 * 86400
+	now := a.sent()
+	switch {
+	case v >= 1e9 && math.Abs(v-now) < near:
+		return a.until(v)
+	case v >= 1e12 && math.Abs(v/1000-now) < near:
+		return a.until(v / 1000)
+	}
+	return v
+}
+
 // inMilliseconds reads a header that counts milliseconds.
 func inMilliseconds(a answer, w *wait) (stated, bool) {
 	for _, value := range a.values(w.field) {
@@ -103,7 +141,7 @@ func inSecondsOrDate(a answer, w *wait) (stated, bool) {
 	for _, value := range a.values(w.field) {
 		value = trim(value)
 		if v, ok := number(value); ok {
-			return stated{v, w.field.name}, true
+			return stated{a.orUntil(v), w.field.name}, true
 		}
 		if t, ok := httpDate(value, a.now); ok {
 			return stated{a.until(unix(t)), w.field.name}, true
@@ -144,4 +182,26 @@ func (a answer) reset(value string, scale float64) (seconds float64, ok bool) {
 		return a.until(t), true
 	}
 	return 0, false
+}
+
+// inRetryInfo reads google.rpc.RetryInfo: a duration such as "34.4s" or, field
+// by field, seconds and nanoseconds.
+func inRetryInfo(a answer, w *wait) (stated, bool) {
+	if text := string(a.body.values[isRetryDelay]); text != "" {
+		v, ok := duration(trim(text))
+		if !ok {
+			v, ok = number(trim(text))
+		}
+		return stated{v, w.source}, ok
+	}
+	seconds, ok := number(string(a.body.values[isRetrySeconds]))
+	nanos, hasNanos := number(string(a.body.values[isRetryNanos]))
+	return stated{seconds + nanos/1e9, w.source}, (ok || hasNanos) && finite(seconds+nanos/1e9)
+}
+
+// inValue reads a value of the body that says when a limit is reset, in any of
+// the forms that headers have.
+func inValue(a answer, w *wait) (stated, bool) {
+	v, ok := a.reset(trim(string(a.body.values[w.value])), 1)
+	return stated{v, w.source}, ok
 }

@@ -1,10 +1,12 @@
 package ttl
 
-// commonWaits go from what is meant for clients that wait, over what a person
-// is told, to what merely reports a limit's state. All dialects share them: the
+import "slices"
+
+// toldWaits and reportedWaits go from what is meant for clients that wait, over what a
+// person is told, to what merely reports a limit's state. All dialects share them: the
 // headers are common property by now, gateways hand on those of others, and
 // none means one thing here and another there.
-var commonWaits = []wait{
+var toldWaits = []wait{
 	{read: inMilliseconds, field: named("retry-after-ms")},
 	{read: inMilliseconds, field: named("x-ms-retry-after-ms")},
 	{read: inSecondsOrDate, field: named("retry-after")},
@@ -16,11 +18,20 @@ var commonWaits = []wait{
 	{read: inRetryInfo, source: "body:RetryInfo.retryDelay"},
 	{read: inValue, value: isResetsAt, source: "body:error.resets_at"},
 	{read: inValue, value: isResetsIn, source: "body:error.resets_in_seconds"},
+	{read: inValue, value: isResetSeconds, source: "body:reset_seconds"},
 	{read: inValue, value: isHeaderReset, source: "body:error.metadata.headers.X-RateLimit-Reset"},
 	{read: inWords, source: "body:message"},
 	{read: inValue, value: isRetryAfter, source: "body:retry_after"},
+	{read: inValue, value: isResetAt, source: "body:reset_at"},
+	{read: atMidnight, source: "body:message"},
+}
 
+// reportedWaits tell something of an answer that is about a limit. Others carry these
+// headers too, a refused key's for one: there only what is used up means something.
+var reportedWaits = []wait{
 	{read: byWindow, windows: openAIWindows},
+	{read: asReset, field: named("x-rate-limit-reset-requests")},
+	{read: asReset, field: named("x-rate-limit-reset-tokens")},
 
 	{read: bySpent, windows: unifiedWindows},
 	{read: bySpent, windows: []window{unifiedWindow("")}},
@@ -55,6 +66,7 @@ var (
 		{read: bySpent, windows: []window{plainWindow("x-ratelimit-"), plainWindow("ratelimit-")}},
 		{read: inPolicies, field: named("ratelimit")},
 	}
+	spentWaits = slices.Concat(openAIAhead, anthropicAhead, commonAhead)
 )
 
 var openAIWindows = []window{openAIWindow("requests"), openAIWindow("tokens")}

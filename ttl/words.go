@@ -23,6 +23,23 @@ var sayings = []saying{
 	{"regain access on", onDate}, // Anthropic
 	{"reset at", onDate},
 	{"resets at", onDate},
+	{"reset on", onDate},
+	{"resets on", onDate},
+	{"try again at", onDate},
+	{"retry at", onDate},
+	{"available at", onDate},
+	{"available again at", onDate},
+	{"available in", spoken},
+	{"available again in", spoken},
+	{"renews in", spoken},
+	{"将在", when}, // Zhipu: "… will be reset at …"
+	{"将于", when},
+	{"请在", when},
+	{"请于", when},
+	{"请等待", spoken},
+	{"请", spoken},
+	{"重置时间", when},
+	{"恢复时间", when},
 }
 
 // inWords reads the message: "Please try again in 6m0s." The first time that
@@ -58,7 +75,7 @@ func (s *saying) find(a answer, text string) (seconds float64, at int, ok bool) 
 // spoken reads the duration that comes next: " 20s", ": 20s", " about 5
 // minutes", `":"34s"`, " 5.03:23:11".
 func spoken(_ answer, text string) (float64, bool) {
-	text = strings.TrimLeft(text, ` :~"`)
+	text = strings.TrimLeft(text, ` :~"：约`)
 	for _, filler := range []string{"for ", "at least ", "about ", "approximately ", "another "} {
 		text = strings.TrimPrefix(text, filler)
 	}
@@ -86,24 +103,32 @@ func clock(text string) (seconds float64, ok bool) {
 	return float64(days)*86400 + float64(d.hour*3600+d.minute*60+d.second), true
 }
 
-// onDate reads the date that comes next: " 2026-04-01 at 00:00 UTC". Without a
-// zone it states nothing, since nobody knows whose time it is.
+// onDate reads the date that comes next: " 2026-04-01 at 00:00 UTC"; or the time of
+// day, " 10:00 UTC", which is the next one. Without a zone it states nothing, unless it
+// is known whose time it is.
 func onDate(a answer, text string) (float64, bool) {
-	p := dateParser{rest: strings.TrimLeft(text, ` :"`)}
-	d := p.isoDate()
-	for _, joint := range []string{" at ", ", ", " ", "t"} {
-		if rest, found := strings.CutPrefix(p.rest, joint); found {
-			p.rest = rest
-			break
-		}
+	text = strings.TrimLeft(text, ` :"：（`)
+	local, known := a.localTime()
+	if t, ok := moment(text, local, known); ok {
+		return a.until(unix(t)), true
 	}
-	p.wallClock(&d)
-	zone := strings.TrimLeft(p.rest, " (")
-	t, ok := d.time()
-	if p.bad || !ok || !isUTC(zone[:letters(zone)]) {
+	p, d := dateParser{rest: text}, civil{}
+	if rest, found := strings.CutPrefix(text, "midnight"); found {
+		p.rest = rest
+	} else {
+		p.timeOfDay(&d)
+	}
+	offset, named := zone(p.rest)
+	if p.bad || !named || d.hour > 23 || d.minute > 59 {
 		return 0, false
 	}
-	return a.until(unix(t)), true
+	return a.nextAt(d.hour*3600+d.minute*60+d.second, offset), true
 }
 
-func isUTC(zone string) bool { return zone == "utc" || zone == "gmt" || zone == "z" }
+// when reads a date or a duration.
+func when(a answer, text string) (float64, bool) {
+	if v, ok := onDate(a, text); ok {
+		return v, true
+	}
+	return spoken(a, text)
+}

@@ -2,6 +2,7 @@ package blame
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/reason"
@@ -33,7 +34,11 @@ var defaultActions = [...]Action{
 	ttl.InvalidKey:      ActionCooldown,
 	ttl.RequestTooLarge: ActionPass,
 	ttl.Overloaded:      ActionPass,
+	ttl.Unknown:         ActionCooldown,
 }
+
+// DefaultPolicy is how keys cool where the config says nothing.
+var DefaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
 
 // echoStatuses are those whose bodies are known to repeat the key: they are held
 // back to be masked even where nothing is judged by them.
@@ -43,6 +48,7 @@ var echoStatuses = []int{400, 401, 403}
 type Rule struct {
 	Status   []int  // 400 to 599, 4 and 5 for all of 4xx and 5xx; or
 	Class    string // by its name
+	Text     string // "", or what the body must contain, in upper or lower case
 	Action   string // by its name
 	Duration time.Duration
 }
@@ -81,6 +87,7 @@ type Judge struct {
 
 	classes  [len(defaultActions)]ruling // of the config; ActionNone where it has no rule
 	statuses map[int]ruling              // of the config; 4 and 5 stand for 4xx and 5xx
+	texts    []textRule                  // of the config, in its order: they come first
 	held     [200]bool                   // Status − 400: whether its responses are held back
 }
 
@@ -88,6 +95,11 @@ func NewJudge(dialect *ttl.Dialect, policy ttl.Policy, rules []Rule) *Judge {
 	j := &Judge{dialect: dialect, Policy: policy, statuses: make(map[int]ruling)}
 	for _, r := range rules {
 		says := ruling{Actions[r.Action], r.Duration}
+		if r.Text != "" {
+			class, _ := ttl.ParseClass(r.Class)
+			j.texts = append(j.texts, textRule{r.Status, class, strings.ToLower(r.Text), says})
+			continue
+		}
 		if class, ok := ttl.ParseClass(r.Class); ok {
 			j.classes[class] = says
 		}
@@ -106,10 +118,13 @@ func (j *Judge) mayReject(status int) bool {
 	if says := j.forStatus(status).action; says == actionRetry || says == ActionCooldown {
 		return true
 	}
+	if slices.ContainsFunc(j.texts, func(t textRule) bool { return t.isAbout(status) }) {
+		return true
+	}
 	if !j.dialect.Judges(status) {
 		return false
 	}
-	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
+	for class := ttl.RateLimited; class <= ttl.Unknown; class++ {
 		if j.rule(class, status).action != ActionPass {
 			return true
 		}
@@ -120,6 +135,30 @@ func (j *Judge) mayReject(status int) bool {
 // Holds tells whether a response of that status is held back until it is judged.
 func (j *Judge) Holds(status int) bool {
 	return status >= 400 && status < 600 && j.held[status-400]
+}
+
+// textRule is a rule for what a body contains.
+type textRule struct {
+	status []int
+	class  ttl.Class // or OK
+	text   string    // in lower case
+	says   ruling
+}
+
+func (t *textRule) isAbout(status int) bool {
+	return slices.Contains(t.status, status) || slices.Contains(t.status, status/100)
+}
+
+// ruleFor returns what applies to a response with this body: the first rule for a text
+// that it contains, or what applies to any.
+func (j *Judge) ruleFor(class ttl.Class, status int, body []byte) ruling {
+	for i := range j.texts {
+		t := &j.texts[i]
+		if (t.isAbout(status) || class != ttl.OK && t.class == class) && ttl.Contains(body, t.text) {
+			return t.says
+		}
+	}
+	return j.rule(class, status)
 }
 
 // Rule returns what applies: the config's rule for the class, its rule for the
@@ -144,7 +183,7 @@ func (j *Judge) forStatus(status int) ruling {
 // Judge says what the response means. random is in [0, 1).
 func (j *Judge) Judge(response ttl.Response, random float64) Verdict {
 	stated := j.dialect.Judge(response)
-	says := j.rule(stated.Class, response.Status)
+	says := j.ruleFor(stated.Class, response.Status, response.Body)
 	if says.action == ActionCooldown && stated.Class == ttl.OK {
 		// A rule of the config says that this status cools the key: then what the
 		// response states counts, as it does for a rate limit.
@@ -160,7 +199,7 @@ func (j *Judge) JudgeEvent(status int, body []byte, now time.Time, random float6
 	if stated.Class == ttl.OK {
 		return Verdict{Action: ActionPass}
 	}
-	return j.verdict(stated, j.rule(stated.Class, status), random)
+	return j.verdict(stated, j.ruleFor(stated.Class, status, body), random)
 }
 
 // MayBeSpent tells whether ahead could say something: only then it needs the time.
@@ -190,7 +229,7 @@ func (j *Judge) verdict(stated ttl.Verdict, says ruling, random float64) Verdict
 		v.Cooldown, v.Source = j.Policy.Fixed(says.fixed, random), reason.SourceConfig
 	default:
 		v.Cooldown, v.Source = j.Policy.Cooldown(stated, random), stated.Source
-		if !stated.Stated || stated.Class == ttl.InvalidKey { // which cools for max, whatever is stated
+		if !stated.Stated {
 			v.Source = reason.SourceDefault
 		}
 	}

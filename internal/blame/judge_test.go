@@ -21,8 +21,10 @@ func statuses(first, last int, list ...int) []int {
 }
 
 func TestWhatIsHeldBack(t *testing.T) {
-	openai := []int{400, 401, 402, 403, 413, 429, 503, 529}
-	with := func(more ...int) []int { return statuses(1, 0, append(more, openai...)...) }
+	openai := statuses(400, 599) // whose words may speak of the key
+	without := func(less ...int) []int {
+		return slices.DeleteFunc(slices.Clone(openai), func(s int) bool { return slices.Contains(less, s) })
+	}
 	for _, test := range []struct {
 		name    string
 		dialect *ttl.Dialect
@@ -31,15 +33,17 @@ func TestWhatIsHeldBack(t *testing.T) {
 	}{
 		{"openai: what its dialect judges", ttl.OpenAI, nil, openai},
 		{"generic: 429, and what may echo a key", ttl.Generic, nil, []int{400, 401, 403, 429}},
-		{"a status that is retried", ttl.OpenAI, []Rule{{Status: []int{500}, Action: "retry"}}, with(500)},
+		{"a status that is retried", ttl.Generic, []Rule{{Status: []int{500}, Action: "retry"}}, []int{400, 401, 403, 429, 500}},
 		{"a status that cools", ttl.Generic, []Rule{{Status: []int{404, 599}, Action: "cooldown"}}, []int{400, 401, 403, 404, 429, 599}},
-		{"all of 5xx", ttl.OpenAI, []Rule{{Status: []int{5}, Action: "retry"}}, with(statuses(500, 599)...)},
+		{"a status that cools by its text", ttl.Generic, []Rule{{Status: []int{404}, Text: "x", Action: "cooldown"}}, []int{400, 401, 403, 404, 429}},
+		{"all of 5xx", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}}, statuses(500, 599, 400, 401, 403, 429)},
 		{"all of 5xx but one", ttl.Generic, []Rule{{Status: []int{5}, Action: "retry"}, {Status: []int{500}, Action: "pass"}}, statuses(501, 599, 400, 401, 403, 429)},
-		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, []int{400, 401, 403}},
+		{"a status that passes streams", ttl.OpenAI, []Rule{{Status: []int{429, 402, 413, 503, 529}, Action: "pass"}}, without(429, 402, 413, 503, 529)},
+		{"but for the key that they may echo", ttl.OpenAI, []Rule{{Status: []int{4, 5}, Action: "pass"}}, []int{400, 401, 403}},
 		{"unless a class is told otherwise", ttl.OpenAI, []Rule{{Status: []int{4, 5}, Action: "pass"}, {Class: "overloaded", Action: "retry"}}, openai},
 		{"a class that passes leaves the others", ttl.OpenAI, []Rule{{Class: "rate_limited", Action: "pass"}}, openai},
 		{"a class that passes, where there is no other", ttl.OpenAI, []Rule{
-			{Class: "rate_limited", Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}, {Class: "invalid_key", Action: "pass"},
+			{Class: "rate_limited", Action: "pass"}, {Class: "quota_exhausted", Action: "pass"}, {Class: "invalid_key", Action: "pass"}, {Class: "unknown", Action: "pass"},
 		}, []int{400, 401, 403}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,12 +81,24 @@ func TestJudge(t *testing.T) {
 		{"no less than min", ttl.OpenAI, nil, 429, "1", "", Verdict{ttl.RateLimited, ActionCooldown, 30 * time.Second, "retry-after", false}},
 		{"no more than max", ttl.OpenAI, nil, 429, "1e9", "", Verdict{ttl.RateLimited, ActionCooldown, 24 * time.Hour, "retry-after", false}},
 		{"a spent quota cools for max", ttl.OpenAI, nil, 429, "", quota, Verdict{ttl.QuotaExhausted, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
-		{"a refused key cools for max, whatever is stated", ttl.OpenAI, nil, 401, "60", invalid, Verdict{ttl.InvalidKey, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"a refused key cools for max", ttl.OpenAI, nil, 401, "", invalid, Verdict{ttl.InvalidKey, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"unless the answer says for how long", ttl.OpenAI, nil, 401, "60", invalid, Verdict{ttl.InvalidKey, ActionCooldown, minute, "retry-after", false}},
+		{"a refusal that nobody understands cools for max", ttl.OpenAI, nil, 403, "", "", Verdict{ttl.Unknown, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"or for what it states", ttl.OpenAI, nil, 412, "60", "", Verdict{ttl.Unknown, ActionCooldown, minute, "retry-after", false}},
+		{"and may pass", ttl.OpenAI, []Rule{{Class: "unknown", Action: "pass"}}, 403, "", "", Verdict{Class: ttl.Unknown, Action: ActionPass}},
 		{"an overloaded upstream says nothing about the key", ttl.OpenAI, nil, 503, "60", "", Verdict{Class: ttl.Overloaded, Action: ActionPass}},
 		{"nor does a request that is too large", ttl.OpenAI, nil, 413, "", "", Verdict{Class: ttl.RequestTooLarge, Action: ActionPass}},
 		{"a status without a meaning passes", ttl.OpenAI, nil, 500, "60", "", Verdict{Class: ttl.OK, Action: ActionPass}},
 		{"generic knows no quota", ttl.Generic, nil, 429, "", quota, Verdict{ttl.RateLimited, ActionCooldown, minute, reason.SourceDefault, false}},
 		{"generic knows no refused key", ttl.Generic, nil, 401, "", invalid, Verdict{Class: ttl.OK, Action: ActionPass}},
+
+		{"a rule for a text", ttl.OpenAI, []Rule{{Status: []int{403}, Text: "Has Been Suspended", Action: "cooldown", Duration: hours(3)}}, 403, "", `{"message":"Your licence HAS BEEN\nsuspended"}`, Verdict{ttl.Unknown, ActionCooldown, 3 * time.Hour, reason.SourceConfig, false}},
+		{"comes before one for the class", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Action: "pass"}, {Status: []int{4}, Text: "insufficient", Action: "retry"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: actionRetry}},
+		{"the first that fits decides", ttl.OpenAI, []Rule{{Status: []int{429}, Text: "nowhere", Action: "pass"}, {Status: []int{429}, Text: "quota", Action: "retry"}, {Status: []int{429}, Text: "insufficient", Action: "pass"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: actionRetry}},
+		{"one for a class and a text", ttl.OpenAI, []Rule{{Class: "quota_exhausted", Text: "INSUFFICIENT", Action: "pass"}}, 429, "", quota, Verdict{Class: ttl.QuotaExhausted, Action: ActionPass}},
+		{"is not for other classes", ttl.OpenAI, []Rule{{Class: "invalid_key", Text: "insufficient", Action: "pass"}}, 429, "", quota, Verdict{ttl.QuotaExhausted, ActionCooldown, 24 * time.Hour, reason.SourceDefault, false}},
+		{"a text that JSON escapes", ttl.Generic, []Rule{{Status: []int{403}, Text: "余额", Action: "cooldown"}}, 403, "", `{"message":"\u4f59\u989d"}`, Verdict{ttl.RateLimited, ActionCooldown, minute, reason.SourceDefault, false}},
+		{"a text that is not there", ttl.Generic, []Rule{{Status: []int{403}, Text: "suspended", Action: "cooldown"}}, 403, "", "blocked", Verdict{Class: ttl.OK, Action: ActionPass}},
 
 		{"a rule for a status", ttl.OpenAI, []Rule{{Status: []int{429}, Action: "retry"}}, 429, "90", "", Verdict{Class: ttl.RateLimited, Action: actionRetry}},
 		{"a rule for all of 4xx", ttl.OpenAI, []Rule{{Status: []int{4}, Action: "retry"}}, 404, "", "", Verdict{Class: ttl.OK, Action: actionRetry}},
@@ -120,11 +136,11 @@ func TestJudge(t *testing.T) {
 }
 
 func TestAReasonFitsTheEngine(t *testing.T) {
-	if ttl.Overloaded >= rotator.MaxReasons {
-		t.Errorf("%d classes, but only %d reasons", ttl.Overloaded+1, rotator.MaxReasons)
+	if ttl.Unknown >= rotator.MaxReasons {
+		t.Errorf("%d classes, but only %d reasons", ttl.Unknown+1, rotator.MaxReasons)
 	}
-	if len(defaultActions) != int(ttl.Overloaded)+1 {
-		t.Errorf("%d classes have a default action, want %d", len(defaultActions), ttl.Overloaded+1)
+	if len(defaultActions) != int(ttl.Unknown)+1 {
+		t.Errorf("%d classes have a default action, want %d", len(defaultActions), ttl.Unknown+1)
 	}
 	for class, says := range defaultActions {
 		if says == ActionNone {
@@ -134,4 +150,4 @@ func TestAReasonFitsTheEngine(t *testing.T) {
 }
 
 // defaultPolicy is that of a config that says nothing.
-var defaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
+var defaultPolicy = DefaultPolicy

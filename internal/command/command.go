@@ -22,7 +22,7 @@ func init() {
 // cliCommand is `caddy keycycler`.
 var cliCommand = caddycmd.Command{
 	Name:      "keycycler",
-	Usage:     "list|show|cool|clear|disable|enable|id",
+	Usage:     "list|show|cool|clear|disable|enable|id|classify",
 	Short:     "Shows the API keys of a running gateway, and changes their state",
 	Long:      cliHelp,
 	CobraFunc: buildCLI,
@@ -33,7 +33,7 @@ disables and enables them.
 
 Keys are named by their ids, never shown: an id is 12 hex digits, made of the
 key by a hash, the same on every node and in every log line. 'id' tells the ids
-of keys that you have.
+of keys that you have. 'classify' tells what keycycler makes of an answer.
 
 A key is
 
@@ -47,9 +47,9 @@ a reload of the config; with 'state redis' it holds on all nodes and outlives a
 restart, too. What is counted (attempts, rejections, calls in flight) is counted
 by the node that is asked, since its start.
 
-All commands but 'id' ask the admin endpoint of a running Caddy. Its address is
-that of --address, or that in the config of --config, or that in the environment
-variable CADDY_ADMIN, or localhost:2019.
+All commands but 'id' and 'classify' ask the admin endpoint of a running Caddy.
+Its address is that of --address, or that in the config of --config, or that in
+the environment variable CADDY_ADMIN, or localhost:2019.
 ` + exitCodes
 
 const exitCodes = `
@@ -84,19 +84,19 @@ func buildCLI(cmd *cobra.Command) {
 				"with them end as usual."),
 		verbCommand("enable", "Takes disabled keys back into use",
 			"Takes disabled keys back into use. One that is cooling cools on: see 'clear'."),
-		idCommand())
+		idCommand(), classifyCommand())
 }
 
 // noCommand is what `caddy keycycler` does without a subcommand that exists.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongf("unknown command %s: one of clear, cool, disable, enable, id, list, show", directive.Shown(args[0]))
+		return wrongf("unknown command %s: one of classify, clear, cool, disable, enable, id, list, show", directive.Shown(args[0]))
 	}
 	cmd.SetOut(cmd.ErrOrStderr()) // what is asked for goes to the standard output, and this was not
 	if err := cmd.Help(); err != nil {
 		return err
 	}
-	return wrongf("a command is missing: one of clear, cool, disable, enable, id, list, show")
+	return wrongf("a command is missing: one of classify, clear, cool, disable, enable, id, list, show")
 }
 
 func listCommand() *cobra.Command {
@@ -113,8 +113,8 @@ const listHelp = `Lists the pools, and the keys of each, ordered by id:
 
   STATE      ready, cooling or disabled
   CLASS      why it cools: rate_limited, quota_exhausted, invalid_key,
-             request_too_large, overloaded, other (a rule of the config) or
-             operator
+             request_too_large, overloaded, unknown (a refusal that nobody
+             here understands), other (a rule of the config) or operator
   SOURCE     where it is stated for how long: a header's name, body:… for a
              value in the answer's body, default or config if the config says
              so, or operator

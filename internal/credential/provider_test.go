@@ -68,6 +68,7 @@ func TestHowTheKeyTravelsToEachProvider(t *testing.T) {
 		{"Cohere takes a bearer token", "cohere", "/v2/chat", nil, bearer, "Bearer sk-demo-1"},
 		{"also where it imitates OpenAI", "cohere", "/compatibility/v1/chat/completions", nil, bearer, "Bearer sk-demo-1"},
 		{"GitHub Models takes a bearer token", "github", "/inference/chat/completions", nil, bearer, "Bearer sk-demo-1"},
+		{"Volcengine does, too", "volcengine", "/api/v3/chat/completions", nil, bearer, "Bearer sk-demo-1"},
 		{"of others, most do", "generic", "/anything", nil, bearer, "Bearer sk-demo-1"},
 	} {
 		t.Run(test.provider+" "+test.name, func(t *testing.T) {

@@ -20,7 +20,7 @@ var brokenAnswers = map[string]string{
 	"/400-length":      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"error\":{",
 	"/400-chunks":      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"er\r\n",
 	"/400-head":        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n",
-	"/403-length":      "HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\n<html>",
+	"/404-length":      "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\n<html>",
 	"/200-error":       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"error\":null,",
 	"/200-error-parts": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"error\"\r\n",
 	"/200-json":        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"a\":",

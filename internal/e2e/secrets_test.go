@@ -20,7 +20,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		switch r.URL.Path {
 		case "/echo":
-			w.WriteHeader(403)
+			w.WriteHeader(400)
 			fmt.Fprintf(w, `{"error":{"message":"%s may not do this (%s*******%s)"}}`, key, key[:8], key[len(key)-4:])
 		case "/invalid":
 			w.WriteHeader(401)

@@ -136,7 +136,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.followed(follower)
 	x.scope, x.affinity = x.scopeNow(), g.affinity(r)
 	x.started = time.Now()
-	x.writer.Client = w
+	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
 }
 

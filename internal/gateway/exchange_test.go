@@ -117,7 +117,7 @@ func TestWhatIsNotTheKeysFaultCoolsNothing(t *testing.T) {
 		{"a 5xx", testkit.Reply{Status: 502}, ""},
 		{"a client that is gone", testkit.Reply{Status: 499}, ""},
 		{"a request too large for 20 keys", testkit.TooLarge, ""},
-		{"a plain 401 that does not speak of the key", testkit.Reply{Status: 401, Body: "log in first"}, ""},
+		{"a plain 404 that does not speak of the key", testkit.Reply{Status: 404, Body: "log in first"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := provision(t, 20, nil)

@@ -63,8 +63,17 @@ func TestErrorsInSuccesses(t *testing.T) {
 		{"one that comes in pieces, too", eventStream, [][]string{{limitedEvent[:20], limitedEvent[20:]}, healthy}, 2, strings.Join(healthy, ""), 1},
 		{"and one behind which the stream goes on", eventStream, [][]string{{limitedEvent, "data: [DONE]\n\n"}, healthy}, 2, strings.Join(healthy, ""), 1},
 		{"an error that no key cures passes as it is", eventStream, [][]string{{overloaded, "more"}, healthy}, 1, overloaded + "more", 0},
-		{"an error after something else passes", eventStream, [][]string{{firstDelta, limitedEvent}, healthy}, 1, firstDelta + limitedEvent, 0},
-		{"a comment says nothing", eventStream, [][]string{{": OPENROUTER PROCESSING\n\n", limitedData}, healthy}, 1, ": OPENROUTER PROCESSING\n\n" + limitedData, 0},
+		{"an error after something else passes, and the key cools", eventStream, [][]string{{firstDelta, limitedEvent}, healthy}, 1, firstDelta + limitedEvent, 1},
+		{"in pieces, too", eventStream, [][]string{{firstDelta + limitedEvent[:9], limitedEvent[9:30], limitedEvent[30:]}, healthy}, 1, firstDelta + limitedEvent, 1},
+		{"comments say nothing", eventStream, [][]string{{": OPENROUTER PROCESSING\n\n", ": OPENROUTER PROCESSING\n\n" + limitedData}, healthy}, 2, strings.Join(healthy, ""), 1},
+		{"nor do other fields, and blank lines", eventStream, [][]string{{"\n\nid: 7\nretry: 10\n\n" + limitedData}, healthy}, 2, strings.Join(healthy, ""), 1},
+		{"an error within a chunk", eventStream, [][]string{{"data: {\"id\":\"x\",\"choices\":[{\"delta\":{}}],\"error\":{\"code\":429,\"message\":\"No\"}}\n\n"}, healthy}, 2, strings.Join(healthy, ""), 1},
+		{"DashScope's, an error by its name alone", eventStream, [][]string{{"id:1\nevent:error\n:HTTP_STATUS/429\ndata:{\"code\":\"Throttling\",\"message\":\"No\"}\n\n"}, healthy}, 2, strings.Join(healthy, ""), 1},
+		{"MiniMax's", eventStream, [][]string{{"data: {\"base_resp\":{\"status_code\":1002,\"status_msg\":\"rate limit\"}}\n\n"}, healthy}, 2, strings.Join(healthy, ""), 1},
+		{"comments alone pass", eventStream, [][]string{{": a\n\n", ": b\n\n"}}, 1, ": a\n\n: b\n\n", 0},
+		{"a printed document that is an error", "application/json", [][]string{{"{\n    \"id\": 1,\n", "    \"error\" : {\n \"code\": 429 }\n}\n"}, {document}}, 2, document, 1},
+		{"MiniMax's document", "application/json", [][]string{{`{"id":"x","base_resp":{"status_code":1002,"status_msg":"rate limit"}}`}, {document}}, 2, document, 1},
+		{"MiniMax's document of a success", "application/json", [][]string{{`{"id":"x","base_resp":{"status_code":0,"status_msg":""}}`}}, 1, `{"id":"x","base_resp":{"status_code":0,"status_msg":""}}`, 0},
 		{"an error event without content passes", eventStream, [][]string{{"event: error\n\n"}}, 1, "event: error\n\n", 0},
 		{"an error event that breaks off passes", eventStream, [][]string{{"event: error\nda"}}, 1, "event: error\nda", 0},
 		{"a document that is an error moves on", "application/json", [][]string{{` {"error":{"code":429,"message":"Rate limit exceeded"}}`}, {document}}, 2, document, 1},
@@ -212,14 +221,14 @@ func FuzzFirstEvent(f *testing.F) {
 	h := provision(f, 1, nil)
 	f.Fuzz(func(t *testing.T, stream string) {
 		payload, _ := peek.FirstEvent([]byte(stream))
-		if len(payload) > len(stream) {
+		if len(payload) > len(stream)+len(`"type":"error",`) {
 			t.Fatalf("%q holds %q", stream, payload)
 		}
 		v := h.judge.JudgeEvent(200, payload, time.Now(), 0.5)
 		if p := h.judge.Policy; v.Action == blame.ActionCooldown && (v.Cooldown < p.Min || v.Cooldown > p.Max+p.Max/10) {
 			t.Fatalf("%q cools for %s", stream, v.Cooldown)
 		}
-		peek.LooksLikeError(true, []byte(stream))
-		peek.LooksLikeError(false, []byte(stream))
+		peek.Begins(true, []byte(stream))
+		peek.Begins(false, []byte(stream))
 	})
 }

@@ -88,15 +88,23 @@ func (x *exchange) verdict(w *respond.Writer, now time.Time) blame.Verdict {
 		return x.g.judge.Judge(ttl.Response{
 			Status: w.Status,
 			Header: w.Head,
-			Body:   peek.Decode(w.Head.Get("Content-Encoding"), w.Held),
+			Body:   said(w),
 			Now:    now,
 		}, rand.Float64())
 	}
-	body := w.Held
+	return x.g.judge.JudgeEvent(w.Status, said(w), now, rand.Float64())
+}
+
+// said returns what the held response says: its body without its coding, or a stream's
+// first event.
+func said(w *respond.Writer) []byte {
+	body := peek.Decode(w.Head.Get("Content-Encoding"), w.Held)
 	if peek.IsEventStream(w.Head.Get("Content-Type")) {
-		body, _ = peek.FirstEvent(body)
+		if data, _ := peek.FirstEvent(body); data != nil {
+			return data
+		}
 	}
-	return x.g.judge.JudgeEvent(w.Status, body, now, rand.Float64())
+	return body
 }
 
 // note counts what the response was judged to be.

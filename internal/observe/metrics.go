@@ -96,7 +96,7 @@ type Metrics struct {
 	pool      string
 	served    prometheus.Counter
 	failed    prometheus.Counter
-	rejected  [ttl.Overloaded + 1]prometheus.Counter // by class
+	rejected  [ttl.Unknown + 1]prometheus.Counter // by class
 	Exhausted prometheus.Counter
 	Stopped   prometheus.Counter // for the request's fault
 	Closed    prometheus.Counter // while the pool is closed
@@ -133,7 +133,7 @@ func NewMetrics(registry *prometheus.Registry, pool *Pool, more ...prometheus.Co
 		Unauthorized: unauthorizedTotal.WithLabelValues(pool.Name),
 	}
 	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(pool.Name, reason.NameOther)
-	for class := ttl.RateLimited; class <= ttl.Overloaded; class++ {
+	for class := ttl.RateLimited; class <= ttl.Unknown; class++ {
 		m.rejected[class] = attemptsTotal.WithLabelValues(pool.Name, class.String())
 	}
 	return m, nil

@@ -27,6 +27,27 @@ func Decode(coding string, body []byte) []byte {
 	return ReadSome(reader)
 }
 
+// DecodeSoFar is Decode for a body that is still coming: nothing, while its first bytes
+// do not even tell how to go on.
+func DecodeSoFar(coding string, body []byte) []byte {
+	if coding == "" {
+		return body
+	}
+	if reader := Decoder(coding, body); reader != nil {
+		return ReadSome(reader)
+	}
+	return nil
+}
+
+// Decodes tells whether Decode knows this coding, or there is none.
+func Decodes(coding string) bool {
+	switch strings.ToLower(strings.TrimSpace(coding)) {
+	case "", "gzip", "x-gzip", "deflate", "br", "zstd":
+		return true
+	}
+	return false
+}
+
 // ReadSome reads at most MaxRejection bytes, as far as it goes.
 func ReadSome(r io.Reader) []byte {
 	some, _ := io.ReadAll(io.LimitReader(r, MaxRejection))
@@ -56,4 +77,63 @@ func Decoder(coding string, body []byte) io.Reader {
 		}
 	}
 	return nil
+}
+
+// maxCoded and maxDecoded bound what is looked at of a body that streams by in a content
+// coding, in bytes: what it asks for stands near its beginning, and a bomb is none.
+const (
+	maxCoded   = 64 << 10
+	maxDecoded = 512 << 10
+)
+
+// Unfolder gives what a body says that streams by in a content coding. The decoders cannot
+// go on where they stopped for want of input, so it decodes anew each time that twice as
+// much has come: twice the work, and not the square of it. It keeps at most maxCoded bytes,
+// and is not safe for concurrent use.
+type Unfolder struct {
+	coding string
+	coded  []byte
+	given  int // of what is decoded
+	next   int // how much must have come for the next try
+	done   bool
+}
+
+// NewUnfolder returns nil for a coding that is none or that nobody here knows.
+func NewUnfolder(coding string) *Unfolder {
+	if coding == "" || strings.EqualFold(coding, "identity") || !Decodes(coding) {
+		return nil
+	}
+	return &Unfolder{coding: coding}
+}
+
+// Write takes the body's next piece, and returns what can be read now and could not
+// before. ended tells that there is no more. The result is the caller's.
+func (u *Unfolder) Write(p []byte, ended bool) []byte {
+	if u.done {
+		return nil
+	}
+	u.coded = append(u.coded, p[:min(len(p), maxCoded-len(u.coded))]...)
+	u.done = ended || len(u.coded) == maxCoded
+	if len(u.coded) < u.next && !u.done {
+		return nil
+	}
+	u.next = max(2*len(u.coded), 512)
+	return u.fresh()
+}
+
+func (u *Unfolder) fresh() []byte {
+	reader := Decoder(u.coding, u.coded)
+	if reader == nil {
+		return nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(reader, maxDecoded))
+	u.done = u.done || len(text) == maxDecoded
+	if u.done {
+		u.coded = nil
+	}
+	if len(text) <= u.given {
+		return nil
+	}
+	text, u.given = text[u.given:], len(text)
+	return text
 }

@@ -17,45 +17,240 @@ func First(h http.Header, canonical string) string {
 
 func IsEventStream(media string) bool { return strings.HasPrefix(media, "text/event-stream") }
 
-// LooksLikeError tells whether a body's first bytes are the beginning of an error,
-// or could be: bytes that say nothing yet are not held for it.
-func LooksLikeError(stream bool, p []byte) bool {
+// Beginning is what a body begins with, as far as it has come.
+type Beginning uint8
+
+const (
+	Undecided Beginning = iota // nothing yet, or a piece that may still be an error
+	Healthy                    // something that is no error
+	Suspect                    // something that says it is an error: whoever knows the provider may judge
+)
+
+// maxDocument is how much of a JSON document is looked at, in bytes: one that is an error
+// says so within that, and what is larger is an answer.
+const maxDocument = 4 << 10
+
+// Begins tells what a success's body begins with: a stream by its first event that has
+// data, whatever comments and other lines come before it; a JSON document by itself.
+func Begins(stream bool, p []byte) Beginning {
 	if !stream {
-		for len(p) > 0 && isSpace(p[0]) {
-			p = p[1:] // OpenRouter sends some, to keep the connection alive
+		return documentBegins(p)
+	}
+	for {
+		e, rest, whole := nextEvent(p)
+		switch {
+		case whole && e.isError(), whole && mentionsError(e.data):
+			return Suspect
+		case whole && e.data != nil, !whole && !e.mayBeError():
+			return Healthy
+		case !whole:
+			return Undecided
 		}
-		return beginsAny(p, `{"error"`, `[{"error"`, `{"type":"error"`, "{\n  \"error\"", "[{\n  \"error\"")
+		p = rest
 	}
-	first, rest, _ := bytes.Cut(p, []byte("\n"))
-	if name, named := bytes.CutPrefix(first, []byte("event:")); named {
-		name = bytes.TrimSpace(name)
-		return string(name) == "error" || string(name) == "response.failed" || beginsAny(rest, `data: {"type":"error"`, `data: {"error"`)
-	}
-	return beginsAny(p, `data: {"error"`, `data:{"error"`, `data: {"type":"error"`, `data:{"type":"error"`)
 }
 
-func beginsAny(p []byte, prefixes ...string) bool {
-	for _, prefix := range prefixes {
-		if bytes.HasPrefix(p, []byte(prefix)) {
-			return true
+func documentBegins(p []byte) Beginning {
+	p = trimDocument(p)
+	switch {
+	case len(p) == 0:
+		return Undecided
+	case p[0] != '{' && p[0] != '[':
+		return Healthy
+	case len(p) < maxDocument && !isWhole(p):
+		return Undecided
+	case mentionsError(p[:min(len(p), maxDocument)]):
+		return Suspect
+	}
+	return Healthy
+}
+
+// trimDocument takes off what may stand before a document: a byte order mark, and space,
+// which OpenRouter sends to keep the connection alive.
+func trimDocument(p []byte) []byte {
+	p = bytes.TrimPrefix(p, []byte("\xef\xbb\xbf"))
+	for len(p) > 0 && isSpace(p[0]) {
+		p = p[1:]
+	}
+	return p
+}
+
+// isWhole tells whether a JSON object or array ends within p.
+func isWhole(p []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// FirstEvent returns the payload of a stream's first event, and whether the event
-// is complete (https://html.spec.whatwg.org/multipage/server-sent-events.html).
-func FirstEvent(stream []byte) (payload []byte, whole bool) {
+// mentionsError tells whether there is an "error" in the JSON text that is not null, as it
+// is in every healthy response of OpenAI's, or a status of MiniMax's that is not 0.
+func mentionsError(p []byte) bool {
+	if bytes.Contains(p, []byte(`"base_resp"`)) {
+		return true
+	}
+	for {
+		_, after, found := bytes.Cut(p, []byte(`"error"`))
+		if !found {
+			return false
+		}
+		value, isMember := bytes.CutPrefix(bytes.TrimLeft(after, " \t\r\n"), []byte(":"))
+		if !isMember || !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("null")) {
+			return true
+		}
+		p = after
+	}
+}
+
+// event is an event of a stream, as far as it has come
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+type event struct {
+	name string // what matters of it
+	data []byte // nil: none yet
+}
+
+// isError tells whether the event says so by its name, and what of.
+func (e *event) isError() bool { return e.name != "" && e.data != nil }
+
+// mayBeError tells of an event whose end is missing that it can still turn out to be one.
+func (e *event) mayBeError() bool {
+	data := bytes.TrimLeft(e.data, " \t")
+	return e.name != "" || len(data) == 0 || data[0] == '{' || data[0] == '['
+}
+
+// nextEvent reads what the stream begins with up to the next blank line, and tells whether
+// that is there.
+func nextEvent(stream []byte) (e event, rest []byte, whole bool) {
 	for len(stream) > 0 {
 		var line []byte
-		line, stream, whole = bytes.Cut(stream, []byte("\n"))
-		line = bytes.TrimSuffix(line, []byte("\r"))
+		line, stream, whole = cutLine(stream)
 		if len(line) == 0 && whole {
-			return payload, true
+			return e, stream, true
 		}
-		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-			payload = append(payload, bytes.TrimPrefix(data, []byte(" "))...)
+		e.take(line, whole)
+	}
+	return e, nil, false
+}
+
+// take reads a line of the event.
+func (e *event) take(line []byte, whole bool) {
+	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+		data = bytes.TrimPrefix(data, []byte(" "))
+		if e.data == nil {
+			e.data = data[:len(data):len(data)]
+		} else {
+			e.data = append(e.data, data...)
 		}
 	}
-	return payload, false
+	if name, ok := bytes.CutPrefix(line, []byte("event:")); ok && whole {
+		switch string(bytes.TrimSpace(name)) {
+		case "error":
+			e.name = "error"
+		case "response.failed":
+			e.name = "response.failed"
+		}
+	}
+}
+
+// cutLine cuts a line off, which ends with LF, CR or both.
+func cutLine(p []byte) (line, rest []byte, whole bool) {
+	i := bytes.IndexAny(p, "\r\n")
+	if i < 0 {
+		return p, nil, false
+	}
+	rest = p[i+1:]
+	if p[i] == '\r' && len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return p[:i], rest, true
+}
+
+// FirstEvent returns the data of a stream's first event that has any, and whether the
+// event is complete. The data of one that is an error by its name alone says so as well.
+func FirstEvent(stream []byte) (data []byte, whole bool) {
+	for {
+		e, rest, whole := nextEvent(stream)
+		if e.data != nil || !whole {
+			return e.said(), whole
+		}
+		stream = rest
+	}
+}
+
+// said returns the event's data. Where an event is called an error, DashScope's has no
+// "error" in what it says.
+func (e *event) said() []byte {
+	data := bytes.TrimLeft(e.data, " \t")
+	if e.name != "error" || len(data) < 2 || data[0] != '{' || mentionsError(data) {
+		return e.data
+	}
+	return append([]byte(`{"type":"error",`), data[1:]...)
+}
+
+// Watch looks for an error in what follows a stream's beginning. The zero value watches
+// nothing.
+type Watch struct {
+	On   bool
+	tail []byte // an event that has not come to its end
+}
+
+// Begin makes the watch ready for a stream.
+func (w *Watch) Begin() { w.On, w.tail = true, w.tail[:0] }
+
+// Write looks at a piece of the stream, and returns an event that says it is an error,
+// nil if there is none. It keeps nothing of p but an event that is not whole yet.
+func (w *Watch) Write(p []byte) []byte {
+	if len(w.tail) > 0 {
+		w.tail = append(w.tail, p...)
+		p = w.tail
+	}
+	end := lastEvent(p)
+	found := suspectIn(p[:end])
+	switch rest := p[end:]; {
+	case len(rest) > MaxRejection: // nobody's error
+		w.tail = w.tail[:0]
+	default:
+		w.tail = append(w.tail[:0], rest...)
+	}
+	return found
+}
+
+// lastEvent returns where the last whole event of p ends.
+func lastEvent(p []byte) int {
+	end := 0
+	for _, blank := range []string{"\n\n", "\r\n\r\n", "\r\r"} {
+		if i := bytes.LastIndex(p, []byte(blank)); i >= 0 {
+			end = max(end, i+len(blank))
+		}
+	}
+	return end
+}
+
+// suspectIn returns the first of the events that says it is an error. A copy: what it
+// stands in may be written over.
+func suspectIn(events []byte) []byte {
+	if !bytes.Contains(events, []byte("error")) && !bytes.Contains(events, []byte("response.failed")) {
+		return nil
+	}
+	for len(events) > 0 {
+		e, rest, _ := nextEvent(events)
+		if e.isError() || e.data != nil && mentionsError(e.data) {
+			return bytes.Clone(events[:len(events)-len(rest)])
+		}
+		events = rest
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // What the rows of the table must be for the code that reads them.
 func TestProviders(t *testing.T) {
-	want := []string{"anthropic", "azure", "cohere", "gemini", "generic", "github", "openai"}
+	want := []string{"anthropic", "azure", "cohere", "gemini", "generic", "github", "openai", "volcengine"}
 	if got := slices.Sorted(maps.Keys(Presets)); !slices.Equal(got, want) {
 		t.Errorf("the providers are %v, want %v", got, want)
 	}

@@ -73,8 +73,9 @@ var Presets = map[string]*Preset{
 		OpenAI:  "/compatibility/v1/",
 		Dialect: ttl.Cohere, refuse: cohereError, Made: cohereResources, GenAI: "cohere",
 	},
-	"github":  {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError},
-	"generic": {Name: "generic", Auth: Auth{Bearer: true}, Dialect: ttl.Generic, refuse: openAIError, Made: OpenAIResources},
+	"github":     {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError},
+	"volcengine": {Name: "volcengine", Auth: Auth{Bearer: true}, Dialect: ttl.Volcengine, refuse: openAIError},
+	"generic":    {Name: "generic", Auth: Auth{Bearer: true}, Dialect: ttl.Generic, refuse: openAIError, Made: OpenAIResources},
 }
 
 // Imitates tells whether the upstream imitates OpenAI's API at this path: there it

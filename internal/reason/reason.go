@@ -21,7 +21,7 @@ const (
 // Reasons why a key cools. Most are classes of answers; these are not.
 const (
 	reasonOther = rotator.Reason(ttl.OK) // a rule of the config cools for an answer of no class
-	Operator    = rotator.Reason(ttl.Overloaded + 1)
+	Operator    = rotator.Reason(ttl.Unknown + 1)
 	Spent       = Operator + 1 // a success left nothing of the key's allowance
 	Limit       = Spent + 1    // the key is at the limit of the config; it does not cool otherwise
 )

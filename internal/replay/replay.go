@@ -81,13 +81,15 @@ type Body struct {
 	phase   phase
 	pulling bool         // somebody reads from source, without holding mu …
 	lent    bool         // … into the copy's own memory
+	copied  bool         // there is no well, and the request is a copy of the server's
 	active  *AttemptBody // who may pull; nil between attempts
 	end     error        // how the source ended: io.EOF or what the client's body said
 
 	copy  spool
 	start int64 // where in the body the copy begins: 0 while it is whole
 
-	model peek.ModelFinder // has seen what has come by now; until a model is found, or by model until it is known for sure
+	folded *peek.Unfolder   // of a body in a content coding: what comes goes through it; or nil
+	model  peek.ModelFinder // has seen what has come by now; until a model is found, or by model until it is known for sure
 
 	Follower bodyFollower // until the first attempt: looks for ids in what has come; or nil
 
@@ -122,6 +124,7 @@ func Has(r *http.Request) bool {
 func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
 	b.model.Begin(peek.First(r.Header, "Content-Type"))
+	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	if b.model.Form != nil || b.model.Done() {
@@ -190,6 +193,10 @@ func (b *Body) readAll(length int64) {
 // seekModel looks for the model in what has come from the client, in order. b.mu
 // is held.
 func (b *Body) seekModel(p []byte) {
+	if b.folded != nil {
+		length := b.request.ContentLength
+		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
+	}
 	if !b.model.Found() || (b.copy.limits.ByModel || b.Follower != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}

@@ -25,13 +25,11 @@ type well struct {
 	source io.ReadCloser                // below: net/http's own
 
 	into   *byte // where the pull under way reads to
-	direct int   // how much of that pull has gone straight through, in bytes; -1: it did not come here
+	direct int32 // how much of that pull has gone straight through, in bytes; -1: it did not come here
 	ended  bool  // the body has, and the reader above does not know
 	opaque bool  // a handler before us changes what comes
 	handed bool  // who reads here, but for our own pulls, gets the body from its start
 	last   bool  // the pull under way began after that
-
-	copied bool // there is no well, and the request is a copy of the server's
 }
 
 const (
@@ -57,7 +55,7 @@ func (w *well) dig(b *Body, r *http.Request) bool {
 	}
 	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if _, ok := vars[dialVar]; ok {
-		w.copied = ctx.Value(copyKey) != nil
+		b.copied = ctx.Value(copyKey) != nil
 		return false
 	}
 	w.body, w.reader, w.source = b, reader, reader.ReadCloser
@@ -77,7 +75,7 @@ func (w *well) came(n int, err error) error {
 	if w.reader == nil || err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if w.direct != n {
+	if int(w.direct) != n {
 		w.opaque = true
 	} else if w.ended {
 		return io.EOF
@@ -104,7 +102,7 @@ func (w *well) Read(p []byte) (int, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.direct = n
+	w.direct = int32(n)
 	if w.ended = errors.Is(err, io.EOF) && !last; w.ended {
 		return n, nil
 	}
@@ -137,7 +135,7 @@ func (b *Body) HandOver(r *http.Request) bool {
 	b.after = &AttemptBody{body: b}
 	b.active, r.Body = b.after, b.after
 	b.turn.Broadcast()
-	if b.phase != keeping || b.well.copied || ctx.Done() == nil {
+	if b.phase != keeping || b.copied || ctx.Done() == nil {
 		b.well.handed = b.well.reader != nil
 		b.over()
 		return b.well.handed

@@ -49,7 +49,6 @@ var ErrRejected = errors.New("keycycler: the response was rejected")
 const (
 	waiting   int32 = iota // nothing but informational responses so far
 	Opening                // the head of a response whose body's first bytes may change what it means
-	greeting               // that head has gone to the client ahead of its body; all passes
 	holding                // a response that may be a rejection; its body is collected
 	committed              // it is the client's: everything passes
 	rejected               // nobody will see it: everything is thrown away
@@ -68,8 +67,8 @@ type attemptOwner interface {
 	Commit(status int, header http.Header)
 	// Passed is told that its head has been written.
 	Passed()
-	// Blame is told that a response which is the client's already has begun with
-	// what looks like an error.
+	// Blame is told of what looks like an error in a stream that is the client's
+	// already. It may be called without the lock, by who writes the response.
 	Blame(status int, body []byte)
 }
 
@@ -88,6 +87,10 @@ type bodyReader interface {
 type Writer struct {
 	Client http.ResponseWriter
 	Owner  attemptOwner
+
+	// Keepalive is after how long of silence a stream gets a comment; 0: never.
+	Keepalive time.Duration
+
 	cancel context.CancelFunc // ends the attempt
 
 	Phase atomic.Int32
@@ -103,10 +106,15 @@ type Writer struct {
 	earlySize int // of early, in bytes
 	timer     *time.Timer
 	stream    bool        // the response is one, if it may open with an error
-	opening   *time.Timer // while a flush of the head waits for the body
+	coding    string      // its content coding, "" for none
+	watch     peek.Watch  // looks for an error in what follows the stream's beginning
+	opening   *time.Timer // while the head waits for the body
 	timed     bool        // there was one
 	flush     bool        // the handler has flushed what is held
 	attempt   uint64      // counts up: a late timer's is an old one
+
+	tap   *tap      // of a websocket that the client has; or nil
+	heart heartbeat // of a stream that is the client's
 
 	Learner bodyReader // reads what the client is given; nil: nobody does
 }
@@ -116,14 +124,25 @@ type Writer struct {
 func (w *Writer) Begin(cancel context.CancelFunc) {
 	w.cancel = cancel
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
-	w.opening, w.timed, w.flush = nil, false, false
+	w.opening, w.timed, w.flush, w.stream, w.coding, w.watch.On = nil, false, false, false, "", false
 	w.Phase.Store(waiting)
 }
 
 // End judges what is still held. Call it when the attempt's handler is back.
 func (w *Writer) End() {
+	w.judgeRest()
+	if w.heart.on() {
+		w.heart.stop()
+	}
+	if w.tap != nil {
+		w.tap.stop()
+		w.tap = nil
+	}
+}
+
+func (w *Writer) judgeRest() {
 	if w.Phase.Load() == Opening {
-		w.openNow()
+		w.conclude()
 	}
 	if w.timer == nil && !w.timed {
 		return // nothing was held, and no timer will ask
@@ -149,7 +168,7 @@ func (w *Writer) Rejected() bool { return w.Phase.Load() == rejected }
 // Header implements http.ResponseWriter.
 func (w *Writer) Header() http.Header {
 	if w.Phase.Load() == Opening {
-		w.openNow() // what is changed from now on is not the head's any more
+		w.conclude() // what is changed from now on is not the head's any more
 	}
 	return w.Client.Header()
 }
@@ -173,7 +192,7 @@ func (w *Writer) WriteHeader(status int) {
 	default:
 		w.Status = status
 		if may, stream := mayOpenWithError(status, w.Client.Header()); may {
-			w.stream = stream
+			w.stream, w.coding = stream, peek.First(w.Client.Header(), "Content-Encoding")
 			w.Phase.Store(Opening)
 			return
 		}
@@ -222,6 +241,7 @@ func (w *Writer) hold(status int) {
 	w.Phase.Store(holding)
 	w.Status = status
 	w.Head = w.Header().Clone() // what the handler adds later are trailers
+	w.stream, w.coding = peek.IsEventStream(peek.First(w.Head, "Content-Type")), peek.First(w.Head, "Content-Encoding")
 	attempt := w.attempt
 	w.timer = time.AfterFunc(MaxHold, func() { w.timeout(attempt) })
 }
@@ -257,7 +277,7 @@ func (w *Writer) settle(flush bool) {
 	maps.Copy(h, trailers)
 	if flush || w.flush {
 		//nolint:errcheck // likewise
-		http.NewResponseController(w.Client).Flush()
+		w.flushClient()
 	}
 	w.Phase.Store(committed)
 }
@@ -276,6 +296,9 @@ func (w *Writer) pass(status int) {
 	}
 	w.Client.WriteHeader(status)
 	w.Owner.Passed()
+	if w.Keepalive > 0 && mayBeat(status, h) {
+		w.heart.begin(w.Keepalive, w.Client)
+	}
 }
 
 // Write implements http.ResponseWriter.
@@ -289,7 +312,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.Phase.Load() {
-	case Opening, greeting:
+	case Opening:
 		return w.writeFirst(p)
 	case holding:
 		return w.collect(p)
@@ -306,7 +329,30 @@ func (w *Writer) deliver(p []byte) (int, error) {
 	if w.Learner != nil {
 		w.Learner.Write(p)
 	}
+	if w.watch.On {
+		w.look(p)
+	}
+	if w.heart.on() {
+		return w.heart.write(p)
+	}
 	return w.Client.Write(p)
+}
+
+// flushClient flushes what is the client's.
+func (w *Writer) flushClient() error {
+	if w.heart.on() {
+		return w.heart.flush()
+	}
+	return http.NewResponseController(w.Client).Flush()
+}
+
+// look looks for an error behind the stream's beginning: the client has it, and the key
+// cools all the same.
+func (w *Writer) look(p []byte) {
+	if said := w.watch.Write(p); said != nil {
+		w.watch.On = false
+		w.Owner.Blame(w.Status, said)
+	}
 }
 
 // EndLearning gives the learner back. Nothing writes any more.
@@ -321,10 +367,15 @@ func (w *Writer) EndLearning() {
 func (w *Writer) collect(p []byte) (int, error) {
 	n := min(len(p), peek.MaxRejection-len(w.Held))
 	w.Held = append(w.Held, p[:n]...)
+	switch {
+	case w.saidAll():
+		w.settleNow()
+	case n < len(p):
+		w.settle(false)
+	}
 	if n == len(p) {
 		return n, nil
 	}
-	w.settle(false)
 	if w.Phase.Load() == rejected {
 		m, err := w.discard(p[n:])
 		return n + m, err
@@ -347,7 +398,7 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	if w.Phase.Load() == waiting {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.Phase.Load() == committed && w.Learner == nil {
+	if w.Phase.Load() == committed && w.Learner == nil && !w.watch.On && !w.heart.on() {
 		if rf, ok := w.Client.(io.ReaderFrom); ok {
 			return rf.ReadFrom(r)
 		}
@@ -369,8 +420,8 @@ func (w *Writer) FlushError() error {
 			return nil
 		}
 	}
-	if p := w.Phase.Load(); p == committed || p == greeting {
-		return http.NewResponseController(w.Client).Flush()
+	if w.Phase.Load() == committed {
+		return w.flushClient()
 	}
 	return nil
 }
@@ -405,7 +456,11 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case holding, rejected:
 		return nil, nil, http.ErrNotSupported
 	}
-	return http.NewResponseController(w.Client).Hijack()
+	conn, buffered, err := http.NewResponseController(w.Client).Hijack()
+	if err == nil {
+		conn = w.tapWebsocket(conn, w.Client.Header())
+	}
+	return conn, buffered, err
 }
 
 // Push implements http.Pusher.
