@@ -48,13 +48,14 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        jitter   <percent>
 //	        ahead    on | off
 //	        scope    key | model
+//	        probe    on | off
 //	    }
 //	    replay {
 //	        memory   <size>
 //	        total    <size>
 //	        disk     <size>
 //	    }
-//	    select       random | hash <placeholder>
+//	    select       even | random | hash <placeholder>
 //	    resources    on | off
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>

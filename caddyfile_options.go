@@ -71,15 +71,15 @@ func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error 
 	return nil
 }
 
-// parseSelect parses `select random | hash <placeholder>`.
+// parseSelect parses `select even | random | hash <placeholder>`.
 func (h *Handler) parseSelect(d *caddyfile.Dispenser) (err error) {
 	s := new(Select)
 	h.Select = s
-	if s.Policy, err = directive.Value(d, "select", "random or hash <placeholder>"); err != nil {
+	if s.Policy, err = directive.Value(d, "select", "even, random or hash <placeholder>"); err != nil {
 		return err
 	}
 	if s.Policy == "" {
-		return d.Errf("select: unknown policy '': %s or %s", selectRandom, selectHash)
+		return d.Errf("select: unknown policy '': %s", policies)
 	}
 	if s.Policy == selectHash {
 		if s.Value, err = directive.Value(d, "select hash", "<placeholder>"); err != nil {
@@ -238,7 +238,8 @@ func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
 			at[d.Val()] = *d
 			return c.parseJitter(d)
 		}},
-		"ahead": {Parse: c.parseAhead},
+		"ahead": {Parse: onOffOption("cooldown ahead", &c.Ahead)},
+		"probe": {Parse: onOffOption("cooldown probe", &c.Probe)},
 		"scope": {Parse: func(d *caddyfile.Dispenser) (err error) {
 			at[d.Val()] = *d
 			c.Scope, err = directive.Value(d, "cooldown scope", "key or model")
@@ -268,9 +269,11 @@ func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (c *Cooldown) parseAhead(d *caddyfile.Dispenser) (err error) {
-	c.Ahead, err = directive.OnOff(d, "cooldown ahead")
-	return err
+func onOffOption(name string, field **bool) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) (err error) {
+		*field, err = directive.OnOff(d, name)
+		return err
+	}
 }
 
 func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {

@@ -258,7 +258,7 @@ func classNames() string {
 }
 
 // policy returns the bounds with their defaults. c may be nil.
-func (c *Cooldown) policy() ttl.Policy {
+func (c *Cooldown) policy() blame.Policy {
 	p := blame.DefaultPolicy
 	if c == nil {
 		return p
@@ -284,6 +284,8 @@ func (c *Cooldown) policy() ttl.Policy {
 func (c *Cooldown) byModel() bool { return c != nil && c.Scope == reason.ScopeModel }
 
 func (c *Cooldown) looksAhead() bool { return c == nil || c.Ahead == nil || *c.Ahead }
+
+func (c *Cooldown) probes() bool { return c == nil || c.Probe == nil || *c.Probe }
 
 func (c *Cooldown) check() error {
 	_, err := c.checkOptions()

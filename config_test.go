@@ -52,7 +52,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a negative tier of a named group", func(h *Handler) { h.Groups = []Group{{Name: "a", Tier: -1}} }, "tier: -1 is out of range: 1 to 100"},
 		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(99) }, ""},
 		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(100) }, "group: 101 different pairs of tier and weight are too many: at most 100"},
-		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': random or hash"},
+		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': even, random or hash"},
 		{"no policy", func(h *Handler) { h.Select = &Select{} }, ""},
 		{"a value without hash", func(h *Handler) { h.Select = &Select{Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
 		{"hash without a value", func(h *Handler) { h.Select = &Select{Policy: "hash"} }, "select hash: one placeholder is needed"},

@@ -130,7 +130,7 @@ type Handler struct {
 	// How much goes out with each key from this node. Default: no limit.
 	Limit *Limit `json:"limit,omitempty"`
 
-	// How a request's key is chosen among those that are ready. Default: at random.
+	// How a request's key is chosen among those that are ready. Default: keys take turns.
 	Select *Select `json:"select,omitempty"`
 
 	// Where the state of the keys lives. Default: `{"backend": "memory"}`, in this
@@ -224,16 +224,18 @@ type Rule struct {
 	Duration caddy.Duration `json:"duration,omitempty"`
 }
 
-// Cooldown bounds how long a key is left alone.
+// Cooldown bounds how long a key cools that is proven to be refused for its own sake:
+// the answer says so, a rule does, or another key has served the request that it refused.
 type Cooldown struct {
-	// Where the response states nothing. Within min and max. Default: 60s.
+	// Where a rate limit states nothing. Within min and max. Default: 60s.
 	Default *caddy.Duration `json:"default,omitempty"`
 
 	// The least, whatever the response states. 0 to 24h. Default: 30s.
 	Min *caddy.Duration `json:"min,omitempty"`
 
-	// The most, whatever the response states, and how long a key cools that was
-	// refused as invalid. 1s to 8760h (a year). Default: 24h.
+	// The most, whatever the response states, and how long a key cools whose quota is
+	// used up, or that was refused as invalid or in unknown words, where nothing is
+	// stated. 1s to 8760h (a year). Default: 24h.
 	Max *caddy.Duration `json:"max,omitempty"`
 
 	// What is added on top, so that keys do not all come back at once: uniform
@@ -250,10 +252,19 @@ type Cooldown struct {
 	// or `model`, which keeps it out for requests that name the same model: providers
 	// mostly limit per model. The model is that of the JSON body's or the form's field
 	// `model`, or of the path; a body of more than 64 KiB is read until it has named
-	// one, but no further than that, before the first attempt. Spent quotas and refused
-	// keys cool the key for all. At most 64 models are told apart at a time; further
-	// ones share one scope. Default: `key`.
+	// one, but no further than that, before the first attempt. A spent quota cools the
+	// key for all, unless the refusal names the request's model; a refused key cools for
+	// all. At most 64 models are told apart at a time; further ones share one scope.
+	// Default: `key`.
 	Scope string `json:"scope,omitempty"`
+
+	// Whether a cooling key may be asked before its time: when the answer's own time has
+	// come, else 1s after a rate limit and 30s after other refusals, twice as long after
+	// each further one. Only requests that another key can serve find out, or those for
+	// which no other key is left. With `false` the cooldowns hold to the letter: each
+	// refusal cools its key at once, also one that is the request's fault, no key is used
+	// before its time, and nothing paces a pool that refuses everything. Default: true.
+	Probe *bool `json:"probe,omitempty"`
 }
 
 // Replay bounds the copy of a request's body that allows to send it again.
@@ -305,7 +316,8 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
 		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait), Keepalive: time.Duration(h.Keepalive),
 		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
-		Limit: h.Limit.limit(), Hash: h.Select.placeholder(), Resources: h.Resources == nil || *h.Resources,
+		ProbeOff: !h.Cooldown.probes(), Random: h.Select.random(), Hash: h.Select.placeholder(),
+		Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
 		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()

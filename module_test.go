@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,4 +223,51 @@ func provisionHandler(t testing.TB, n int, configure func(*Handler)) *Handler {
 		t.Fatalf("validate: %v", err)
 	}
 	return h
+}
+
+// What operators write about the draw reaches the gateway.
+func TestSelectReachesTheGateway(t *testing.T) {
+	const keys, rounds = 5, 8
+	for name, row := range map[string]struct {
+		choice *Select
+		even   bool
+	}{
+		"nothing":         {nil, true},
+		"even":            {&Select{Policy: "even"}, true},
+		"random":          {&Select{Policy: "random"}, false},
+		"a hash of none":  {&Select{Policy: "hash", Value: "{http.request.header.X-None}"}, true},
+		"an empty policy": {&Select{}, true},
+	} {
+		h := provisionHandler(t, keys, func(h *Handler) { h.Select = row.choice })
+		u := testkit.Script(testkit.Fine)
+		for range keys * rounds {
+			testkit.Serve(h, u, testkit.Post("x"))
+		}
+		even := true
+		for used := range slices.Chunk(u.Keys(), keys) {
+			slices.Sort(used)
+			even = even && len(slices.Compact(used)) == keys
+		}
+		if even != row.even {
+			t.Errorf("%s: keys take turns: %t", name, even)
+		}
+	}
+}
+
+// With probe off a refusal cools its key at once, though nothing proves that it is the
+// key's fault; without, the next request asks again.
+func TestProbeReachesTheGateway(t *testing.T) {
+	for _, row := range []struct {
+		cooldown *Cooldown
+		calls    int
+	}{{nil, 3}, {&Cooldown{}, 3}, {&Cooldown{Probe: new(true)}, 3}, {&Cooldown{Probe: new(false)}, 1}} {
+		h := provisionHandler(t, 1, func(h *Handler) { h.Cooldown = row.cooldown })
+		u := testkit.Script(testkit.BadKey)
+		for range 3 {
+			testkit.Serve(h, u, testkit.Post("x"))
+		}
+		if got := len(u.Keys()); got != row.calls {
+			t.Errorf("%+v: %d calls, want %d", row.cooldown, got, row.calls)
+		}
+	}
 }

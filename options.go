@@ -155,24 +155,30 @@ func (l *Limit) check() error {
 
 // Select says how a request's key is chosen among those that are ready.
 type Select struct {
-	// `random`, which draws one, or `hash`, which prefers the same key for the same
-	// value, so that what the upstream caches of prompts is met again. Each value has
-	// its own order of the keys, the same on every node: where its first key cools or
-	// has been tried the next one serves, and the first again when it is ready. Tiers
-	// come before that; weights are how many values prefer a key. Default: `random`.
+	// `even`, by which keys take turns: the one with the fewest requests under way from
+	// this node, and of these the one that was not used for longest. `random`, which
+	// draws one, whatever the others have to do. Or `hash`, which prefers the same key
+	// for the same value, so that what the upstream caches of prompts is met again. Each
+	// value has its own order of the keys, the same on every node: where its first key
+	// cools or has been tried the next one serves, and the first again when it is ready.
+	// Tiers come before that; with `hash`, weights are how many values prefer a key.
+	// Default: `even`.
 	Policy string `json:"policy,omitempty"`
 
 	// With `hash`: the placeholder whose value counts, such as
 	// `{http.request.header.X-Session}` or `{http.auth.user.id}`. It is evaluated once
-	// per request, before the first attempt. Where it is unknown or empty, the key is
-	// drawn. Clients who choose the value can keep to one key, but not choose which.
+	// per request, before the first attempt. Where it is unknown or empty, keys take
+	// turns. Clients who choose the value can keep to one key, but not choose which.
 	Value string `json:"value,omitempty"`
 }
 
 // The policies.
 const (
+	selectEven   = "even"
 	selectRandom = "random"
 	selectHash   = "hash"
+
+	policies = selectEven + ", " + selectRandom + " or " + selectHash
 )
 
 // lateValues are placeholders that a request's key cannot be chosen by, and why.
@@ -185,11 +191,14 @@ var lateValues = []struct{ prefix, why string }{
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
 }
 
+// random tells whether keys are drawn, instead of taking turns. s may be nil.
+func (s *Select) random() bool { return s != nil && s.Policy == selectRandom }
+
 // hashes tells whether requests have values. s may be nil.
 func (s *Select) hashes() bool { return s != nil && s.Policy == selectHash }
 
-// placeholder returns the name of the placeholder whose value counts, "" where keys are
-// drawn. s may be nil.
+// placeholder returns the name of the placeholder whose value counts, "" where none does.
+// s may be nil.
 func (s *Select) placeholder() string {
 	if !s.hashes() {
 		return ""
@@ -204,8 +213,8 @@ func (s *Select) check() error {
 	switch {
 	case s == nil:
 		return nil
-	case !slices.Contains([]string{"", selectRandom, selectHash}, s.Policy):
-		return fmt.Errorf("select: unknown policy %s: %s or %s", directive.Shown(s.Policy), selectRandom, selectHash)
+	case !slices.Contains([]string{"", selectEven, selectRandom, selectHash}, s.Policy):
+		return fmt.Errorf("select: unknown policy %s: %s", directive.Shown(s.Policy), policies)
 	case !s.hashes() && s.Value != "":
 		return fmt.Errorf("select: a placeholder goes with %s", selectHash)
 	case s.hashes():

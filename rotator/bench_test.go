@@ -10,12 +10,12 @@ import (
 )
 
 // sizes runs a benchmark at every size and share of cooling keys.
-func sizes(b *testing.B, run func(b *testing.B, p *Pool, cooling int)) {
+func sizes(b *testing.B, run func(b *testing.B, p *Pool, cooling int), options ...Option) {
 	for _, n := range []int{10, 1_000, 100_000} {
 		keys := makeKeys(b, n)
 		for _, percent := range []int{0, 50, 99} {
 			b.Run(fmt.Sprintf("keys=%d/cooling=%d", n, percent), func(b *testing.B) {
-				p, err := NewPool(keys, NewState(start), start)
+				p, err := NewPool(keys, NewState(start), start, options...)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -33,16 +33,42 @@ func coolRandomly(p *Pool, n int) {
 	}
 }
 
-func BenchmarkPick(b *testing.B) {
-	sizes(b, func(b *testing.B, p *Pool, cooling int) {
-		coolRandomly(p, cooling)
-		now := start.Add(time.Second)
-		for b.Loop() {
-			if _, ok := p.Pick(now, nil); !ok {
-				b.Fatal("no key")
-			}
+func BenchmarkPick(b *testing.B) { sizes(b, benchmarkPick) }
+
+func BenchmarkPickTurn(b *testing.B) { sizes(b, benchmarkPick, WithTurns()) }
+
+func benchmarkPick(b *testing.B, p *Pool, cooling int) {
+	coolRandomly(p, cooling)
+	now := start.Add(time.Second)
+	for b.Loop() {
+		if _, ok := p.Pick(now, nil); !ok {
+			b.Fatal("no key")
 		}
-	})
+	}
+}
+
+// BenchmarkDraw is a request of a busy pool: as many are under way as there are keys, and
+// never more than a hundred.
+func BenchmarkDraw(b *testing.B) {
+	for name, option := range map[string]Option{"random": func(*Pool) {}, "turns": WithTurns()} {
+		b.Run(name, func(b *testing.B) { sizes(b, benchmarkDraw, option) })
+	}
+}
+
+func benchmarkDraw(b *testing.B, p *Pool, cooling int) {
+	coolRandomly(p, cooling)
+	now, open := start.Add(time.Second), make([]Slot, min(p.Len(), 100))
+	for i := range open {
+		open[i], _ = p.Take(now, Want{})
+	}
+	for i := 0; b.Loop(); i++ {
+		p.End(open[i%len(open)])
+		s, ok := p.Take(now, Want{})
+		if !ok {
+			b.Fatal("no key")
+		}
+		open[i%len(open)] = s
+	}
 }
 
 // BenchmarkPickIn is a request of a scope in which the share cools, while a tenth

@@ -57,12 +57,13 @@ func TestConcurrentUse(t *testing.T) {
 					p.Close(start) // what it learns must still reach the others
 				}
 				// In scopes cooldowns come and go meanwhile.
-				token, _ := p.CoolRevocably(start, Slot(i), Cooldown{For: 2 * time.Hour, Scope: "x"})
-				if !p.Cool(start, Slot(i), Cooldown{For: time.Hour, Reason: Reason(w)}) {
+				p.Cool(start, Slot(i), Cooldown{For: 2 * time.Hour, Scope: "x"})
+				later := start.Add(1)
+				if !p.Cool(later, Slot(i), Cooldown{For: time.Hour - 1, Reason: Reason(w)}) {
 					t.Errorf("key %d cools already", i)
 				}
 				cooled[i].Store(true)
-				if i%2 == 0 && !p.Retract(start, token) {
+				if i%2 == 0 && !p.Serve(later, start, Slot(i), "x") {
 					t.Errorf("key %d does not cool in the scope", i)
 				}
 			}
@@ -155,5 +156,94 @@ func TestConcurrentClose(t *testing.T) {
 	checkState(t, s)
 	if len(s.entries) != 0 {
 		t.Errorf("%d entries are left", len(s.entries))
+	}
+}
+
+// Requests go out, are refused and served in two pools and several scopes at once, while
+// an operator clears and disables, and pools come and go. In the end all agrees, no key is
+// believed to be under way or explored, and one that serves is ready.
+func TestConcurrentVerdicts(t *testing.T) {
+	const n = 40
+	keys, s := makeKeys(t, n), NewState(start)
+	even, err := NewPool(keys, s, start, WithTurns(), WithRanks(randomRanks(rand.New(rand.NewPCG(1, 2)), n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools := []*Pool{even, makeLimited(t, keys, s, Limit{Concurrency: 3})}
+	var clock atomic.Int64
+	var wg sync.WaitGroup
+	for w := range 6 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 13))
+			for range 3000 {
+				request(r, pools[w%2], &clock)
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 300 {
+			now, slot := in(time.Duration(clock.Load())), Slot(i%n)
+			p, err := NewPool(keys, s, now, WithTurns())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p.Disable(now, slot)
+			p.Clear(now, Slot((i+7)%n))
+			p.Take(now, Want{Scope: "x"}) // and it is under way when the pool is closed
+			p.Enable(now, slot)
+			p.Close(now)
+		}
+	})
+	wg.Wait()
+	now := in(time.Duration(clock.Load()) + time.Hour)
+	checkState(t, s)
+	for slot, e := range even.entries {
+		if e.explored.Load() != 0 {
+			t.Errorf("slot %d is explored, though no request is under way", slot)
+		}
+		for _, scope := range []string{"", "x", "y"} {
+			even.Serve(now, now, Slot(slot), scope)
+		}
+	}
+	for _, p := range pools {
+		for _, scope := range []string{"", "x", "y"} {
+			if c := p.CensusIn(now, scope); c.Ready+c.Busy != n || c.Usable+c.Busy != n {
+				t.Errorf("after all have served, in %q %+v", scope, c)
+			}
+		}
+		checkPool(t, p)
+	}
+}
+
+// request goes out with a key, and with another one if that is refused.
+func request(r *rand.Rand, p *Pool, clock *atomic.Int64) {
+	now := func() time.Time { return in(time.Duration(clock.Add(int64(time.Millisecond)))) }
+	w := Want{Scope: []string{"", "x", "y"}[r.IntN(3)], Explore: 50 * time.Millisecond}
+	var met []Refusal
+	for range 3 {
+		began := now()
+		d, ok := p.Draw(began, w)
+		if !ok {
+			return
+		}
+		if w.Tried = append(w.Tried, d.Slot); r.IntN(2) == 0 {
+			at := now()
+			p.Serve(at, began, d.Slot, w.Scope)
+			for i, refusal := range met {
+				p.Convict(at, w.Tried[i], refusal)
+			}
+			p.Settled(d)
+			p.End(d.Slot)
+			return
+		}
+		refusal := Refusal{
+			Cooldown: Cooldown{For: 100 * time.Millisecond, Reason: limited, Scope: w.Scope}, Began: began, At: now(),
+			Step: 5 * time.Millisecond, Max: time.Second, Limit: r.IntN(2) == 0, Shown: r.IntN(2) == 0,
+		}
+		p.Suspect(d.Slot, refusal)
+		met = append(met, refusal)
+		p.Settled(d)
+		p.End(d.Slot)
 	}
 }

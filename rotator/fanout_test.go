@@ -31,13 +31,13 @@ var words = []struct {
 }{
 	{"a cooldown", func(p *Pool) { p.Cool(start, 0, Cooldown{For: minute}) }, 1},
 	{"one in a scope", func(p *Pool) { p.Cool(start, 0, Cooldown{For: minute, Scope: "x"}) }, 1},
-	{"one that is taken back, while another one in a scope stays", func(p *Pool) {
-		token, _ := p.CoolRevocably(in(1), 0, Cooldown{For: 2 * minute})
-		p.Retract(in(2), token)
+	{"a success that ends one, while another one in a scope stays", func(p *Pool) {
+		p.Cool(in(1), 0, Cooldown{For: 2 * minute})
+		p.Serve(in(2), in(2), 0, "")
 	}, 3},
-	{"one in a scope that is taken back", func(p *Pool) {
-		token, _ := p.CoolRevocably(in(1), 0, Cooldown{For: 2 * minute, Scope: "x"})
-		p.Retract(in(2), token)
+	{"one that ends one in a scope", func(p *Pool) {
+		p.Cool(in(1), 0, Cooldown{For: 2 * minute, Scope: "x"})
+		p.Serve(in(minute/2), in(minute/2), 0, "x")
 	}, 2},
 	{"a clearing", func(p *Pool) { p.Clear(in(3), 0) }, 1},
 	{"a disabling", func(p *Pool) { p.Disable(in(4), 0) }, 1},
@@ -198,8 +198,8 @@ func TestJournalsDoNotEcho(t *testing.T) {
 		func(p *Pool) { p.Cool(start, 0, Cooldown{For: minute, Scope: "x"}) },
 		func(p *Pool) { p.Cool(start, 0, Cooldown{For: minute}); p.Clear(in(1), 0) },
 		func(p *Pool) {
-			token, _ := p.CoolRevocably(start, 0, Cooldown{For: minute, Scope: "x"})
-			p.Retract(in(1), token)
+			p.Cool(start, 0, Cooldown{For: minute, Scope: "x"})
+			p.Serve(in(1), in(1), 0, "x")
 		},
 		func(p *Pool) { p.Disable(start, 0) },
 		func(p *Pool) { p.Own(start, 0, resource(1)) },
@@ -264,8 +264,8 @@ func TestJournalsThatComeLater(t *testing.T) {
 	p := makePool(t, keys, s, start)
 	tellingPool(t, keys[2:], s, start, there)
 	p.Cool(start, 0, Cooldown{For: minute, Scope: "x"})
-	token, _ := p.CoolRevocably(start, 0, Cooldown{For: minute, Scope: "y"})
-	p.Retract(in(1), token)
+	p.Cool(start, 0, Cooldown{For: minute, Scope: "y"})
+	p.Serve(in(1), in(1), 0, "y")
 	p.Disable(in(1), 0)
 	p.Enable(in(2), 0)
 	p.Cool(in(2), 1, Cooldown{For: minute})

@@ -46,57 +46,31 @@ func span(from, to Slot) []Slot {
 	return s
 }
 
+// flat is the census of a pool in which no key is a suspect or spare.
+func flat(c Census) Census {
+	c.Usable, c.Free = c.Ready, c.Ready
+	return c
+}
+
 // checkPool checks what must hold between any two calls.
 func checkPool(t testing.TB, p *Pool) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	checkDraw(t, &p.all)
+	if err := p.all.Check(); err != nil {
+		t.Fatal(err)
+	}
+	off := p.all.Census(0).Disabled
 	if (p.lanes.rest != nil) != (p.lanes.byScope[Overflow] != nil) || len(p.lanes.byScope) > MaxScopes+1 {
 		t.Fatalf("%d lanes, rest %v", len(p.lanes.byScope), p.lanes.rest)
 	}
 	for scope, l := range p.lanes.byScope {
-		checkDraw(t, &l.draw)
-		if l.off != p.all.off || l.end < p.lanes.soonest {
-			t.Fatalf("lane %s: %d disabled, want %d; it ends at %d, before %d", scope, l.off, p.all.off, l.end, p.lanes.soonest)
+		if err := l.Check(); err != nil {
+			t.Fatalf("lane %s: %v", scope, err)
 		}
-	}
-}
-
-func checkDraw(t testing.TB, d *draw) {
-	t.Helper()
-	ready, end := 0, int32(0)
-	for i := range d.buckets {
-		b := &d.buckets[i]
-		if b.first != end && d.bucketOf != nil {
-			t.Fatalf("bucket %d begins at %d, the one before ends at %d", i, b.first, end)
+		if got := l.Census(0).Disabled; got != off || l.end < p.lanes.soonest {
+			t.Fatalf("lane %s: %d disabled, want %d; it ends at %d, before %d", scope, got, off, l.end, p.lanes.soonest)
 		}
-		ready += int(b.ready)
-		for end < int32(len(d.order)) && d.bucket(d.order[end]) == b {
-			end++
-		}
-		if b.first+b.ready > end {
-			t.Fatalf("bucket %d from %d to %d has %d ready slots", i, b.first, end, b.ready)
-		}
-	}
-	if ready != d.ready() || end != int32(len(d.order)) {
-		t.Fatalf("%d ready in the buckets up to %d, %d cooling and %d disabled of %d keys", ready, end, len(d.cooling.items), d.off, len(d.order))
-	}
-	for i, s := range d.order {
-		if d.place[s] != int32(i) {
-			t.Fatalf("slot %d stands at %d, its place says %d", s, i, d.place[s])
-		}
-		if b := d.bucket(s); d.cooling.has(s) && int32(i) < b.first+b.ready {
-			t.Fatalf("slot %d stands at %d among the ready ones, cooling: %t", s, i, d.cooling.has(s))
-		}
-	}
-	checkOrders(t, d)
-	var counts [MaxReasons]int
-	for _, item := range d.cooling.items {
-		counts[d.reasons[item.slot]]++
-	}
-	if counts != d.counts {
-		t.Fatalf("counts by reason are %v, want %v", d.counts, counts)
 	}
 }
 

@@ -26,6 +26,8 @@ type Change struct {
 	Learned time.Time // when that was learned
 	Cleared time.Time // when a cooldown was last ended before its time, in all scopes if Scope is ""; zero: never
 	Kept    time.Time // until when that matters, where it is known: in a scope in which the key does not cool
+	Spare   time.Time // when it may be asked before Until, where nothing better is left; zero: it may not
+	Equal   bool      // then it is as good as a ready one
 	Reason  Reason
 	Source  string
 	Off     Switch // whether an operator has disabled it; 0 in a scope
@@ -84,12 +86,12 @@ func (s *State) join(e *entry, c Change, at, until, learned, cleared int64) (cha
 		news = news || changed
 	}
 	if until > max(e.until, at) && learned > e.cleared {
-		cool := func() { e.cool(until, learned, c.Reason, c.Source) }
-		news = e.hear(until, learned, cool) || news
+		news = e.hear(until, func() { e.cool(until, learned, c.Reason, c.Source) }) || news
+		s.heard(&e.term, nil, e, at, c)
 		changed = true
 	}
 	if c.Off.After(e.off) {
-		changed = s.switchTo(c.ID, e, c.Off) || changed
+		changed = s.switchTo(at, c.ID, e, c.Off) || changed
 		news = true
 	}
 	return changed, news
@@ -116,8 +118,24 @@ func (s *State) learnIn(c Change, at, until, learned, cleared int64) (changed, n
 	if sc.name == c.Scope {
 		t.cleared = max(t.cleared, cleared)
 	}
-	cool := func() { s.coolIn(sc, c.ID, until, learned, c.Reason, c.Source) }
-	return true, t.hear(until, learned, cool) || news
+	news = t.hear(until, func() { sc.cool(t, until, learned, c.Reason, c.Source) }) || news
+	s.heard(t, sc, s.entries[c.ID], at, c)
+	return true, news
+}
+
+// heard lets the pools know of a cooldown that a journal has brought. e is nil where no
+// pool holds the key. s.mu is held.
+func (s *State) heard(t *term, sc *scope, e *entry, at int64, c Change) {
+	t.rest(s.instant(c.Spare), !c.Spare.IsZero(), c.Equal)
+	sc.relent(t)
+	if e == nil {
+		return
+	}
+	if sc != nil {
+		s.open(sc, e, t.until)
+	}
+	e.marked.Store(true)
+	s.renew(at, c.ID, e, false)
 }
 
 // endIn ends what was learned in the scope until another node's clearing. One of
@@ -133,10 +151,11 @@ func (s *State) endIn(c Change, at, cleared int64) (ended, news bool) {
 	}
 	t := sc.term(c.ID)
 	news = cleared > addSaturating(t.cleared, int64(echo))
-	ended = sc.void(t, cleared, at)
+	ended = t.forgive(sc, cleared, at)
+	ended = sc.void(t, cleared, at) || ended
 	t.cleared, t.kept, sc.end = max(t.cleared, cleared), max(t.kept, kept), max(sc.end, kept)
 	if e := s.entries[c.ID]; e != nil && ended {
-		s.renew(c.ID, e)
+		s.renew(at, c.ID, e, true)
 	}
 	return ended, ended || news
 }
@@ -263,6 +282,9 @@ func (s *State) describe(t *term, cleared int64) Change {
 	c := Change{Reason: t.reason, Source: t.source}
 	if t.until != 0 {
 		c.Until, c.Learned = s.time(t.until), s.time(t.learned)
+		if d := t.doubt; d != nil && d.spare != never {
+			c.Spare, c.Equal = s.time(d.spare), d.equal
+		}
 	}
 	if cleared != never {
 		c.Cleared = s.time(cleared)

@@ -208,7 +208,6 @@ type fleet struct {
 	now   time.Time
 	nodes []*Pool
 	told  []*notes
-	token []Token // of each node, its last cooldown
 	hub   *Pool
 	mail  [][]Change // of the hub, to each node, on its way
 }
@@ -218,7 +217,7 @@ type fleet struct {
 func TestNodesConverge(t *testing.T) {
 	keys := makeKeys(t, 6)
 	for seed := range uint64(300) {
-		f := &fleet{T: t, r: rand.New(rand.NewPCG(seed, 9)), now: start, mail: make([][]Change, 4), token: make([]Token, 4)}
+		f := &fleet{T: t, r: rand.New(rand.NewPCG(seed, 9)), now: start, mail: make([][]Change, 4)}
 		f.hub, _ = makeNode(t, keys)
 		for range f.mail {
 			p, told := makeNode(t, keys)
@@ -266,13 +265,11 @@ func (f *fleet) step() {
 		f.now = f.now.Add(time.Duration(f.r.IntN(300)) * time.Millisecond)
 	case n < 45:
 		c := Cooldown{For: time.Hour + time.Duration(f.r.IntN(1000))*time.Second, Scope: fleetScopes[f.r.IntN(3)]}
-		if token, moved := p.CoolRevocably(f.now, s, c); moved {
-			f.token[i] = token
-		}
+		p.Cool(f.now, s, c)
 	case n < 50:
 		p.Clear(f.now, s)
 	case n < 55:
-		p.Retract(f.now, f.token[i])
+		p.Serve(f.now, f.now, s, fleetScopes[f.r.IntN(3)])
 	case n < 75:
 		f.send(i)
 	case n < 97:
@@ -394,12 +391,12 @@ func TestRecordInScopes(t *testing.T) {
 		t.Errorf("told %+v, want %+v", *told, want)
 	}
 	p.Clear(in(1), 0)
-	token, _ := p.CoolRevocably(in(2), 0, Cooldown{For: minute / 2, Scope: "x"})
+	p.Cool(in(2), 0, Cooldown{For: minute / 2, Scope: "x"})
 	if whole, c := last(""), last("x"); whole.Cleared.Sub(start) < clockError || !c.Cleared.Equal(whole.Cleared) || c.Learned.Sub(c.Cleared) < clockError {
 		t.Errorf("told %+v of a clearing and %+v of a cooldown after it", whole, c)
 	}
-	p.Retract(in(3), token)
+	p.Serve(in(minute/4), in(minute/4), 0, "x")
 	if c := last("x"); !c.Until.IsZero() || !c.Kept.Equal(in(minute)) || c.Cleared.Sub(last("").Cleared) < clockError {
-		t.Errorf("told %+v of a cooldown that was taken back", c)
+		t.Errorf("told %+v of a cooldown that a success has ended", c)
 	}
 }

@@ -1,15 +1,19 @@
 package rotator
 
-import "math"
+import (
+	"math"
 
-// A pool has a lane for each scope in which one of its keys cools. In the lane,
-// each key cools until the later of its two deadlines, the one for all requests and
-// the scope's. So a request of the scope draws from the lane as others do from the
-// pool's own draw, in the same time, whatever share cools in the scope; and the
-// price is paid by those who cool: a cooldown for all requests goes into each lane,
-// and the first one in a scope copies the pool's draw.
+	"github.com/keycycler/keycycler/rotator/draw"
+)
+
+// A pool has a lane for each scope in which something is known of one of its keys. In
+// the lane, each key is what it is both for all requests and in the scope. So a request
+// of the scope draws from the lane as others do from the pool's own draw, in the same
+// time, whatever share cools in the scope; and the price is paid by those who cool: a
+// cooldown for all requests goes into each lane, and the first one in a scope copies the
+// pool's draw.
 type lane struct {
-	draw
+	draw.Draw
 	end int64 // when nothing cools in the scope any more, at the latest
 }
 
@@ -22,7 +26,7 @@ type lanes struct {
 
 // in returns the draw for requests of the scope. It is short so that it costs
 // nothing where no scope matters. p.mu is held.
-func (p *Pool) in(at int64, scope string) *draw {
+func (p *Pool) in(at int64, scope string) *draw.Draw {
 	if len(p.lanes.byScope) == 0 {
 		return &p.all
 	}
@@ -30,7 +34,7 @@ func (p *Pool) in(at int64, scope string) *draw {
 }
 
 // in returns the draw of the scope's lane, or all, if it has none.
-func (ls *lanes) in(at int64, scope string, all *draw) *draw {
+func (ls *lanes) in(at int64, scope string, all *draw.Draw) *draw.Draw {
 	if at >= ls.soonest {
 		ls.expire(at)
 	}
@@ -44,77 +48,57 @@ func (ls *lanes) in(at int64, scope string, all *draw) *draw {
 	if l == nil {
 		return all
 	}
-	l.draw.expire(at)
-	return &l.draw
+	l.Expire(at)
+	return &l.Draw
 }
 
-// cool makes the slot cool until then for all requests, unless it is at its limit for
-// longer. The state calls it, holding its own lock.
-func (p *Pool) cool(s Slot, until int64, r Reason) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.extend(s, until, r)
-}
-
-// extend makes the slot cool until then in all draws, where it does not for longer.
+// extend keeps the slot out until then in all draws, where it is not for longer.
 // p.mu is held.
-func (p *Pool) extend(s Slot, until int64, r Reason) {
-	p.all.extend(s, until, r)
+func (p *Pool) extend(s Slot, until int64, r Reason, at int64) {
+	p.all.Extend(s, until, r, at)
 	for _, l := range p.lanes.byScope {
-		l.extend(s, until, r)
+		l.Extend(s, until, r, at)
 	}
 }
 
-// coolIn makes the slot cool until then for requests of the scope. The state calls
-// it, holding its own lock, and for no earlier deadline than before.
-func (p *Pool) coolIn(scope string, s Slot, until int64, r Reason) {
+// open makes a lane for requests of the scope, until then at least. The state calls it,
+// holding its own lock, before it says what there is in the lane.
+func (p *Pool) open(scope string, until int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.lanes.byScope[scope]
 	if l == nil {
-		l = p.lanes.open(scope, p.all.clone())
+		l = p.lanes.open(scope, p.all.Clone())
 	}
 	l.end = max(l.end, until)
 	p.lanes.soonest = min(p.lanes.soonest, l.end)
-	if until > l.until(s) {
-		l.cool(s, until, r)
-	}
 }
 
-// disable takes the slot out of all draws. The state calls it, holding its own lock.
-func (p *Pool) disable(s Slot) {
+// renew makes of the slot what is known now: disabled, or what the view says for requests
+// of a scope, or out for as long as it is at the pool's limit. better tells that it may be
+// of use to who waits. The state calls it, holding its own lock.
+func (p *Pool) renew(at int64, s Slot, better bool, v view) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all.disable(s)
-	for _, l := range p.lanes.byScope {
-		l.disable(s)
-	}
-}
-
-// renew makes of the slot what is known now, which may be less than before:
-// disabled, or cooling until what in says for requests of a scope (0: it does not), or
-// for as long as it is at the pool's limit.
-// The state calls it, holding its own lock.
-func (p *Pool) renew(s Slot, off bool, in func(scope string) (until int64, r Reason)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all.renew(s, "", off, in)
+	v.put(&p.all, s, "")
 	for scope, l := range p.lanes.byScope {
-		l.renew(s, scope, off, in)
+		v.put(&l.Draw, s, scope)
 	}
-	if full := p.full(s); full != never {
-		p.extend(s, full, p.limit.Reason)
+	if full := p.full(s); full > at {
+		p.extend(s, full, p.limit.Reason, at)
 	}
-	p.wake()
+	if better {
+		p.wake()
+	}
 }
 
-func (d *draw) renew(s Slot, scope string, off bool, in func(scope string) (until int64, r Reason)) {
-	d.free(s)
-	if off {
-		d.disable(s)
-	} else if until, r := in(scope); until != 0 {
-		d.cool(s, until, r)
+// put makes of the slot of a draw for requests of the scope what the view says.
+func (v *view) put(d *draw.Draw, s Slot, scope string) {
+	if v.off {
+		d.Disable(s)
+		return
 	}
+	d.Put(s, v.in(scope), v.at)
 }
 
 // shut frees the scope's lane, since nothing cools in it any more. The state calls
@@ -125,11 +109,11 @@ func (p *Pool) shut(scope string) {
 	p.lanes.shut(scope)
 }
 
-func (ls *lanes) open(scope string, d draw) *lane {
+func (ls *lanes) open(scope string, d draw.Draw) *lane {
 	if len(ls.byScope) == 0 {
 		ls.byScope, ls.soonest = make(map[string]*lane), math.MaxInt64
 	}
-	l := &lane{draw: d}
+	l := &lane{Draw: d}
 	ls.byScope[scope] = l
 	if scope == Overflow {
 		ls.rest = l

@@ -1,7 +1,6 @@
 package rotator
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,10 +24,6 @@ type Limit struct {
 func WithLimit(l Limit) Option {
 	return func(p *Pool) { p.limit = &l }
 }
-
-// forever is the deadline of a key whose limit is that of requests under way: it is
-// ready when one of them ends. No cooldown lasts so long.
-const forever = math.MaxInt64
 
 // meter counts what goes out with a key that some pool has a limit for. Its lock is
 // taken after all others.
@@ -87,13 +82,13 @@ func (u *usage) idle(at int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	lately := func(w *window) bool { return w.roomFrom(1) > at }
-	return u.inFlight.Load() <= 0 && !slices.ContainsFunc(m.windows, lately)
+	return u.InFlight.Load() <= 0 && !slices.ContainsFunc(m.windows, lately)
 }
 
 // until returns until when the key is at its limit: not after now, if it is not. m.mu
 // is held.
 func (l *Limit) until(u *usage, m *meter) int64 {
-	if l.Concurrency > 0 && int(u.inFlight.Load()) >= l.Concurrency {
+	if l.Concurrency > 0 && int(u.InFlight.Load()) >= l.Concurrency {
 		// Whoever ends a request takes this lock after it: either it is counted already,
 		// or the pools are told of the end.
 		m.awaited = true
@@ -109,6 +104,10 @@ func (l *Limit) until(u *usage, m *meter) int64 {
 // it is so now, the pool keeps it out of its draws. p.mu is held.
 func (p *Pool) reserve(at int64, s Slot) (ok bool) {
 	u := &p.entries[s].usage
+	if p.limit == nil {
+		u.begin(at)
+		return true
+	}
 	m := u.meter.Load()
 	m.mu.Lock()
 	until := p.limit.until(u, m)
@@ -118,7 +117,7 @@ func (p *Pool) reserve(at int64, s Slot) (ok bool) {
 	}
 	m.mu.Unlock()
 	if until > at {
-		p.extend(s, until, p.limit.Reason)
+		p.extend(s, until, p.limit.Reason, at)
 	}
 	return ok
 }
@@ -144,9 +143,10 @@ func (m *meter) released() bool {
 	return awaited
 }
 
-// release tells all pools that a request has ended with a key that was at its limit.
-func (s *State) release(id ID, e *entry) {
+// release tells all pools that a request has ended with a key that was at its limit. at
+// is any time since it began.
+func (s *State) release(at int64, id ID, e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.renew(id, e)
+	s.renew(at, id, e, true)
 }

@@ -128,7 +128,8 @@ func TestStatusAtTheLimit(t *testing.T) {
 		if st.Left != left || st.Busy != busy || (st.Condition == Ready) != (c.Ready == 1) || st.Condition == Cooling && (st.Reason != atCapacity || st.Source != "config") {
 			t.Errorf("%s: status %+v", sentence, st)
 		}
-		if c.Keys = 1; p.Census(now) != c {
+		c.Keys = 1
+		if c = flat(c); p.Census(now) != c {
 			t.Errorf("%s: census %+v, want %+v", sentence, p.Census(now), c)
 		}
 		checkPool(t, p)
@@ -137,14 +138,14 @@ func TestStatusAtTheLimit(t *testing.T) {
 	check("one is under way", start, 0, false, Census{Ready: 1})
 	p.Take(start, Want{})
 	check("two are", start, 0, true, Census{Cooling: [MaxReasons]int{atCapacity: 1}, Busy: 1})
-	if p.Begin(start, 0) {
+	if _, ok := p.Take(start, Want{}); ok {
 		t.Error("a third began")
 	}
 	p.Clear(start, 0)
 	check("clearing changes nothing", start, 0, true, Census{Cooling: [MaxReasons]int{atCapacity: 1}, Busy: 1})
 	p.End(0)
 	check("one has ended", start, 0, false, Census{Ready: 1})
-	if !p.Begin(start, 0) {
+	if _, ok := p.Take(start, Want{}); !ok {
 		t.Error("the third did not begin")
 	}
 	p.End(0)
@@ -272,8 +273,8 @@ func TestConcurrentTakes(t *testing.T) {
 					t.Errorf("%d requests with one key", n)
 				}
 				if j%10 == 0 {
-					token, _ := p.CoolRevocably(start, slot, Cooldown{For: time.Hour, Scope: fmt.Sprint(i % 3)})
-					p.Retract(start, token)
+					p.Cool(start, slot, Cooldown{For: time.Hour, Scope: fmt.Sprint(i % 3)})
+					p.Serve(start, start, slot, fmt.Sprint(i%3))
 				}
 				open[slot].Add(-1)
 				p.End(slot)

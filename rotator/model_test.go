@@ -16,7 +16,6 @@ type fact struct {
 	until  time.Time
 	reason Reason
 	off    bool // for all requests alone
-	nth    int  // of the cooldowns that held
 }
 
 func (m model) cool(id ID, now time.Time, c Cooldown) bool {
@@ -25,7 +24,7 @@ func (m model) cool(id ID, now time.Time, c Cooldown) bool {
 	if c.For <= 0 || !until.After(f.until) {
 		return false
 	}
-	f.until, f.reason, f.nth = until, c.Reason, f.nth+1
+	f.until, f.reason = until, c.Reason
 	m[about] = f
 	return true
 }
@@ -33,7 +32,7 @@ func (m model) cool(id ID, now time.Time, c Cooldown) bool {
 // end ends a cooldown and reports whether it was one.
 func (m model) end(about subject, now time.Time) bool {
 	f := m[about]
-	m[about] = fact{off: f.off, nth: f.nth}
+	m[about] = fact{off: f.off}
 	return f.until.After(now)
 }
 
@@ -63,7 +62,7 @@ func (m model) census(p *Pool, scope string, now time.Time) Census {
 			c.Soonest = left
 		}
 	}
-	return c
+	return flat(c)
 }
 
 // history drives pools that share a state, and the model beside them.
@@ -76,18 +75,10 @@ type history struct {
 	pools  []*Pool
 	model  model
 	scopes []string // the names that requests may have; the first is none
-	tokens []held
 
 	limited bool // all pools have limits: see limit_test.go
 	begun   map[ID][]time.Time
 	open    []running
-}
-
-// held is a cooldown that may be taken back.
-type held struct {
-	Token
-	about subject
-	nth   int
 }
 
 func newHistory(t *testing.T, seed uint64, scopes []string) *history {
@@ -127,7 +118,7 @@ func (h *history) step() {
 	case n < 83:
 		h.cool(p)
 	case n < 85:
-		h.retract(p)
+		h.serve(p)
 	case n < 88:
 		h.clear(p)
 	case n < 90:
@@ -194,31 +185,25 @@ func (h *history) cool(p *Pool) {
 	c := Cooldown{For: time.Duration(h.r.IntN(200) - 10), Reason: Reason(h.r.IntN(MaxReasons)), Scope: h.scope()}
 	about := subject{p.Key(s).ID(), c.Scope}
 	before := h.deadline(about)
-	token, got := p.CoolRevocably(h.now, s, c)
+	got := p.Cool(h.now, s, c)
 	if want := h.model.cool(about.ID, h.now, c); got != want && len(h.scopes) <= MaxScopes {
 		h.Errorf("Cool reports %t, want %t", got, want)
-	}
-	if got {
-		h.tokens = append(h.tokens, held{token, about, h.model[about].nth})
 	}
 	if after := h.deadline(about); after < before && before > h.state.at(h.now) {
 		h.Errorf("the deadline shrank from %d to %d", before, after)
 	}
 }
 
-// retract takes one of the last cooldowns back.
-func (h *history) retract(p *Pool) {
-	if len(h.tokens) == 0 {
-		return
-	}
-	t := h.tokens[len(h.tokens)-1-h.r.IntN(min(len(h.tokens), 5))]
-	f := h.model[t.about]
-	want := f.nth == t.nth && f.until.After(h.now)
-	if got := p.Retract(h.now, t.Token); got != want {
-		h.Errorf("Retract reports %t, want %t", got, want)
-	}
-	if want {
-		h.model.end(t.about, h.now)
+// serve lets a request be served that begins now: the key cools no more, neither for all
+// requests nor in the scope of that one. It begins a bit later, since what was learned
+// after a clearing is so on all nodes, though their clocks differ.
+func (h *history) serve(p *Pool) {
+	s, scope := Slot(h.r.IntN(p.Len())), h.scope()
+	id := p.Key(s).ID()
+	want := h.model.end(subject{id, scope}, h.now)
+	want = h.model.end(subject{id, ""}, h.now) || want
+	if got := p.Serve(h.now, h.now.Add(time.Hour), s, scope); got != want {
+		h.Errorf("Serve reports %t, want %t", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 // Package rotator is the engine of keycycler: keys, which of them are ready, and
 // until when the others cool. It knows no Caddy and no HTTP, nor anything else outside the
-// standard library. Whatever is true of a pool of keys, whoever asks, goes here.
+// standard library but draw, which says which of a pool's slots is next. Whatever is true of
+// a pool of keys, whoever asks, goes here.
 //
 // A Pool picks at random among its ready keys in constant time, without allocating,
 // whatever share of the keys is cooling: uniformly, or as their ranks say. A State remembers cooldowns
@@ -12,12 +13,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
-)
 
-// Slot is a key's place in its pool: 0 to Len()-1, the order in which the keys
-// were given. It stays the same for as long as the pool lives.
-type Slot int32
+	"github.com/keycycler/keycycler/rotator/draw"
+)
 
 // MaxKeys is the largest number of keys in one pool: a child of the heap's last
 // item, at twice its index and one more, still has an index that fits int32.
@@ -31,14 +31,19 @@ type Pool struct {
 	keys    []Key
 	ranks   []Rank      // slot → its rank; nil: all are alike
 	affine  bool        // requests may have an affinity
+	even    bool        // keys take turns
+	way     uint32      // how it asks; 0: it does not matter
+	unfit   []Reason    // for which a key cools that was asked in a wrong way
 	limit   *Limit      // nil: none
 	ids     func() []ID // of the keys, in order: made when they are asked for
 	entries []*entry    // slot → what is known about the key; set once, under the state's lock
+	uses    []*draw.Use // slot → the entry's, for draws
 	close   sync.Once
+	shared  atomic.Bool // another pool has keys of this one
 
 	mu    sync.Mutex
 	rand  *rand.Rand // nil: the runtime's generator
-	all   draw       // for requests without a scope, and of scopes in which nothing cools
+	all   draw.Draw  // for requests without a scope, and of scopes in which nothing cools
 	lanes lanes
 }
 
@@ -54,6 +59,26 @@ func WithSource(src rand.Source) Option {
 // WithJournal makes j hear what any pool of the state learns about the keys of this one.
 func WithJournal(j Journal) Option {
 	return func(p *Pool) { p.journal = j }
+}
+
+// WithWay says how the pool asks the upstream, as a number other than 0, and for which
+// reasons a key cools that was refused since it was asked in a wrong way: what another
+// way has found out about that is void.
+func WithWay(way uint32, unfit ...Reason) Option {
+	return func(p *Pool) { p.way, p.unfit = way, unfit }
+}
+
+// WithTurns makes keys take turns instead of being drawn: the request gets the one with
+// the fewest requests under way and, of these, the one that was not used for longest; in
+// a random order at first. Ranks count as they do for drawing.
+func WithTurns() Option {
+	return func(p *Pool) { p.even = true }
+}
+
+// WithRanks gives each key its rank: ranks are those of the slots, in order. Without
+// it all keys are alike.
+func WithRanks(ranks []Rank) Option {
+	return func(p *Pool) { p.ranks = ranks }
 }
 
 // WithWake makes the pool call wake when keys may have become ready by anything but
@@ -82,20 +107,27 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		keys:    keys,
 		ids:     sync.OnceValue(func() []ID { return sortedIDs(keys) }),
 		entries: make([]*entry, len(keys)),
+		uses:    make([]*draw.Use, len(keys)),
 		wake:    func() {},
 	}
 	for _, option := range options {
 		option(p)
 	}
 	var err error
-	if p.all, err = newDraw(len(keys), p.ranks); err != nil {
+	if p.all, err = draw.New(p.draws()); err != nil {
 		return nil, err
-	}
-	if p.affine {
-		p.all.obey(newOrders(keys, p.ranks))
 	}
 	state.attach(p, now)
 	return p, nil
+}
+
+// draws returns how the pool's keys are drawn.
+func (p *Pool) draws() draw.Config {
+	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Shared: &p.shared, Turns: p.even, Rand: p.rand, Claim: p.claim}
+	if p.affine {
+		c.Secret = p.affinitySecret
+	}
+	return c
 }
 
 // Close takes the pool out of the state. A request that is still under way may go
@@ -120,16 +152,6 @@ func (p *Pool) PickIn(now time.Time, scope string, tried []Slot) (Slot, bool) {
 	return p.PickFor(now, Want{Scope: scope, Tried: tried})
 }
 
-// Want says which key a request wants.
-type Want struct {
-	Scope    string // keys that cool in it are not ready for the request; "": none
-	Tried    []Slot // by the request: it does not get them again
-	Affinity Affinity
-
-	// The slots that can serve it, each once, and the first of them preferably; nil: all.
-	Among []Slot
-}
-
 // PickFor returns one of the keys that are ready at now for the request: by its
 // affinity, or drawn, each with the same probability or, where keys have ranks, in
 // proportion to its weight among those of the lowest tier. It reports false when there
@@ -140,31 +162,18 @@ func (p *Pool) PickFor(now time.Time, w Want) (Slot, bool) {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all.expire(at)
-	return p.in(at, w.Scope).choose(w, p.rand)
+	p.all.Expire(at)
+	w.Explore = 0
+	d, ok := p.in(at, w.Scope).Choose(at, &w, p.rand)
+	return d.Slot, ok
 }
 
 // Cool keeps the key out of every pool that holds it until now+c.For, for requests
 // of c.Scope or for all, unless it already cools for longer there. It reports
 // whether the deadline moved.
 func (p *Pool) Cool(now time.Time, s Slot, c Cooldown) bool {
-	_, moved := p.CoolRevocably(now, s, c)
-	return moved
-}
-
-// CoolRevocably is Cool for a caller that may have to take the cooldown back. The
-// token is that of no cooldown unless the deadline moved.
-func (p *Pool) CoolRevocably(now time.Time, s Slot, c Cooldown) (t Token, moved bool) {
 	return p.state.cool(p.keys[s].ID(), now, c, p)
 }
-
-// Retract ends the cooldown that the token is of, in every pool that holds the key
-// and on every node, because it was the request's fault and not the key's. It
-// reports whether that cooldown was still the one that held: a longer one that came
-// meanwhile stays. What the key knew before the retracted cooldown replaced it is
-// not known any more; nor, on other nodes, what they had learned of the key in that
-// scope by then and this process had not heard.
-func (p *Pool) Retract(now time.Time, t Token) bool { return p.state.retract(now, t, p) }
 
 // Clear ends the key's cooldowns, those in scopes too, in every pool that holds it
 // and on every node. It reports whether there were any.
@@ -185,16 +194,6 @@ func (p *Pool) Enable(now time.Time, s Slot) bool {
 	return p.state.turn(p.keys[s].ID(), now, false, p)
 }
 
-// Census is a pool at one instant.
-type Census struct {
-	Keys     int             // all
-	Ready    int             // neither cooling nor disabled
-	Disabled int             // by an operator, whether or not they would be cooling
-	Cooling  [MaxReasons]int // the others, by the reason why they cool
-	Busy     int             // of those, the ones that are ready when a request ends, at any time
-	Soonest  time.Duration   // until the first of the rest is ready; 0 when there are none
-}
-
 // Census is CensusIn for a request that has no scope.
 func (p *Pool) Census(now time.Time) Census { return p.CensusIn(now, "") }
 
@@ -204,6 +203,19 @@ func (p *Pool) CensusIn(now time.Time, scope string) Census {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all.expire(at)
-	return p.in(at, scope).census(at)
+	p.all.Expire(at)
+	return p.in(at, scope).Census(at)
 }
+
+// CensusAmong is CensusIn of some of the pool's keys.
+func (p *Pool) CensusAmong(now time.Time, scope string, among []Slot) Census {
+	at := p.state.at(now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all.Expire(at)
+	return p.in(at, scope).CensusAmong(at, among)
+}
+
+// Clearings counts how often keys of any pool were cleared or enabled by an operator, or
+// came into one that were in none.
+func (p *Pool) Clearings() uint64 { return p.state.clearings.Load() }

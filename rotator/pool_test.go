@@ -94,7 +94,7 @@ func checkReady(t *testing.T, p *Pool, now time.Time) {
 	if _, ok := p.Pick(now, nil); !ok {
 		t.Error("not picked, though it is ready")
 	}
-	if got, want := p.Census(now), (Census{Keys: 1, Ready: 1}); got != want {
+	if got, want := p.Census(now), flat(Census{Keys: 1, Ready: 1}); got != want {
 		t.Errorf("the census is %+v, want %+v", got, want)
 	}
 	checkPool(t, p)
@@ -172,8 +172,8 @@ func TestCensus(t *testing.T) {
 	} {
 		now := start.Add(row.at)
 		p.Cool(now, row.slot, row.c)
-		if got := p.Census(now); got != row.want {
-			t.Errorf("%s: %+v, want %+v", row.sentence, got, row.want)
+		if got := p.Census(now); got != flat(row.want) {
+			t.Errorf("%s: %+v, want %+v", row.sentence, got, flat(row.want))
 		}
 		checkPool(t, p)
 	}
@@ -227,7 +227,7 @@ func TestCoolRefusesReasonOutOfRange(t *testing.T) {
 		}()
 		p.Cool(start, 0, Cooldown{For: time.Hour, Reason: MaxReasons})
 	}()
-	if got, want := p.Census(start), (Census{Keys: 2, Ready: 2}); got != want {
+	if got, want := p.Census(start), flat(Census{Keys: 2, Ready: 2}); got != want {
 		t.Errorf("the census is %+v, want %+v", got, want)
 	}
 	checkPool(t, p)

@@ -4,14 +4,16 @@ import (
 	"iter"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/keycycler/keycycler/rotator/draw"
 )
 
 // The bounds of scopes, whose names are chosen by clients.
 const (
 	// MaxScopes is how many scopes a State tells apart at a time, those in which
 	// something cools. Further names share Overflow. So a key has at most that many
-	// cooldowns in scopes and one more, and so has a pool lanes: of 13 bytes a key,
-	// and 16 more for each that cools.
+	// cooldowns in scopes and one more, and so has a pool lanes: of 12 bytes a key,
+	// and 56 more for each that cools.
 	MaxScopes = 64
 
 	// MaxScopeLen is the longest name of a scope, in bytes.
@@ -44,6 +46,7 @@ type scope struct {
 	name    string
 	terms   map[ID]*term
 	cooling int   // terms with a deadline, over or not
+	doubted int   // terms with a suspicion, likewise
 	end     int64 // when the last of them is of no use any more
 }
 
@@ -68,6 +71,27 @@ func (sc *scope) void(t *term, cleared, at int64) bool {
 	sc.cooling--
 	return cooling
 }
+
+// suspect counts a suspicion, which lasts until then. sc may be nil.
+func (sc *scope) suspect(end int64) {
+	if sc != nil {
+		sc.doubted++
+		sc.end = max(sc.end, end)
+	}
+}
+
+// relent ends the term's suspicion, and reports whether there was one. sc is nil for a
+// term that is for all requests.
+func (sc *scope) relent(t *term) bool {
+	was := t.doubt.relent()
+	if was && sc != nil {
+		sc.doubted--
+	}
+	return was
+}
+
+// idle tells whether nothing is known of any key in the scope that pools must know.
+func (sc *scope) idle() bool { return sc.cooling == 0 && sc.doubted == 0 }
 
 // term returns what is known of the key in the scope, to be changed.
 func (sc *scope) term(id ID) *term {
@@ -102,6 +126,15 @@ func (s *State) scope(name string, at, until int64) *scope {
 	return sc
 }
 
+// counts returns what counts for requests of the scope besides what does for all: nil if
+// nothing. s.mu is held.
+func (s *State) counts(scope string) *scope {
+	if sc := s.scopes[scope]; sc != nil || scope == "" {
+		return sc
+	}
+	return s.scopes[Overflow]
+}
+
 // roomForScope makes room for a scope, if it can: by forgetting one in which nothing
 // cools since its cooldowns were cleared.
 func (s *State) roomForScope() bool {
@@ -109,7 +142,7 @@ func (s *State) roomForScope() bool {
 	for name, sc := range s.scopes {
 		if name == Overflow {
 			taken--
-		} else if sc.cooling == 0 {
+		} else if sc.idle() {
 			idle = name
 		}
 	}
@@ -142,14 +175,11 @@ func (s *State) shut(scope string) {
 	}
 }
 
-// coolIn makes the key cool in the scope here and in all pools that hold it. s.mu is
+// open makes lanes for requests of the scope in all pools that hold the key. s.mu is
 // held.
-func (s *State) coolIn(sc *scope, id ID, until, learned int64, r Reason, source string) {
-	sc.cool(sc.term(id), until, learned, r, source)
-	if e := s.entries[id]; e != nil {
-		for _, m := range e.members {
-			m.pool.coolIn(sc.name, m.slot, until, r)
-		}
+func (s *State) open(sc *scope, e *entry, until int64) {
+	for _, m := range e.members {
+		m.pool.open(sc.name, until)
 	}
 }
 
@@ -159,42 +189,63 @@ func (s *State) voidScopes(id ID, cleared, at int64) bool {
 	ended := false
 	for _, sc := range s.scopes {
 		if t := sc.terms[id]; t != nil {
+			ended = t.forgive(sc, cleared, at) || ended
 			ended = sc.void(t, cleared, at) || ended
 		}
 	}
 	return ended
 }
 
-// inScopes returns the scopes in which the key cools, and what is known of it there.
+// inScopes returns the scopes in which the key cools or is suspect, and what is known of
+// it there.
 // s.mu is held.
 func (s *State) inScopes(id ID, at int64) iter.Seq2[*scope, *term] {
 	return func(yield func(*scope, *term) bool) {
 		for _, sc := range s.scopes {
-			if t := sc.terms[id]; t != nil && t.until > at && !yield(sc, t) {
+			if t := sc.terms[id]; t != nil && t.over(at) > at && !yield(sc, t) {
 				return
 			}
 		}
 	}
 }
 
-// renew tells all pools what is known of the key, after it has become less. s.mu is
-// held.
-func (s *State) renew(id ID, e *entry) {
-	in := func(scope string) (int64, Reason) {
-		until, reason := e.until, e.reason
-		if sc := s.scopes[scope]; sc != nil {
-			if t := sc.terms[id]; t != nil && t.until > until {
-				until, reason = t.until, t.reason
-			}
-		}
-		return until, reason
-	}
+// renew tells all pools what is known of the key, after it has changed; better tells
+// that it may be ready. s.mu is held.
+func (s *State) renew(at int64, id ID, e *entry, better bool) {
+	v := s.view(id, e, at)
 	for _, m := range e.members {
-		m.pool.renew(m.slot, e.off.Disabled(), in)
+		m.pool.renew(at, m.slot, better, v)
+	}
+	if !better {
+		return
 	}
 	for _, sc := range s.scopes {
-		if sc.cooling == 0 {
+		if sc.idle() {
 			s.shut(sc.name)
 		}
 	}
+}
+
+// view is what draws shall know of a key at one time. The state's lock is held for as
+// long as it is in use.
+type view struct {
+	state *State
+	id    ID
+	at    int64
+	off   bool      // disabled
+	all   draw.Mark // for all requests
+}
+
+func (s *State) view(id ID, e *entry, at int64) view {
+	return view{s, id, at, e.off.Disabled(), e.mark(at)}
+}
+
+// in returns what draws shall know for requests of the scope.
+func (v *view) in(scope string) draw.Mark {
+	if sc := v.state.scopes[scope]; sc != nil {
+		if t := sc.terms[v.id]; t != nil {
+			return v.all.Join(t.mark(v.at))
+		}
+	}
+	return v.all
 }

@@ -136,8 +136,8 @@ func TestCensusIn(t *testing.T) {
 		{"and in the scope", "x", 20, Census{Keys: 5, Ready: 3, Disabled: 1, Cooling: [MaxReasons]int{limited: 1}, Soonest: 10}},
 		{"in the end", "y", 40, Census{Keys: 5, Ready: 4, Disabled: 1}},
 	} {
-		if got := p.CensusIn(in(row.at), row.scope); got != row.want {
-			t.Errorf("%s: %+v, want %+v", row.sentence, got, row.want)
+		if got := p.CensusIn(in(row.at), row.scope); got != flat(row.want) {
+			t.Errorf("%s: %+v, want %+v", row.sentence, got, flat(row.want))
 		}
 	}
 }
@@ -147,7 +147,7 @@ func TestStatusScopes(t *testing.T) {
 	p.Cool(start, 0, Cooldown{For: minute, Reason: limited, Source: "retry-after", Scope: "y"})
 	p.Cool(start, 0, Cooldown{For: 2 * minute, Reason: quota, Source: "default", Scope: "x"})
 	p.Cool(start, 1, Cooldown{For: minute, Scope: "x"})
-	want := []ScopeStatus{{"x", 2 * minute, quota, "default"}, {"y", minute, limited, "retry-after"}}
+	want := []ScopeStatus{{Scope: "x", Left: 2 * minute, Reason: quota, Source: "default"}, {Scope: "y", Left: minute, Reason: limited, Source: "retry-after"}}
 	if st := p.Status(start, 0); st.Condition != Ready || st.Left != 0 || !slices.Equal(st.Scopes, want) {
 		t.Errorf("status %+v", st)
 	}
@@ -164,7 +164,6 @@ func TestStatusScopes(t *testing.T) {
 func TestLanesAreFreed(t *testing.T) {
 	s, keys := NewState(start), makeKeys(t, 4)
 	p, q := makePool(t, keys, s, start), makePool(t, keys[2:], s, start)
-	var token Token
 	for _, row := range []struct {
 		sentence string
 		do       func()
@@ -179,11 +178,11 @@ func TestLanesAreFreed(t *testing.T) {
 		{"a longer cooldown keeps it", func() { p.Cool(in(minute), 3, Cooldown{For: 2 * minute, Scope: "y"}) }, 2 * minute, []string{"y"}, []string{"y"}},
 		{"until that is over", func() {}, 3 * minute, nil, nil},
 		{"again", func() {
-			token, _ = p.CoolRevocably(in(3*minute), 2, Cooldown{For: minute, Scope: "x"})
+			p.Cool(in(3*minute), 2, Cooldown{For: minute, Scope: "x"})
 			p.Cool(in(3*minute), 3, Cooldown{For: minute, Scope: "x"})
 		}, 3 * minute, []string{"x"}, []string{"x"}},
 		{"one of two is cleared", func() { p.Clear(in(3*minute), 3) }, 3 * minute, []string{"x"}, []string{"x"}},
-		{"and the other taken back", func() { p.Retract(in(3*minute), token) }, 3 * minute, nil, nil},
+		{"and the other ended by a success", func() { p.Serve(in(3*minute), in(3*minute), 2, "x") }, 3 * minute, nil, nil},
 		{"a disabled key cools, too", func() {
 			p.Disable(in(3*minute), 2)
 			p.Cool(in(3*minute), 2, Cooldown{For: minute, Scope: "x"})

@@ -9,17 +9,11 @@ import (
 	"time"
 )
 
-// Reason says why a key cools. The engine attaches no meaning to it: it keeps
-// the reason beside the deadline and counts the cooling keys of each. Values
-// are below MaxReasons.
-type Reason uint8
-
-// MaxReasons bounds Reason. Each key counts by it.
-const MaxReasons = 10
-
 // Cooldown is what a caller learned about a key.
 type Cooldown struct {
 	For    time.Duration // from now on; zero or less means nothing
+	Spare  time.Duration // from now on: when the key may be asked again where nothing better is left; 0: not before For
+	Equal  bool          // then it is as good as a ready one
 	Reason Reason
 	Source string // where the duration was stated: a header's name in lower case, "body:…", "default"
 	Scope  string // which requests it concerns, such as those for a model; "": all
@@ -36,12 +30,13 @@ type State struct {
 	epoch   time.Time    // deadlines are nanoseconds since then
 	skipped atomic.Int64 // nanoseconds that have passed besides: see Skip
 
+	clearings atomic.Uint64 // see Pool.Clearings
+
 	mu      sync.Mutex // taken before a pool's own lock, never after it
 	entries map[ID]*entry
 	scopes  map[string]*scope // those that something cools in
 	spilled int64             // until when a name cools in Overflow because there were too many
 	pools   []*Pool
-	serial  uint32 // of the last cooldown that was set here
 	owners  *owners
 	orphans int // entries that no pool holds
 	sweepAt int // how many of them are a reason to sweep
@@ -49,10 +44,12 @@ type State struct {
 
 // entry is what is known about one key.
 type entry struct {
-	term    // for all requests; its clearing counts in all scopes, too
-	off     Switch
-	members []member
-	usage   usage
+	term     // for all requests; its clearing counts in all scopes, too
+	off      Switch
+	marked   atomic.Bool  // something may be known of it, for all requests or in a scope
+	explored atomic.Int32 // requests under way that find out what the key is worth
+	members  []member
+	usage    usage
 }
 
 func newEntry() *entry { return &entry{term: term{learned: never, cleared: never}} }
@@ -89,9 +86,9 @@ func (s *State) instant(t time.Time) int64 {
 // requests or for those of a scope, and tells the journals; by is who learned it. An earlier deadline than
 // the known one changes nothing: the later wins, whichever answer comes in last. It
 // reports whether the deadline moved.
-func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) (Token, bool) {
+func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) bool {
 	if c.For <= 0 {
-		return Token{}, false
+		return false
 	}
 	if c.Reason >= MaxReasons {
 		// Before anything has changed: a panic half-way would leave a broken pool.
@@ -103,24 +100,46 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) (Token, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
-	t, sc := &e.term, (*scope)(nil)
-	if c.Scope != "" {
-		sc = s.scope(c.Scope, at, until)
-		t = sc.term(id)
+	t, sc := s.termOf(id, e, c.Scope, at, until)
+	spare := until
+	if c.Spare > 0 {
+		spare = addSaturating(at, int64(c.Spare))
 	}
 	if until <= t.until {
-		return Token{}, false
+		if t.postpone(spare) {
+			s.renew(at, id, e, false)
+		}
+		return false
 	}
+	s.coolTerm(t, sc, e, at, until, c)
+	t.rest(spare, c.Spare > 0, c.Equal)
+	s.renew(at, id, e, false)
+	s.tell(e, by.journal, nil, s.about(id, e, sc))
+	return true
+}
+
+// termOf returns what is known of the key for all requests, or in a scope, to be changed.
+// sc is nil for all requests. s.mu is held.
+func (s *State) termOf(id ID, e *entry, name string, at, until int64) (t *term, sc *scope) {
+	if name == "" {
+		return &e.term, nil
+	}
+	sc = s.scope(name, at, until)
+	s.open(sc, e, until)
+	return sc.term(id), sc
+}
+
+// coolTerm sets the deadline. The pools are not told. s.mu is held.
+func (s *State) coolTerm(t *term, sc *scope, e *entry, at, until int64, c Cooldown) {
 	// It comes after the clearings that are known here, on all nodes.
 	learned := max(at, after(e.cleared), after(t.cleared))
 	if sc == nil {
-		e.cool(until, learned, c.Reason, c.Source)
+		t.cool(until, learned, c.Reason, c.Source)
 	} else {
-		s.coolIn(sc, id, until, learned, c.Reason, c.Source)
-		c.Scope = sc.name
+		sc.cool(t, until, learned, c.Reason, c.Source)
 	}
-	s.tell(e, by.journal, nil, s.about(id, e, sc))
-	return s.token(id, c.Scope, t), true
+	sc.relent(t)
+	e.marked.Store(true)
 }
 
 // clear ends the key's cooldowns in every pool that holds it, and tells the journals.
@@ -139,6 +158,7 @@ func (s *State) clear(id ID, now time.Time, by *Pool) bool {
 		cleared = max(cleared, after(t.learned))
 	}
 	cooling := s.clearAll(id, e, at, cleared)
+	s.clearings.Add(1)
 	s.tell(e, by.journal, nil, s.change(id, e))
 	return cooling
 }
@@ -149,12 +169,13 @@ func (s *State) clear(id ID, now time.Time, by *Pool) bool {
 func (s *State) clearAll(id ID, e *entry, at, cleared int64) bool {
 	e.cleared = max(e.cleared, cleared)
 	ended := s.voidScopes(id, cleared, at)
+	ended = e.forgive(nil, cleared, at) || ended
 	if e.void(cleared) {
 		ended = ended || e.until > at
 		e.end()
 	}
 	if ended {
-		s.renew(id, e)
+		s.renew(at, id, e, true)
 	}
 	return ended
 }
@@ -180,14 +201,6 @@ func (s *State) entry(id ID, at int64) *entry {
 	return e
 }
 
-// cool sets the deadline for all requests here and in all pools.
-func (e *entry) cool(until, learned int64, r Reason, source string) {
-	e.term.cool(until, learned, r, source)
-	for _, m := range e.members {
-		m.pool.cool(m.slot, until, r)
-	}
-}
-
 // attach makes p a holder of its keys and tells it what is known about them.
 func (s *State) attach(p *Pool, now time.Time) {
 	at := s.at(now)
@@ -203,6 +216,7 @@ func (s *State) attach(p *Pool, now time.Time) {
 		case e == nil:
 			e = newEntry()
 			s.entries[k.ID()] = e
+			s.clearings.Add(1)
 		case len(e.members) == 0:
 			s.orphans--
 		}
@@ -213,31 +227,36 @@ func (s *State) attach(p *Pool, now time.Time) {
 			}
 		}
 		e.members = append(e.members, member{p, Slot(i)})
-		p.entries[i] = e
+		p.entries[i], p.uses[i] = e, &e.usage.Use
 		if p.limit != nil {
 			e.measure(p.limit)
 		}
+		s.doubtWay(p, k.ID(), e, at)
 		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)
+	s.noteShared()
 	s.introduceOwners(p.journal, met, at)
 	s.sweep(at)
+}
+
+// noteShared tells the pools whether others have keys of theirs. s.mu is held.
+func (s *State) noteShared() {
+	shared := func(e *entry) bool { return len(e.members) > 1 }
+	for _, p := range s.pools {
+		p.shared.Store(slices.ContainsFunc(p.entries, shared))
+	}
 }
 
 // brief tells a new pool what is known about one of its keys. s.mu is held.
 func (s *State) brief(p *Pool, slot Slot, e *entry, at int64) {
 	id := p.keys[slot].ID()
-	switch {
-	case e.off.Disabled():
-		p.disable(slot)
-	case e.until > at:
-		p.cool(slot, e.until, e.reason)
-	}
-	if full := p.full(slot); full > at {
-		p.cool(slot, full, p.limit.Reason)
-	}
 	for sc, t := range s.inScopes(id, at) {
-		p.coolIn(sc.name, slot, t.until, t.reason)
+		p.open(sc.name, t.over(at))
+		e.marked.Store(true) // it may have been learned while no pool held the key
+	}
+	if e.marked.Load() || e.off.Disabled() || p.limit != nil {
+		p.renew(at, slot, false, s.view(id, e, at))
 	}
 }
 
@@ -255,6 +274,7 @@ func (s *State) detach(p *Pool, now time.Time) {
 		}
 	}
 	s.pools = slices.DeleteFunc(s.pools, func(q *Pool) bool { return q == p })
+	s.noteShared()
 	s.sweep(s.at(now))
 }
 

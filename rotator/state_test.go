@@ -29,7 +29,7 @@ func TestPoolsShareWhatIsKnown(t *testing.T) {
 	if !b.Cool(start, 1, Cooldown{For: 2 * minute, Reason: quota}) {
 		t.Error("a later deadline from the other pool did not move it")
 	}
-	want := Census{Keys: 3, Ready: 2, Soonest: 2 * minute, Cooling: [MaxReasons]int{quota: 1}}
+	want := flat(Census{Keys: 3, Ready: 2, Soonest: 2 * minute, Cooling: [MaxReasons]int{quota: 1}})
 	if ca, cb := a.Census(start), b.Census(start); ca != want || cb != want {
 		t.Errorf("censuses %+v and %+v, want %+v", ca, cb, want)
 	}
@@ -88,6 +88,7 @@ func checkState(t testing.TB, s *State) {
 	defer s.mu.Unlock()
 	orphans := 0
 	for id, e := range s.entries {
+		checkTerm(t, &e.term)
 		if len(e.members) == 0 {
 			orphans++
 		}
@@ -108,17 +109,34 @@ func checkState(t testing.TB, s *State) {
 	}
 }
 
+// checkTerm checks that nothing is kept of what is over.
+func checkTerm(t testing.TB, known *term) {
+	t.Helper()
+	d := known.doubt
+	if d == nil {
+		return
+	}
+	if known.until == 0 && d.spare != never || d.spare > known.until || d.step < 0 || (d.step == 0) != (d.last == never) {
+		t.Fatalf("what is known until %d has the doubt %+v", known.until, *d)
+	}
+}
+
 func checkScope(t testing.TB, name string, sc *scope) {
 	t.Helper()
-	cooling, end := 0, int64(never)
+	cooling, doubted, end := 0, 0, int64(never)
 	for _, term := range sc.terms {
+		checkTerm(t, term)
 		if term.until != 0 {
 			cooling++
 			end = max(end, term.until)
 		}
+		if d := term.doubt; d != nil && d.since != never {
+			doubted++
+			end = max(end, d.end)
+		}
 	}
-	if cooling != sc.cooling || sc.end < end || sc.name != name {
-		t.Fatalf("scope %s: %d cooling until %d, it says %d until %d", name, cooling, end, sc.cooling, sc.end)
+	if cooling != sc.cooling || doubted != sc.doubted || sc.end < end || sc.name != name {
+		t.Fatalf("scope %s: %d cooling and %d suspect until %d, it says %d and %d until %d", name, cooling, doubted, end, sc.cooling, sc.doubted, sc.end)
 	}
 }
 
@@ -233,7 +251,7 @@ func TestManyKeys(t *testing.T) {
 		t.Error("picked a cooling key")
 	}
 	for _, at := range []time.Duration{1, 2, 1000, 1001, n / 2, n - 1} {
-		want := Census{Keys: n, Ready: int(at), Soonest: 1, Cooling: [MaxReasons]int{limited: n - int(at)}}
+		want := flat(Census{Keys: n, Ready: int(at), Soonest: 1, Cooling: [MaxReasons]int{limited: n - int(at)}})
 		if got := p.Census(start.Add(at)); got != want {
 			t.Errorf("after %d deadlines the census is %+v, want %+v", at, got, want)
 		}

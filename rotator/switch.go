@@ -52,18 +52,36 @@ func (s *State) turn(id ID, now time.Time, disabled bool, by *Pool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
-	changed := s.switchTo(id, e, e.off.next(now, disabled))
+	changed := s.switchTo(at, id, e, e.off.next(now, disabled))
+	if !disabled {
+		s.clearings.Add(1)
+		if s.forgive(id, e, at) {
+			s.renew(at, id, e, true)
+		}
+	}
 	s.tell(e, by.journal, nil, s.change(id, e))
 	return changed
 }
 
 // switchTo keeps the switch here and tells all pools. It reports whether it is
 // another state than before. s.mu is held.
-func (s *State) switchTo(id ID, e *entry, off Switch) bool {
+func (s *State) switchTo(at int64, id ID, e *entry, off Switch) bool {
 	same := e.off.Disabled() == off.Disabled()
 	e.off = off
 	if !same {
-		s.renew(id, e)
+		s.renew(at, id, e, true)
 	}
 	return !same
+}
+
+// forgive forgets what the key was suspected of, for all requests and in all scopes. It
+// reports whether there was anything. s.mu is held.
+func (s *State) forgive(id ID, e *entry, at int64) bool {
+	changed := e.forgive(nil, at, at)
+	for _, sc := range s.scopes {
+		if t := sc.terms[id]; t != nil {
+			changed = t.forgive(sc, at, at) || changed
+		}
+	}
+	return changed
 }

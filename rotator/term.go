@@ -11,15 +11,15 @@ type term struct {
 	kept    int64 // in a scope, until when that matters: what it ended would have lasted no longer
 	source  string
 	reason  Reason
-	serial  uint32 // of the cooldown, if it is one that this process may take back; 0: it is not
-	told    int64  // the deadline that journals were told last
+	ahead   int32  // by how much the deadline is later than the one that journals were told last: up to echo
+	doubt   *doubt // what this process has seen besides; nil: nothing
 }
 
 // never is before everything that is learned or cleared.
 const never = math.MinInt64
 
 func (t *term) cool(until, learned int64, r Reason, source string) {
-	t.until, t.learned, t.reason, t.source, t.serial, t.told = until, learned, r, source, 0, until
+	t.until, t.learned, t.reason, t.source, t.ahead = until, learned, r, source, 0
 }
 
 // void reports whether a clearing ends the cooldown.
@@ -30,17 +30,18 @@ func (t *term) matters(at int64) bool { return max(t.until, t.kept) > at }
 
 // end takes the deadline away.
 func (t *term) end() {
-	t.until, t.learned, t.reason, t.source, t.serial, t.told = 0, never, 0, "", 0, 0
+	t.until, t.learned, t.reason, t.source, t.ahead = 0, never, 0, "", 0
+	t.rest(never, false, false)
+	t.tidy(0)
 }
 
 // hear lets cool set what a journal has brought. It reports whether the other journals
 // should be told, too.
-func (t *term) hear(until, learned int64, cool func()) (news bool) {
-	serial, told := t.echo(until, learned), t.told
+func (t *term) hear(until int64, cool func()) (news bool) {
+	told := t.until - int64(t.ahead)
 	cool()
-	t.serial = serial
 	if news = until > addSaturating(told, int64(echo)); !news {
-		t.told = told
+		t.ahead = int32(until - told)
 	}
 	return news
 }

@@ -5,62 +5,58 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/keycycler/keycycler/rotator/draw"
 )
 
 // usage counts what one key was used for in this process. It belongs to the key,
 // so that it outlives the pool.
 type usage struct {
+	draw.Use   // times since the state's epoch
 	attempts   atomic.Uint64
-	lastUsed   atomic.Int64 // nanoseconds since the state's epoch, plus one; 0: never
-	served     atomic.Int64 // likewise, times 16: when the last request began that the upstream took; and how often that was testified to
-	inFlight   atomic.Int32
-	rejections [MaxReasons]atomic.Uint32
-	meter      atomic.Pointer[meter] // nil: no pool has had a limit for the key
+	rejections atomic.Pointer[[MaxReasons]atomic.Uint32] // by reason; nil: there was none
+	meter      atomic.Pointer[meter]                     // nil: no pool has had a limit for the key
 }
 
-// A success testifies to its key so many times.
-const (
-	testimonyBits  = 4
-	maxTestimonies = 1<<testimonyBits - 1
-)
+// Take is Draw for who does not care how the key was found.
+func (p *Pool) Take(now time.Time, w Want) (Slot, bool) {
+	d, ok := p.Draw(now, w)
+	return d.Slot, ok
+}
 
-// Take is PickFor and Begin in one: of all requests that come at once, none gets a key
-// that others have just brought to its limit. Where Take reports true, the request
-// wants an End.
-func (p *Pool) Take(now time.Time, w Want) (s Slot, ok bool) {
-	if p.limit == nil {
-		if s, ok = p.PickFor(now, w); ok {
-			p.entries[s].usage.begin(p.state.at(now))
-		}
-		return s, ok
-	}
+// Draw is PickFor for a request that goes out: of all requests that come at once, none
+// gets a key that others have just brought to its limit. Where it reports true, the
+// request wants an End.
+func (p *Pool) Draw(now time.Time, w Want) (d Drawn, ok bool) {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all.expire(at)
-	d := p.in(at, w.Scope)
+	p.all.Expire(at)
 	for {
 		// A key that another pool has brought to its limit is found out here, once.
-		if s, ok = d.choose(w, p.rand); !ok || p.reserve(at, s) {
-			return s, ok
+		if d, ok = p.in(at, w.Scope).Choose(at, &w, p.rand); !ok || p.reserve(at, d.Slot) {
+			return d, ok
 		}
+		p.Settled(d)
 	}
 }
 
-// Begin notes that a request goes out with the key, cooling or not, unless the key is
-// at the pool's limit: then it reports false. Where it reports true, the request wants
-// an End.
-func (p *Pool) Begin(now time.Time, s Slot) bool {
-	at := p.state.at(now)
-	if p.limit == nil {
-		p.entries[s].usage.begin(at)
-		return true
+// Settled ends what Drawn.Explores began: another request may find out about the key.
+func (p *Pool) Settled(d Drawn) {
+	if d.Explores {
+		p.Release(d.Slot)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all.expire(at)
-	return p.reserve(at, s)
 }
+
+// claim is Hold, unless another request does so already. The draw asks.
+func (p *Pool) claim(s Slot) bool { return p.entries[s].explored.CompareAndSwap(0, 1) }
+
+// Hold notes that a request finds out what the key is worth, so that no other one needs to:
+// until Release.
+func (p *Pool) Hold(s Slot) { p.entries[s].explored.Add(1) }
+
+// Release ends what Hold, or a Draw that explores, began.
+func (p *Pool) Release(s Slot) { p.entries[s].explored.Add(-1) }
 
 // begin counts a request that no limit is asked for.
 func (u *usage) begin(at int64) {
@@ -80,42 +76,38 @@ func (u *usage) count(at int64, m *meter) {
 		}
 	}
 	u.attempts.Add(1)
-	u.inFlight.Add(1)
-	u.lastUsed.Store(at + 1)
+	u.InFlight.Add(1)
+	u.LastUsed.Store(at + 1)
 }
 
 // End notes that a request has come back.
 func (p *Pool) End(s Slot) {
 	e := p.entries[s]
-	e.usage.inFlight.Add(-1)
+	e.usage.InFlight.Add(-1)
 	if m := e.usage.meter.Load(); m != nil && m.released() {
-		p.state.release(p.keys[s].ID(), e)
-	}
-}
-
-// Serve notes that the upstream has taken a request with the key, which began then.
-func (p *Pool) Serve(began time.Time, s Slot) {
-	p.entries[s].usage.served.Store((p.state.at(began) + 1) << testimonyBits)
-}
-
-// Testify reports whether the upstream has taken a request with the key that began after
-// then, for as many times as that is believed.
-func (p *Pool) Testify(then time.Time, s Slot) bool {
-	served, at := &p.entries[s].usage.served, p.state.at(then)
-	for {
-		v := served.Load()
-		if v>>testimonyBits <= at+1 || v&maxTestimonies == maxTestimonies {
-			return false
-		}
-		if served.CompareAndSwap(v, v+1) {
-			return true
-		}
+		p.state.release(e.usage.LastUsed.Load()-1, p.keys[s].ID(), e)
 	}
 }
 
 // Reject notes that the upstream rejected a request for the reason, whether or not
-// the key cools for it.
-func (p *Pool) Reject(s Slot, r Reason) { p.entries[s].usage.rejections[r].Add(1) }
+// the key cools for it. The first one of a key allocates.
+func (p *Pool) Reject(s Slot, r Reason) {
+	u := &p.entries[s].usage
+	if u.rejections.Load() == nil {
+		u.rejections.CompareAndSwap(nil, new([MaxReasons]atomic.Uint32))
+	}
+	u.rejections.Load()[r].Add(1)
+}
+
+// rejected returns how often, by reason.
+func (u *usage) rejected() (counts [MaxReasons]uint32) {
+	if rejections := u.rejections.Load(); rejections != nil {
+		for r := range counts {
+			counts[r] = rejections[r].Load()
+		}
+	}
+	return counts
+}
 
 // Condition is whether a key can be picked.
 type Condition uint8
@@ -142,6 +134,21 @@ func ParseCondition(name string) (Condition, bool) {
 	return 0, false
 }
 
+// Suspicion is what a key is suspected of that was refused, as long as nobody knows
+// whether that was its own fault.
+type Suspicion struct {
+	Reason Reason
+	Source string
+	Left   time.Duration // of the cooldown that would follow; 0: it would be over
+	Shown  bool          // it counts as cooling for as long
+}
+
+// Is tells whether it is for the suspicion alone that the key counts as cooling for as
+// long as that. s may be nil.
+func (s *Suspicion) Is(left time.Duration) bool {
+	return s != nil && s.Shown && left > 0 && s.Left == left
+}
+
 // Status is what is known about one key at one instant. The counters are this
 // process's.
 type Status struct {
@@ -154,15 +161,18 @@ type Status struct {
 	InFlight   int
 	LastUsed   time.Time // zero: never
 	Rejections [MaxReasons]uint32
-	Scopes     []ScopeStatus // in which it cools, by name; nil: none
+	Suspect    *Suspicion    // nil: of nothing
+	Scopes     []ScopeStatus // in which it cools or is suspect, by name; nil: none
 }
 
 // ScopeStatus is what is known about one key in a scope in which it cools.
 type ScopeStatus struct {
 	Scope  string
-	Left   time.Duration
+	Left   time.Duration // until it has cooled; 0: it is suspect, and not to be seen as cooling
 	Reason Reason
 	Source string
+
+	Suspect *Suspicion // nil: of nothing
 }
 
 // Status returns what is known about the key at s.
@@ -170,30 +180,30 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 	at, e := p.state.at(now), p.entries[s]
 	st := Status{
 		Attempts: e.usage.attempts.Load(),
-		InFlight: int(e.usage.inFlight.Load()),
+		InFlight: int(e.usage.InFlight.Load()), Rejections: e.usage.rejected(),
 	}
-	if last := e.usage.lastUsed.Load(); last > 0 {
+	if last := e.usage.LastUsed.Load(); last > 0 {
 		st.LastUsed = p.state.time(last - 1)
-	}
-	for r := range st.Rejections {
-		st.Rejections[r] = e.usage.rejections[r].Load()
 	}
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
-	if e.until > at {
-		st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(e.until-at), e.reason, e.source
+	st.Left, st.Reason, st.Source, st.Suspect = e.shown(at)
+	if st.Left > 0 {
+		st.Condition = Cooling
 	}
 	switch full := p.full(s); {
 	case full == forever && st.Left == 0:
 		st.Condition, st.Busy, st.Reason, st.Source = Cooling, true, p.limit.Reason, p.limit.Source
-	case full != forever && full > max(e.until, at):
+	case full != forever && full > at+int64(st.Left):
 		st.Condition, st.Left, st.Reason, st.Source = Cooling, time.Duration(full-at), p.limit.Reason, p.limit.Source
 	}
 	if e.off.Disabled() {
 		st.Condition = Disabled
 	}
 	for sc, t := range p.state.inScopes(p.keys[s].ID(), at) {
-		st.Scopes = append(st.Scopes, ScopeStatus{sc.name, time.Duration(t.until - at), t.reason, t.source})
+		in := ScopeStatus{Scope: sc.name}
+		in.Left, in.Reason, in.Source, in.Suspect = t.shown(at)
+		st.Scopes = append(st.Scopes, in)
 	}
 	slices.SortFunc(st.Scopes, func(a, b ScopeStatus) int { return cmp.Compare(a.Scope, b.Scope) })
 	return st

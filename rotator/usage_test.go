@@ -12,8 +12,8 @@ func TestUsage(t *testing.T) {
 	if st := p.Status(start, 0); !reflect.DeepEqual(st, Status{}) {
 		t.Errorf("a key that was never used has %+v", st)
 	}
-	p.Begin(start, 0)
-	p.Begin(start.Add(time.Second), 0)
+	p.Take(start, Want{Among: span(0, 1)})
+	p.Take(start.Add(time.Second), Want{Among: span(0, 1)})
 	p.End(0)
 	p.Reject(0, limited)
 	p.Cool(start, 0, Cooldown{For: time.Minute, Reason: limited, Source: "retry-after"})
@@ -49,24 +49,4 @@ func TestParseCondition(t *testing.T) {
 	if _, ok := ParseCondition("tired"); ok {
 		t.Error("tired is no condition")
 	}
-}
-
-func TestTestify(t *testing.T) {
-	p := makePool(t, makeKeys(t, 2), NewState(start), start)
-	expect := func(sentence string, then time.Time, s Slot, want bool) {
-		t.Helper()
-		if got := p.Testify(then, s); got != want {
-			t.Errorf("%s: %t", sentence, got)
-		}
-	}
-	expect("a key that has served nobody", start, 0, false)
-	p.Serve(start.Add(minute), 0)
-	expect("one that has not since then", start.Add(minute), 0, false)
-	for range maxTestimonies {
-		expect("one that has", start, 0, true)
-	}
-	expect("that is not believed for ever", start, 0, false)
-	expect("another key", start, 1, false)
-	p.Serve(start.Add(2*minute), 0)
-	expect("until it serves again", start, 0, true)
 }

@@ -43,6 +43,10 @@ type Verdict struct {
 	// "body:" and the place, such as "body:message"; "" where nothing is
 	// stated. It is one of a fixed set and so can label a metric.
 	Source string
+	// Proven tells that the answer itself shows that the key has nothing left:
+	// nothing remaining and its reset, used-up figures, a plan's end. It is not so
+	// for what may be the request's fault.
+	Proven bool
 }
 
 // Dialect is one provider's way of speaking. It is immutable and safe for
@@ -116,7 +120,7 @@ func (d *Dialect) verdict(class Class, a answer) Verdict {
 	}
 	a.china = d.china
 	s, ok := a.stated(class)
-	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source}
+	return Verdict{Class: class, Stated: ok, Seconds: s.seconds, Source: s.source, Proven: a.proven(class, ok)}
 }
 
 // classify returns the class of the first rule that fits.

@@ -108,7 +108,7 @@ func TestGitHubsHeadersMakeA403ARateLimit(t *testing.T) {
 		header map[string][]string
 		want   Verdict
 	}{
-		{"nothing remains", head("x-ratelimit-remaining", "0", "x-ratelimit-reset", "1780315260"), says(60, "x-ratelimit-reset")},
+		{"nothing remains", head("x-ratelimit-remaining", "0", "x-ratelimit-reset", "1780315260"), Verdict{Class: RateLimited, Stated: true, Seconds: 60, Source: "x-ratelimit-reset", Proven: true}},
 		{"a time to come back", head("retry-after", "60"), says(60, "retry-after")},
 		{"something remains", head("x-ratelimit-remaining", "14", "x-ratelimit-reset", "1780315260"), Verdict{Class: Unknown}},
 		{"nothing is stated", nil, Verdict{Class: Unknown}},

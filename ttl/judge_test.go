@@ -111,7 +111,7 @@ func TestClientsWordsAreNotEvidence(t *testing.T) {
 
 func TestPaymentRequiredWithATimeIsARateLimit(t *testing.T) {
 	got := OpenAI.Judge(Response{Status: 402, Header: head("retry-after", "3")})
-	if want := (Verdict{RateLimited, true, 3, "retry-after"}); got != want {
+	if want := (Verdict{Class: RateLimited, Stated: true, Seconds: 3, Source: "retry-after"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	got = OpenAI.Judge(Response{Status: 402, Header: head("retry-after", "")})
@@ -136,12 +136,12 @@ func TestEveryClassStates(t *testing.T) {
 		{503, "", Overloaded},
 	} {
 		got := OpenAI.Judge(Response{Status: c.status, Header: h, Body: []byte(c.body)})
-		if want := (Verdict{c.class, true, 7, "retry-after"}); got != want {
+		if want := (Verdict{Class: c.class, Stated: true, Seconds: 7, Source: "retry-after"}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 	for _, status := range []int{401, 403, 412} {
-		if got, want := OpenAI.Judge(Response{Status: status, Header: h}), (Verdict{Unknown, true, 7, "retry-after"}); got != want {
+		if got, want := OpenAI.Judge(Response{Status: status, Header: h}), (Verdict{Class: Unknown, Stated: true, Seconds: 7, Source: "retry-after"}); got != want {
 			t.Errorf("status %d alone: got %+v, want %+v", status, got, want)
 		}
 	}

@@ -189,7 +189,7 @@ func TestARefusedKeyStatesNoLimits(t *testing.T) {
 		}
 	}
 	spent := head("x-ratelimit-reset-requests", "8.64s", "x-ratelimit-remaining-requests", "0")
-	if got, want := OpenAI.Judge(Response{Status: 403, Header: spent, Now: noon}), (Verdict{Unknown, true, 8.64, "x-ratelimit-reset-requests"}); got != want {
+	if got, want := OpenAI.Judge(Response{Status: 403, Header: spent, Now: noon}), (Verdict{Class: Unknown, Stated: true, Seconds: 8.64, Source: "x-ratelimit-reset-requests"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -63,6 +63,12 @@ func startHop(t *testing.T, base string) *hop {
 	h := new(hop)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.requests.Add(1)
+		// An answer may come before the last of the request has been read. The server
+		// closes the request's body then, unless it is told not to, and with it goes
+		// the connection on which the answer is under way.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
 		one := exchange{asked: time.Now(), client: r.Header.Clone()}
 		forward := &httputil.ReverseProxy{
 			Transport: transport,

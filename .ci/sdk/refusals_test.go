@@ -12,9 +12,14 @@ type refusal struct {
 	status     int
 	retryAfter int // seconds; 0: no such header
 	early      bool
+	proof      proof // nil: the answer proves nothing
 	body       any
 	event      string // not empty: instead of the body, a stream that opens with this
 }
+
+// proof adds headers which prove that the key has nothing left for so many seconds.
+// Without them, a limit might be the request's fault as well as the key's.
+type proof func(h http.Header, seconds int)
 
 // apiError is OpenAI's error object.
 type apiError struct {
@@ -51,6 +56,26 @@ func spentQuota() *refusal {
 	})}
 }
 
+// requestsReset says when requests remain again: every refusal says that none do.
+func requestsReset(h http.Header, seconds int) {
+	h.Set("X-Ratelimit-Reset-Requests", strconv.Itoa(seconds)+"s")
+}
+
+// noBalance turns a key down in words that no official client has an error for.
+func noBalance() *refusal {
+	return &refusal{status: http.StatusPaymentRequired, body: openAIError(apiError{
+		Message: "Insufficient Balance",
+		Type:    "unknown_error",
+		Code:    "invalid_request_error",
+	})}
+}
+
+// proven turns the key down with a proof.
+func (r refusal) proven(p proof) *refusal {
+	r.proof = p
+	return &r
+}
+
 // unread turns the key down before the body was read.
 func (r refusal) unread() *refusal {
 	r.early = true
@@ -64,6 +89,9 @@ func (r *refusal) answer(w http.ResponseWriter) {
 	}
 	// None of this may be seen by a client that another key serves.
 	h.Set("X-Ratelimit-Remaining-Requests", "0")
+	if r.proof != nil {
+		r.proof(h, r.retryAfter)
+	}
 	h.Set("X-Request-Id", "refused")
 	h.Set("Via", "1.1 upstream")
 	if r.event != "" {

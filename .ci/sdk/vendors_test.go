@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // vendor is a provider with its own npm package, and how both talk.
@@ -18,6 +19,7 @@ type vendor struct {
 	prefix   string // stands before the key there
 
 	limited func(seconds int) *refusal // turns a key down for its rate limit
+	proof   proof                      // goes with it; nil: the provider gives none
 	event   string                     // does so within a stream
 	code    string                     // of the error that the package raises
 
@@ -29,14 +31,14 @@ type vendor struct {
 var vendors = []vendor{
 	{
 		provider: "openai", sends: "Authorization: Bearer ", header: "Authorization", prefix: "Bearer ",
-		limited: rateLimited, code: "rate_limit_exceeded", obeys: true,
+		limited: rateLimited, proof: requestsReset, code: "rate_limit_exceeded", obeys: true,
 		event: sse("", openAIError(apiError{Message: "Rate limit reached.", Type: "requests", Code: "rate_limit_exceeded"})),
 	},
 	{
 		// Since 1.0.0 the package sends a bearer token. The API takes both
 		// (https://platform.claude.com/docs/en/api/migration-2026-10-21).
 		provider: "anthropic", sends: "Authorization: Bearer ", header: "X-Api-Key",
-		limited: messageLimited, code: "rate_limit_error", obeys: true,
+		limited: messageLimited, proof: messagesReset, code: "rate_limit_error", obeys: true,
 		event: sse("error", messageError("This request would exceed your account's rate limit.")),
 	},
 	{
@@ -170,6 +172,13 @@ func messageLimited(seconds int) *refusal {
 		status: http.StatusTooManyRequests, retryAfter: seconds,
 		body: messageError("This request would exceed your account's rate limit. Please try again later."),
 	}
+}
+
+// messagesReset says that no requests remain, and until when
+// (https://platform.claude.com/docs/en/api/rate-limits#response-headers).
+func messagesReset(h http.Header, seconds int) {
+	h.Set("Anthropic-Ratelimit-Requests-Remaining", "0")
+	h.Set("Anthropic-Ratelimit-Requests-Reset", time.Now().Add(time.Duration(seconds)*time.Second).UTC().Format(time.RFC3339))
 }
 
 // Google's answers (https://ai.google.dev/api/generate-content,

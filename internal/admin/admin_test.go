@@ -209,3 +209,29 @@ func TestViews(t *testing.T) {
 		t.Errorf("without a pool: %d %s", status, body)
 	}
 }
+
+// A request that every key refuses proves nothing: the keys are suspects.
+func TestTheAPITellsOfSuspects(t *testing.T) {
+	h := pools.New(t, 3, func(c *gateway.Config) { c.Pool = "suspects-test" })
+	testkit.Serve(h, testkit.Script(testkit.BadKey), testkit.Post("x"))
+	page := adminapi.AskFor[observe.KeysPage](t, "GET", "/keycycler/pools/suspects-test/keys?class=invalid_key", "")
+	if len(page.Keys) != 3 {
+		t.Fatalf("keys: %+v", page)
+	}
+	for _, k := range page.Keys {
+		if k.State != "ready" || k.Class != "" || k.Suspect == nil || k.Suspect.Class != "invalid_key" || k.Suspect.Remaining < 86000 {
+			t.Errorf("%+v, of %+v", k, k.Suspect)
+		}
+	}
+	if got := adminapi.AskFor[observe.Changed](t, "POST", "/keycycler/pools/suspects-test/keys/clear?class=invalid_key", ""); got != (observe.Changed{Keys: 3, Changed: 3}) {
+		t.Errorf("cleared %+v", got)
+	}
+	if _, body := adminapi.Ask("GET", "/keycycler/pools/suspects-test/keys", ""); strings.Contains(body, `"suspect"`) || strings.Contains(body, `"proven"`) {
+		t.Errorf("after that: %s", body)
+	}
+	testkit.Serve(h, testkit.Script(testkit.Limited), testkit.Post("x"))
+	_, body := adminapi.Ask("GET", "/keycycler/pools/suspects-test/keys?state=cooling", "")
+	if strings.Count(body, `"proven":false`) != 3 || !strings.Contains(body, `"remaining_seconds":39`) {
+		t.Errorf("limited, and nobody served: %s", body)
+	}
+}

@@ -133,7 +133,7 @@ func TestAModelsKeyAtItsLimit(t *testing.T) {
 		c.Pool, c.ByModel, c.Limit = "models-test", true, &rotator.Limit{Concurrency: 1, Reason: reason.Limit}
 	})
 	cool(g, "a", time.Hour, ttl.RateLimited, 0)
-	g.KeyPool().Begin(time.Now(), 1)
+	g.KeyPool().Take(time.Now(), rotator.Want{Among: []rotator.Slot{1}})
 	want := []observe.ModelStatus{{Model: "a", Keys: 2, Cooling: 2, Classes: map[string]int{"rate_limited": 1, "limit": 1}}}
 	if got := outOf(t); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -69,23 +69,31 @@ func pageKey(id rotator.ID, st rotator.Status) status.Key {
 		ID: id.String(), State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
-	if st.Left > 0 {
-		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(st.Reason), st.Source, reason.ScopeKey, st.Left
-	}
-	if st.Busy {
-		k.Class, k.Source, k.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
-	}
-	if len(st.Scopes) > 0 && !st.Busy && st.Left == 0 {
-		sc := st.Scopes[0]
-		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(sc.Reason), sc.Source, sc.Scope, sc.Left
-		if more := len(st.Scopes) - 1; more > 0 {
-			k.Scope += fmt.Sprintf(" and %d more", more)
-		}
-	}
+	pageCooling(&k, st)
 	for _, n := range st.Rejections {
 		k.Rejections += uint64(n)
 	}
 	return k
+}
+
+// pageCooling fills in why the key cools: for all requests, or else for some, or else what
+// it is suspected of.
+func pageCooling(k *status.Key, st rotator.Status) {
+	suspected, scopes := observe.Suspected(st), observe.Cooling(st)
+	switch {
+	case st.Left > 0 || st.Busy:
+		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(st.Reason), st.Source, reason.ScopeKey, st.Left
+		k.Suspect = st.Suspect.Is(st.Left)
+	case suspected != nil:
+		k.Class, k.Source, k.Scope, k.Suspect = reason.Name(suspected.Reason), suspected.Source, reason.ScopeKey, true
+	case len(scopes) > 0:
+		sc := scopes[0]
+		k.Class, k.Source, k.Scope, k.Remaining = reason.Name(sc.Reason), sc.Source, sc.Scope, sc.Left
+		k.Suspect = sc.Suspect.Is(sc.Left)
+		if more := len(scopes) - 1; more > 0 {
+			k.Scope += fmt.Sprintf(" and %d more", more)
+		}
+	}
 }
 
 // Do implements status.Source.

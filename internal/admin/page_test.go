@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/keycycler/keycycler/internal/gateway"
 	"github.com/keycycler/keycycler/internal/status"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/internal/testkit/pools"
@@ -149,5 +150,27 @@ func TestStatusPageDirective(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v, want %q", input, err, want)
 		}
+	}
+}
+
+// A request that every key refuses makes all of them suspects: they show, and an operator
+// can clear them.
+func TestThePageShowsSuspects(t *testing.T) {
+	h := pools.New(t, 3, func(c *gateway.Config) { c.Pool = "suspects" })
+	suspects := func() (ids []string) {
+		for k := range (pageSource{}).Keys("suspects") {
+			if k.State == status.Ready && k.Suspect && k.Class == "invalid_key" && k.Remaining == 0 {
+				ids = append(ids, k.ID)
+			}
+		}
+		return ids
+	}
+	testkit.Serve(h, testkit.Script(testkit.BadKey), testkit.Post("x"))
+	ids := suspects()
+	if len(ids) != 3 {
+		t.Fatalf("the page shows %d suspects", len(ids))
+	}
+	if n, err := (pageSource{}).Do("suspects", ids[0], status.Action{Verb: status.Clear}); n != 1 || err != nil || len(suspects()) != 2 {
+		t.Errorf("cleared %d, %v", n, err)
 	}
 }

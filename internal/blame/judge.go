@@ -38,7 +38,7 @@ var defaultActions = [...]Action{
 }
 
 // DefaultPolicy is how keys cool where the config says nothing.
-var DefaultPolicy = ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
+var DefaultPolicy = Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}
 
 // echoStatuses are those whose bodies are known to repeat the key: they are held
 // back to be masked even where nothing is judged by them.
@@ -57,6 +57,7 @@ type Rule struct {
 type ruling struct {
 	action Action
 	fixed  time.Duration // with ActionCooldown: 0 means what the response states
+	own    bool          // it is the config's
 }
 
 // Verdict is what one response means.
@@ -64,6 +65,8 @@ type Verdict struct {
 	Class    ttl.Class
 	Action   Action
 	Cooldown time.Duration // with ActionCooldown
+	Stated   time.Duration // for how long the response says that the key is refused; 0: it does not
+	Proven   bool          // it is the key's own fault, whatever becomes of the request
 	Source   string        // where the duration comes from
 	Spent    bool          // it is a success that leaves nothing
 }
@@ -80,10 +83,14 @@ func (v Verdict) Reason() rotator.Reason {
 // before it. It is immutable.
 type Judge struct {
 	dialect *ttl.Dialect
-	Policy  ttl.Policy
+	Policy  Policy
 
 	// Whether a success that leaves nothing of the key's allowance cools it.
 	LooksAhead bool
+
+	// Whether a key that was refused cools to the letter of the config, whatever becomes
+	// of the request, and is not used before its time.
+	ToTheLetter bool
 
 	classes  [len(defaultActions)]ruling // of the config; ActionNone where it has no rule
 	statuses map[int]ruling              // of the config; 4 and 5 stand for 4xx and 5xx
@@ -91,10 +98,10 @@ type Judge struct {
 	held     [200]bool                   // Status − 400: whether its responses are held back
 }
 
-func NewJudge(dialect *ttl.Dialect, policy ttl.Policy, rules []Rule) *Judge {
+func NewJudge(dialect *ttl.Dialect, policy Policy, rules []Rule) *Judge {
 	j := &Judge{dialect: dialect, Policy: policy, statuses: make(map[int]ruling)}
 	for _, r := range rules {
-		says := ruling{Actions[r.Action], r.Duration}
+		says := ruling{Actions[r.Action], r.Duration, true}
 		if r.Text != "" {
 			class, _ := ttl.ParseClass(r.Class)
 			j.texts = append(j.texts, textRule{r.Status, class, strings.ToLower(r.Text), says})
@@ -217,7 +224,7 @@ func (j *Judge) Ahead(status int, header map[string][]string, now time.Time) (Ve
 	longest := j.Policy.Max.Seconds()
 	return Verdict{
 		Class: ttl.RateLimited, Action: ActionCooldown, Source: source, Spent: true,
-		Cooldown: time.Duration(min(seconds, longest) * float64(time.Second)),
+		Cooldown: time.Duration(min(seconds, longest) * float64(time.Second)), Proven: true,
 	}, true
 }
 
@@ -225,6 +232,7 @@ func (j *Judge) verdict(stated ttl.Verdict, says ruling, random float64) Verdict
 	v := Verdict{Class: stated.Class, Action: says.action}
 	switch {
 	case says.action != ActionCooldown:
+		return v
 	case says.fixed > 0:
 		v.Cooldown, v.Source = j.Policy.Fixed(says.fixed, random), reason.SourceConfig
 	default:
@@ -232,6 +240,10 @@ func (j *Judge) verdict(stated ttl.Verdict, says ruling, random float64) Verdict
 		if !stated.Stated {
 			v.Source = reason.SourceDefault
 		}
+	}
+	v.Proven = says.own || stated.Proven || j.ToTheLetter
+	if stated.Stated && !says.own && !j.ToTheLetter {
+		v.Stated = time.Duration(min(stated.Seconds, j.Policy.Max.Seconds()) * float64(time.Second))
 	}
 	return v
 }

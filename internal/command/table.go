@@ -36,14 +36,42 @@ type column struct {
 // others go, from the right, where they are one too many.
 var keyColumns = []column{
 	{"ID", 12, false, func(_ time.Time, k *observe.KeyStatus) string { return k.ID }},
-	{"STATE", 8, false, func(_ time.Time, k *observe.KeyStatus) string { return k.State }},
-	{"CLASS", 17, false, func(_ time.Time, k *observe.KeyStatus) string { return k.Class }},
-	{"SOURCE", tableWidth, false, func(_ time.Time, k *observe.KeyStatus) string { return k.Source }},
+	{"STATE", 8, false, func(_ time.Time, k *observe.KeyStatus) string { return marked(k) }},
+	{"CLASS", 17, false, func(_ time.Time, k *observe.KeyStatus) string { class, _ := blamed(k); return class }},
+	{"SOURCE", tableWidth, false, func(_ time.Time, k *observe.KeyStatus) string { _, source := blamed(k); return source }},
 	{"LEFT", 6, true, func(_ time.Time, k *observe.KeyStatus) string { return left(k.Remaining) }},
 	{"TRIED", 6, true, func(_ time.Time, k *observe.KeyStatus) string { return brief(k.Attempts) }},
 	{"REJECTED", 8, true, func(_ time.Time, k *observe.KeyStatus) string { return brief(rejections(k)) }},
 	{"USED", 6, true, used},
 	{"BUSY", 6, true, func(_ time.Time, k *observe.KeyStatus) string { return brief(uint64(max(k.InFlight, 0))) }},
+}
+
+// suspectMark stands behind the state of a suspect, and suspectNote below a table that has
+// one.
+const (
+	suspectMark = "?"
+	suspectNote = "?  a suspect: it refused a request, and nobody knows yet whether that was its\n   fault; other keys are used first\n"
+)
+
+// isSuspect tells whether the key is one to worry about: a disabled key is not.
+func isSuspect(k *observe.KeyStatus) bool {
+	return (k.Suspect != nil || k.Unproven()) && k.State != "disabled"
+}
+
+// marked is the key's state, with a mark where it is a suspect.
+func marked(k *observe.KeyStatus) string {
+	if isSuspect(k) {
+		return k.State + suspectMark
+	}
+	return k.State
+}
+
+// blamed is why the key cools, or else what it is suspected of, and where that was stated.
+func blamed(k *observe.KeyStatus) (class, source string) {
+	if k.Class == "" && k.Suspect != nil && isSuspect(k) {
+		return k.Suspect.Class, k.Suspect.Source
+	}
+	return k.Class, k.Source
 }
 
 const (
@@ -150,6 +178,9 @@ func printTable(w io.Writer, now time.Time, keys []observe.KeyStatus) {
 	for _, row := range rows {
 		printRow(w, row, widths)
 	}
+	if slices.ContainsFunc(keys, func(k observe.KeyStatus) bool { return isSuspect(&k) }) {
+		fmt.Fprint(w, suspectNote)
+	}
 }
 
 // fit leaves out columns and narrows the source until the table fits.
@@ -213,6 +244,7 @@ func keyLines(now time.Time, k *observe.KeyStatus) [][2]string {
 			[2]string{"scope", clean(k.Scope)},
 			[2]string{"time left", left(k.Remaining) + at(now, ", until ", k.Until)})
 	}
+	lines = append(lines, suspectLines(k)...)
 	for _, sc := range k.Scopes {
 		lines = append(lines, [2]string{"cools for", fmt.Sprintf("%s: %s, %s, %s left%s",
 			clean(sc.Scope), clean(sc.Class), clean(sc.Source), left(sc.Remaining), at(now, ", until ", &sc.Until))})
@@ -222,6 +254,18 @@ func keyLines(now time.Time, k *observe.KeyStatus) [][2]string {
 		[2]string{"rejections", rejectionsText(k)},
 		[2]string{"in flight", strconv.FormatInt(k.InFlight, 10)},
 		[2]string{"last used", lastUsed(now, k)})
+}
+
+// suspectLines say what nobody knows yet of the key.
+func suspectLines(k *observe.KeyStatus) (lines [][2]string) {
+	if k.Unproven() {
+		lines = append(lines, [2]string{"proven", "no: nobody knows yet whether that was its fault"})
+	}
+	if s := k.Suspect; s != nil {
+		lines = append(lines, [2]string{"suspect", fmt.Sprintf("%s, %s: %s to cool, if it is its fault",
+			clean(s.Class), clean(s.Source), cmp.Or(left(s.Remaining), "nothing"))})
+	}
+	return lines
 }
 
 // at says when that is, on the clock of whoever asks.

@@ -128,6 +128,7 @@ func TestExhaustedPoolAnswersLikeTheProvider(t *testing.T) {
 	upstream := live.StartProvider(t, nil)
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(16), upstream.URL))
 	upstream.LimitFirst(1 << 20)
+	upstream.Prove()
 	for n := range 20 {
 		res, body := live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "x"))
 		if res.StatusCode != 429 || !bytes.Contains(body, []byte(`"code":"rate_limit_exceeded"`)) || res.Header.Get("X-Rejected") != "" {
@@ -176,6 +177,7 @@ func TestAClientCannotTakeTheKeyAway(t *testing.T) {
 func TestAnExhaustedPoolAnswersWhoWaitsToSend(t *testing.T) {
 	upstream := live.StartProvider(t, nil)
 	upstream.LimitFirst(1 << 20)
+	upstream.Prove()
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(1), upstream.URL))
 	live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
 	conn := live.Dial(t, g.plain)

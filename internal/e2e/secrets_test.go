@@ -25,6 +25,10 @@ func TestNoKeyIsLogged(t *testing.T) {
 		case "/invalid":
 			w.WriteHeader(401)
 			fmt.Fprintf(w, `{"error":{"message":"Incorrect API key provided: %s","code":"invalid_api_key"}}`, key)
+		case "/spent":
+			w.Header().Set("X-Ratelimit-Remaining-Requests", "0")
+			w.Header().Set("X-Ratelimit-Reset-Requests", "1h")
+			w.WriteHeader(429)
 		case "/abort":
 			w.Header().Set("Content-Length", "1000")
 			io.WriteString(w, "begin")
@@ -52,7 +56,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 		io.ReadAll(res.Body)
 		res.Body.Close()
 	}
-	for _, path := range []string{"/fine", "/invalid", "/exhausted"} {
+	for _, path := range []string{"/fine", "/invalid", "/spent", "/exhausted"} {
 		live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+path, ""))
 	}
 	log := g.log()

@@ -25,7 +25,7 @@ const (
 	allocsSmall     = 5  // 1 KB
 	allocsMedium    = 6  // 64 KB, the most that is read whole
 	allocsStreamed  = 5  // 1 KB of no stated length
-	allocsRejection = 22 // what a rejected attempt adds: the attempt, its verdict and the cooldown
+	allocsRejection = 27 // what a rejected attempt adds: the attempt, its verdict, the cooldown, the count of its key's first rejections, what the key is suspected of, and the answer kept
 	allocsChunk     = 0  // a chunk of a stream that is written and flushed
 	allocsExhausted = 16 // an answer that no key is ready
 )

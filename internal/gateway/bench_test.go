@@ -43,7 +43,7 @@ func benchRequest(content []byte) (*http.Request, *benchBody) {
 		"Accept-Encoding": {"gzip, deflate, br"},
 		"User-Agent":      {"demo/1.0"},
 	}
-	r.Body, r.ContentLength = body, int64(len(content))
+	r.Body, r.ContentLength, r.RemoteAddr = body, int64(len(content)), "192.0.2.1:1234"
 	return r, body
 }
 
@@ -142,7 +142,7 @@ func BenchmarkExhausted(b *testing.B) {
 
 // BenchmarkJudge measures what a rejection without a body means.
 func BenchmarkJudge(b *testing.B) {
-	j := blame.NewJudge(ttl.OpenAI, ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, nil)
+	j := blame.NewJudge(ttl.OpenAI, blame.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, nil)
 	response := ttl.Response{Status: 429, Header: http.Header{"Retry-After": {"40"}}, Now: time.Now()}
 	b.ReportAllocs()
 	for b.Loop() {

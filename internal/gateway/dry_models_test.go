@@ -157,7 +157,7 @@ func TestAModelAtTheLimitIsNotOut(t *testing.T) {
 	h := logged(t, 2, func(c *Config) { c.Limit = limitOf(1, 0, 0) })
 	pool := h.KeyPool()
 	pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Hour, Scope: "gpt-a", Reason: rotator.Reason(ttl.RateLimited)})
-	pool.Begin(time.Now(), 1)
+	pool.Take(time.Now(), rotator.Want{Among: []rotator.Slot{1}})
 	h.ask("gpt-a", 1, http.StatusTooManyRequests)
 	h.want("a request", "warn gpt-a: no key is ready: some are at their limit (2 keys, rate_limited, 1 s)")
 	if n := len(h.dryModels.names()); n != 0 {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
@@ -30,29 +30,28 @@ type exchange struct {
 	r      *http.Request
 	body   *replay.Body // nil when the request has none
 	roster *roster
-	slot   rotator.Slot
-	owner  rotator.ID     // of the key that has made what the request names, …
-	bound  bool           // … if it is known
-	shows  bool           // the answer is about resources
-	scope  string         // of the request: the model that it names, or "" for all
-	tried  []rotator.Slot // of the roster
-	calls  int            // to the upstream
-	judged bool           // the attempt's response was judged to be of the …
+	drawn  rotator.Drawn // the attempt's key
+	owner  rotator.ID    // of the key that has made what the request names, …
+	bound  bool          // … if it is known
+	shows  bool          // the answer is about resources
+	scope  string        // of the request: the model that it names, or "" for all
+	calls  int           // to the upstream
+	open   bool          // the attempt has no answer yet
+	judged bool          // the attempt's response was judged to be of the …
 	class  ttl.Class
-	cooled *observe.CooledKey // the attempt's key, if it cools by it
+	cooled []*observe.CooledKey // keys that cool since the attempt
 
-	affinity rotator.Affinity // the key that the request prefers
-
-	run       blame.Run        // the keys in a row that have refused the request …
-	sentences []blame.Sentence // … and cool for it
-	suspects  []suspect        // those of them that have served others lately
-	open      bool             // the attempt has no answer yet
-
-	doubting bool             // the attempt's key cools, and is doubted to
-	doubts   blame.CooldownOf // what it cools for
+	want      rotator.Want // which key the request wants
+	met       []met        // the keys that have refused the request
+	answer    answer       // what the client gets where no key serves it
+	limited   bool         // a key was refused for a limit
+	held      []holding    // the keys of which the request finds out what they are worth
+	convicted bool         // the attempt's key is known to be refused for its own sake
+	allowed   int          // calls that the pace lets the request make; 0: it does not say
 
 	started time.Time
 	waited  time.Duration // for keys
+	pause   time.Duration // for which the pace holds the request back; 0: it does not
 	gone    bool          // the client has left meanwhile
 	stopped bool          // the process stops
 	latest  time.Time     // when the last attempt began, or there was none any more
@@ -75,7 +74,8 @@ type record struct {
 const usualAttempts = 15
 
 var exchanges = sync.Pool{New: func() any {
-	x := &exchange{tried: make([]rotator.Slot, 0, usualAttempts)}
+	x := new(exchange)
+	x.want.Tried = make([]rotator.Slot, 0, usualAttempts)
 	x.writer.Owner = x
 	return x
 }}
@@ -96,14 +96,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	x.report.Client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
-		if wait, ok := g.guard.Admits(now); !ok {
-			return x.refused(w, wait)
-		}
 		if x.over(now) || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
-		g.sawReady(now, x.scope)
-		x.tried = append(x.tried, x.slot)
+		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
 		x.calls++
 		if err := x.attempt(next); !x.writer.Rejected() {
 			return err
@@ -134,7 +130,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		x.body.Follower = nil
 	}
 	x.followed(follower)
-	x.scope, x.affinity = x.scopeNow(), g.affinity(r)
+	x.scope, x.want.Affinity = x.scopeNow(), g.affinity(r)
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
@@ -146,7 +142,8 @@ func (x *exchange) replayable() bool {
 	if x.calls == 0 || x.body == nil || x.body.Replayable() {
 		return true
 	}
-	x.roster.Pool.End(x.slot)
+	x.roster.Pool.Settled(x.drawn)
+	x.roster.Pool.End(x.drawn.Slot)
 	return false
 }
 
@@ -172,12 +169,11 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.scope, x.doubts = "", blame.CooldownOf{}
-	x.tried, x.calls, x.waited, x.gone, x.stopped = x.tried[:0], 0, 0, false, false
-	clear(x.sentences)
-	clear(x.suspects)
-	x.suspects = x.suspects[:0]
-	x.run, x.sentences = blame.Run{}, x.sentences[:0]
+	x.scope, x.calls, x.waited, x.gone, x.stopped, x.limited = "", 0, 0, false, false, false
+	x.release()
+	clear(x.met)
+	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
+	x.want = rotator.Want{Tried: x.want.Tried[:0]}
 	exchanges.Put(x)
 }
 
@@ -195,19 +191,24 @@ func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
 	return rotator.AffinityOf(value)
 }
 
-// pick draws a key for the next attempt, which must follow: it counts from here. Keys that were removed meanwhile are not
-// among them.
+// pick draws a key for the next attempt, which must follow: it counts from here. Keys that
+// were removed meanwhile are not among them.
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
-		x.roster, x.tried = r, x.tried[:0]
+		x.roster, x.want.Tried = r, x.want.Tried[:0]
 	}
-	x.doubting = false
-	among := x.among()
-	if among == nil && x.doubt(now) {
-		return true
+	x.want.Scope, x.want.Among, x.want.Explore = x.scope, x.among(), 0
+	if x.explores() {
+		x.want.Explore = x.g.Policy.Default
 	}
-	x.slot, ok = x.roster.Pool.Take(now, rotator.Want{Scope: x.scope, Tried: x.tried, Affinity: x.affinity, Among: among})
+	x.drawn, ok = x.roster.Pool.Draw(now, x.want)
 	return ok
+}
+
+// explores tells whether the request may find out what a key is worth that is not to be
+// used otherwise: if it is refused, another key gets it.
+func (x *exchange) explores() bool {
+	return x.calls == 0 && x.g.MaxAttempts > 1 && !x.g.judge.ToTheLetter && (x.body == nil || x.body.Fits())
 }
 
 // scopeNow returns the scope of the request, as far as it is known by now.
@@ -243,8 +244,13 @@ func (x *exchange) newAttempt() *attempt {
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	pool, slot := x.roster.Pool, x.slot
+	pool, drawn := x.roster.Pool, x.drawn
+	slot := drawn.Slot
 	defer pool.End(slot)
+	if drawn.Explores {
+		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
+	}
+	x.convicted = drawn.Convicted
 	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
 	sent := x.newAttempt()
 	request := &sent.Request
@@ -260,15 +266,12 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	}
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
-	x.g.guard.Open.Add(1)
+	x.g.pace.Call(1)
 	defer func() {
 		x.writer.End()
 		sent.context.End()
 		x.answered()
 		x.tell(err)
-		if x.doubting {
-			x.g.doubts.Resume(time.Now(), x.doubts, x.judged)
-		}
 		if !x.writer.Rejected() {
 			return
 		}
@@ -277,7 +280,9 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 			panic(p)
 		}
 	}()
-	return next.ServeHTTP(&x.writer, request)
+	err = next.ServeHTTP(&x.writer, request)
+	x.writer.Returned = true
+	return err
 }
 
 // tell notes what has become of the attempt.
@@ -285,17 +290,10 @@ func (x *exchange) tell(err error) {
 	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
-	if x.cooled != nil {
-		x.g.announcer.EmitCooling(*x.cooled)
-		x.cooled = nil
+	for _, c := range x.cooled {
+		x.g.announcer.EmitCooling(*c)
 	}
-}
-
-// refused answers while the pool is closed.
-func (x *exchange) refused(w http.ResponseWriter, wait time.Duration) error {
-	x.g.metrics.Closed.Inc()
-	x.report.Outcome = observe.OutcomeExhausted
-	return x.g.writeRefusal(w, x.r, provider.Refusal{Class: ttl.RateLimited, Wait: wholeSeconds(wait)})
+	x.cooled = nil
 }
 
 // canceled ends the request of a client that has left.
@@ -314,17 +312,33 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 		x.report.Outcome = observe.OutcomeStopped
 		return x.g.writeRefusal(w, x.r, provider.Refusal{Stopped: true, Wait: wholeSeconds(0)})
 	}
+	if says := x.says(); says != nil {
+		return x.send(w, says)
+	}
 	return x.exhausted(w, x.latest)
+}
+
+// send gives the client the upstream's own answer.
+func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
+	if x.pause == 0 {
+		x.g.metrics.Stopped.Inc()
+		return says.Send(w, "")
+	}
+	x.g.metrics.Closed.Inc()
+	return says.Send(w, strconv.Itoa(int(wholeSeconds(x.pause)/time.Second)))
 }
 
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
-	if x.calls > 1 && x.calls == x.run.Length && x.calls >= x.g.MaxAttempts {
-		x.g.guard.GiveUp(x.run, x.sentences)
-	}
 	census, bound := x.census(now)
 	f := newRefusal(census)
 	f.Bound = bound
+	if x.pause > 0 {
+		x.g.metrics.Closed.Inc()
+		if f.Wait = wholeSeconds(x.pause); census.Unstated == 0 && census.Free == 0 {
+			f.Wait = max(f.Wait, wholeSeconds(census.Soonest))
+		}
+	}
 	x.tellExhausted(now, census, f)
 	x.g.metrics.Exhausted.Inc()
 	x.report.Outcome = observe.OutcomeExhausted
@@ -335,10 +349,10 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 // none for this model.
 func (x *exchange) tellExhausted(now time.Time, census rotator.Census, f provider.Refusal) {
 	switch {
-	case census.Ready > 0: // the request has had its attempts, or its time
+	case census.Free > 0: // the request has had its attempts, or its time
 	case f.Bound:
 		x.g.announcer.ExhaustedOwner(census.Keys, shortageOf(f))
-	case x.roster.Pool.Census(now).Ready > 0:
+	case x.roster.Pool.Census(now).Free > 0:
 		x.tellExhaustedModel(now, census, f)
 	case f.Some:
 		x.g.announcer.ExhaustedLimit("", census.Keys, shortageOf(f))

@@ -146,10 +146,11 @@ func TestDialErrorAfterARejectionComesBackUnchanged(t *testing.T) {
 	}
 }
 
+// Where the answers prove that the keys are at their limits, none is asked again.
 func TestSixteenLimitedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := provision(t, 16, nil)
-		upstream := testkit.Script(testkit.Limited)
+		upstream := testkit.Script(used)
 		w, err := testkit.Serve(h, upstream, testkit.Post("x"))
 		if err != nil || w.Code != 429 {
 			t.Fatalf("client got %d, %v", w.Code, err)

@@ -29,8 +29,10 @@ func shortageOf(f provider.Refusal) observe.Shortage {
 func newRefusal(c rotator.Census) provider.Refusal {
 	cooling := func(class ttl.Class) int { return c.Cooling[class] }
 	f := provider.Refusal{Class: ttl.RateLimited, Wait: wholeSeconds(c.Soonest)}
-	if c.Ready > 0 || c.Busy > 0 {
-		f.Wait = wholeSeconds(0) // the request has had its attempts, or its time; or a key may be ready at any moment
+	if c.Ready > 0 || c.Busy > 0 || c.Unstated > 0 {
+		// The request has had its attempts, or its time; or a key may be ready at any moment,
+		// since nobody knows for how long it is not.
+		f.Wait = wholeSeconds(0)
 	}
 	f.Some = c.Cooling[reason.Limit] > 0
 	switch enabled := c.Keys - c.Disabled; enabled {

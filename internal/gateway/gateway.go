@@ -27,7 +27,6 @@ import (
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
-	"github.com/keycycler/keycycler/ttl"
 )
 
 // Config is what a gateway is made from. Whoever fills it in has held every
@@ -48,15 +47,17 @@ type Config struct {
 	Keepalive   time.Duration // of silence, after which a stream gets a comment; 0: never
 	MaxWaiting  int           // requests that wait at a time
 
-	Rules   []blame.Rule // of the config, before the preset's
-	Policy  ttl.Policy   // bounds of cooldowns
-	Ahead   bool         // a success that leaves nothing cools its key
-	ByModel bool         // rate limits cool a key for one model
+	Rules    []blame.Rule // of the config, before the preset's
+	Policy   blame.Policy // bounds of cooldowns
+	Ahead    bool         // a success that leaves nothing cools its key
+	ByModel  bool         // rate limits cool a key for one model
+	ProbeOff bool         // keys cool to the letter: none is used before its time
 
 	Memory, Total, Disk int64 // bounds of the copies of bodies, in bytes
 
 	Limit     *rotator.Limit // of each key on this node; nil: none
-	Hash      string         // the name of the placeholder that keys are chosen by; "": they are drawn
+	Random    bool           // keys are drawn at random; false: they take turns
+	Hash      string         // the name of the placeholder that keys are chosen by; "": none
 	Resources bool           // requests go out with the key that made what they name
 
 	State   *rotator.State
@@ -77,8 +78,7 @@ type Gateway struct {
 
 	judge  *blame.Judge
 	replay replay.Limits
-	guard  *blame.Guard
-	doubts *blame.Doubts
+	pace   *blame.Pace
 	room   waitingRoom
 
 	resources *provider.Resources    // nil: ids are not followed
@@ -104,7 +104,7 @@ func New(c Config) (*Gateway, error) {
 	g.room.most = int64(c.MaxWaiting)
 	g.replay = g.replayLimits()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
-	g.judge.LooksAhead = c.Ahead
+	g.judge.LooksAhead, g.judge.ToTheLetter = c.Ahead, c.ProbeOff
 	if c.Resources {
 		g.resources = c.Provider.Made
 	}
@@ -155,7 +155,7 @@ func (g *Gateway) start() error {
 
 // show lets operators see the pool: in metrics, events and the admin API.
 func (g *Gateway) show() (err error) {
-	g.history, g.doubts = observe.HistoryOf(g.Pool), blame.DoubtsOf(g.Pool)
+	g.history = observe.HistoryOf(g.Pool)
 	g.seen = &observe.Pool{
 		Name: g.Pool, Provider: g.Provider.Name, Backend: g.Backend,
 		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Logger: g.Logger,

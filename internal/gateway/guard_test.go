@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
@@ -62,29 +61,4 @@ func TestAGroupChangesWithItsFile(t *testing.T) {
 			t.Errorf("%d keys, families %v and %v", r.Pool.Len(), r.family(0), r.family(1))
 		}
 	})
-}
-
-// A reload keeps what is on trial: a success after it brings the keys back.
-func TestAReloadKeepsTheTrial(t *testing.T) {
-	h := provision(t, 3, func(c *Config) { c.Pool = "reloaded-trial" })
-	pool, now := h.roster.Load().Pool, time.Now()
-	token, _ := pool.CoolRevocably(now, 0, rotator.Cooldown{For: time.Hour, Reason: 1})
-	h.guard.Refuse(now, new(blame.Run), false, nil, nil, now)
-	h.guard.GiveUp(blame.Run{Length: 10}, []blame.Sentence{{Pool: pool, Token: token}})
-	other := provision(t, 0, func(c *Config) {
-		c.Pool, (*c.Keys.Groups)[0].Texts = "reloaded-trial", []string{"sk-demo-stranger"}
-	})
-	next := provision(t, 0, func(c *Config) {
-		c.Pool, (*c.Keys.Groups)[0].Texts = "reloaded-trial", append(testkit.DemoKeys(3), "sk-demo-new")
-	})
-	h.Close()
-	for _, row := range []struct {
-		h     *Gateway
-		ready int
-	}{{other, 3}, {next, 4}} {
-		testkit.Serve(row.h, testkit.Script(testkit.Fine), testkit.Post("x"))
-		if c := next.roster.Load().Pool.Census(time.Now()); c.Ready != row.ready {
-			t.Errorf("%d keys are ready, want %d", c.Ready, row.ready)
-		}
-	}
 }

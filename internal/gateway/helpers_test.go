@@ -8,13 +8,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
-	"github.com/keycycler/keycycler/ttl"
 )
 
 // provision returns a gateway with n demo keys, closed when the test ends.
@@ -40,7 +40,7 @@ func configOf(t testing.TB, n int) Config {
 		Pool: "default", Provider: provider.Presets["openai"],
 		Keys:        &keyset.Source{Groups: &[]keyset.Group{{Rank: plainRank, Texts: testkit.DemoKeys(n)}}, Log: zap.NewNop()},
 		MaxAttempts: 15, MaxWaiting: 1000,
-		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
+		Policy: blame.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
 		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
 		State:   testkit.StateOf(t),
 		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },
@@ -55,6 +55,11 @@ var plainRank = rotator.Rank{Tier: 1, Weight: 1}
 func limitOf(concurrency, requests int, per time.Duration) *rotator.Limit {
 	return &rotator.Limit{Concurrency: concurrency, Requests: requests, Per: per, Reason: reason.Limit, Source: reason.SourceConfig}
 }
+
+// used is a limit that is proven by the answer: nothing remains.
+var used = testkit.Reply{Status: 429, Body: testkit.Limited.Body, Header: map[string]string{
+	"Retry-After": "40", "X-Ratelimit-Limit-Requests": "60", "X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "40s",
+}}
 
 // silence turns logging off: its sampling depends on the clock.
 func silence(h *Gateway) {

@@ -128,20 +128,14 @@ func TestAPanicEndsTheRequest(t *testing.T) {
 	}
 }
 
-// A doubt is one request more: it waits while the key is at its limit.
-func TestADoubtHeedsTheLimit(t *testing.T) {
-	daily := testkit.Reply{Status: 429, Header: map[string]string{"Retry-After": "80000"}, Body: testkit.Limited.Body}
+// Who finds out about a key makes one request more: not while the key is at its limit.
+func TestExploringHeedsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := provision(t, 2, func(c *Config) { c.Pool, c.Limit = "doubted-limit", limitOf(1, 0, 0) })
-		testkit.Serve(h, testkit.Script(daily, testkit.Fine), testkit.Post("x"))
-		pool, now := h.roster.Load().Pool, time.Now()
-		cooling := rotator.Slot(0)
-		if pool.Status(now, 1).Condition == rotator.Cooling {
-			cooling = 1
-		}
-		if !pool.Begin(now, cooling) { // as a stream that has begun before
-			t.Fatal("the key is at its limit")
-		}
+		h := provision(t, 2, func(c *Config) { c.Limit = limitOf(1, 0, 0) })
+		pool := h.roster.Load().Pool
+		const cooling = rotator.Slot(0)
+		pool.Take(time.Now(), rotator.Want{Among: []rotator.Slot{cooling}}) // as a stream that has begun before
+		pool.Cool(time.Now(), cooling, rotator.Cooldown{For: 24 * time.Hour, Spare: 17 * time.Minute})
 		time.Sleep(17 * time.Minute)
 		for range 3 {
 			up := testkit.Script(testkit.Fine)
@@ -156,7 +150,7 @@ func TestADoubtHeedsTheLimit(t *testing.T) {
 		up := testkit.Script(testkit.Fine)
 		testkit.Serve(h, up, testkit.Post("x"))
 		if up.Keys()[0] != testkit.DemoKeys(2)[cooling] {
-			t.Errorf("keys %v: the doubt did not come again", up.Keys())
+			t.Errorf("keys %v: nobody found out about the key", up.Keys())
 		}
 		if c := pool.Census(time.Now()); c.Ready != 2 {
 			t.Errorf("census %+v, want both keys ready", c)

@@ -85,13 +85,15 @@ func TestMetrics(t *testing.T) {
 		`caddy_keycycler_attempts_total{outcome="request_too_large",pool="metrics-test"}`:                1,
 		`caddy_keycycler_cooldowns_total{class="rate_limited",pool="metrics-test",source="retry-after"}`: 2,
 		`caddy_keycycler_cooldowns_total{class="quota_exhausted",pool="metrics-test",source="default"}`:  1,
-		`caddy_keycycler_exhausted_total{pool="metrics-test"}`:                                           1,
+		`caddy_keycycler_cooldowns_total{class="invalid_key",pool="metrics-test",source="default"}`:      0, // nobody was served with another
+		`caddy_keycycler_stopped_total{fault="request",pool="metrics-test"}`:                             1,
+		`caddy_keycycler_exhausted_total{pool="metrics-test"}`:                                           0,
 		`caddy_keycycler_request_attempts{pool="metrics-test"} count`:                                    5,
 		`caddy_keycycler_request_attempts{pool="metrics-test"} sum`:                                      8,
 		`caddy_keycycler_request_wait_seconds{pool="metrics-test"} count`:                                5,
 		`caddy_keycycler_replay_bytes_total{kind="memory"}`:                                              25000,
-		`caddy_keycycler_keys{pool="metrics-test",state="cooling"}`:                                      4,
-		`caddy_keycycler_keys{pool="metrics-test",state="ready"}`:                                        -4,
+		`caddy_keycycler_keys{pool="metrics-test",state="cooling"}`:                                      3,
+		`caddy_keycycler_keys{pool="metrics-test",state="ready"}`:                                        -3,
 	} {
 		if got := after[name] - before[name]; got != want {
 			t.Errorf("%s grew by %v, want %v", name, got, want)

@@ -21,14 +21,14 @@ func TestEachProviderEndToEnd(t *testing.T) {
 		rejects  testkit.Reply
 		header   string // that carries the key
 		prefix   string
-		tells    string // in the last answer
+		tells    string // in the last answer; "": that is the upstream's own
 	}{
 		{"a key that has been revoked", "anthropic", "/v1/messages",
 			testkit.Reply{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}`},
-			"X-API-Key", "", `{"type":"error","error":{"type":"rate_limit_error","message":"The upstream refused every`},
+			"X-API-Key", "", ""},
 		{"a key that is not valid", "gemini", "/v1beta/models/gemini-x:generateContent",
 			testkit.Reply{Status: 400, Body: `{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}`},
-			"X-Goog-API-Key", "", `{"error":{"code":429,"message":"The upstream refused every`},
+			"X-Goog-API-Key", "", ""},
 		{"a limit, in an array", "gemini", "/v1beta/openai/chat/completions",
 			testkit.Reply{Status: 429, Body: `[{"error":{"code":429,"message":"Resource exhausted","status":"RESOURCE_EXHAUSTED"}}]`},
 			"Authorization", "Bearer ", `"Rate limit reached for every`},
@@ -36,7 +36,7 @@ func TestEachProviderEndToEnd(t *testing.T) {
 			testkit.Reply{Status: 429, Body: `{"error":{"code":"429","message":"Please retry after 33 seconds."}}`},
 			"API-Key", "", `{"error":{"code":"429","message":"Rate limit reached`},
 		{"a key that is not valid", "cohere", "/v2/chat", testkit.Reply{Status: 401, Body: `{"message":"invalid api token"}`},
-			"Authorization", "Bearer ", `{"message":"The upstream refused every`},
+			"Authorization", "Bearer ", ""},
 		{"a limit under another status", "github", "/inference/chat/completions",
 			testkit.Reply{Status: 403, Body: `{"error":{"code":"RateLimitReached","message":"Please wait 29 seconds before retrying."}}`},
 			"Authorization", "Bearer ", `{"error":{"code":"RateLimitReached","message":"Rate limit reached`},
@@ -59,6 +59,12 @@ func TestEachProviderEndToEnd(t *testing.T) {
 				}
 				testkit.Distinct(t, keys)
 				w, err := testkit.Serve(h, testkit.Script(test.rejects), request())
+				if test.tells == "" {
+					if err != nil || w.Code != test.rejects.Status || w.Body.String() != test.rejects.Body {
+						t.Errorf("the client got %d %s, %v", w.Code, w.Body, err)
+					}
+					return
+				}
 				if err != nil || w.Code != 429 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), test.tells) {
 					t.Errorf("the client got %d %v %s, %v", w.Code, w.Header(), w.Body, err)
 				}

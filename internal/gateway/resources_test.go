@@ -264,7 +264,7 @@ func TestResourceWhoseKeyIsNotReady(t *testing.T) {
 	t.Run("the request waits for that key alone", func(t *testing.T) {
 		h := provision(t, 0, ownKeys(10))
 		key := owned(t, h, 3, "file-busy")
-		next := testkit.Script(testkit.Limited, testkit.Fine)
+		next := testkit.Script(used, testkit.Fine)
 		w, err := testkit.Serve(h, next, file())
 		if err != nil || w.Code != 429 || w.Header().Get("Retry-After") == "" || len(next.Keys()) != 1 || next.Keys()[0] != key {
 			t.Errorf("answer %d, %v, after %v (%v)", w.Code, w.Header(), next.Keys(), err)

@@ -75,13 +75,13 @@ func TestAPooledExchangeKeepsNothing(t *testing.T) {
 	if !x.pick(time.Now()) {
 		t.Fatal("no key")
 	}
-	x.tried, x.calls, x.latest = append(x.tried, x.slot), 1, x.started
+	x.want.Tried, x.calls, x.latest = append(x.want.Tried, x.drawn.Slot), 1, x.started
 	err := x.attempt(attempts(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</hint>")
 		w.WriteHeader(http.StatusEarlyHints)
 		testkit.Limited.Write(w)
 	}))
-	if err != nil || len(x.writer.Early) != 1 || x.writer.Head == nil || len(x.sentences) == 0 || len(x.writer.Base.Values) != 1 {
+	if err != nil || len(x.writer.Early) != 1 || x.writer.Head == nil || len(x.met) == 0 || len(x.held) == 0 || x.answer.Kept == nil || len(x.writer.Base.Values) != 1 {
 		t.Fatalf("the exchange holds too little for this test: %v", err)
 	}
 	x.end(nil)
@@ -92,7 +92,7 @@ func TestAPooledExchangeKeepsNothing(t *testing.T) {
 
 // kept is what a pooled exchange may hold: itself, memory without pointers in it, and
 // the clock's time zone.
-var kept = map[string]bool{"x.writer.Owner": true, "x.writer.Held": true, "x.tried": true, "x.started": true, "x.latest": true, "x.writer.Base.ends": true}
+var kept = map[string]bool{"x.writer.Owner": true, "x.writer.Held": true, "x.want.Tried": true, "x.started": true, "x.latest": true, "x.writer.Base.ends": true}
 
 // holds lists what in v points to something, slices to the end of their memory.
 func holds(v reflect.Value, path string) (left []string) {

@@ -19,6 +19,8 @@ import (
 	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/respond"
 	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
 )
 
 // handlerFunc is a next handler without a script.
@@ -372,22 +374,26 @@ func TestUnwrapReachesTheConnection(t *testing.T) {
 
 func TestRefusedRequestsHaveTheProvidersShape(t *testing.T) {
 	for _, test := range []struct {
-		name    string
-		answers testkit.Reply
-		status  int
-		kind    string
-		again   string
-		retry   string
+		name   string
+		cools  ttl.Class
+		last   time.Duration
+		status int
+		kind   string
+		again  string
+		retry  string
 	}{
-		{"rate limits", testkit.Limited, 429, `"type":"requests","param":null,"code":"rate_limit_exceeded"`, "4", ""},
-		{"spent quotas are told apart", testkit.Spent, 429, `"type":"insufficient_quota","param":null,"code":"insufficient_quota"`, "", "false"},
-		{"invalid keys are told apart", testkit.BadKey, 429, `"type":"invalid_request_error","param":null,"code":"invalid_api_key"`, "", "false"},
+		{"rate limits", ttl.RateLimited, 40 * time.Second, 429, `"type":"requests","param":null,"code":"rate_limit_exceeded"`, "4", ""},
+		{"spent quotas are told apart", ttl.QuotaExhausted, 24 * time.Hour, 429, `"type":"insufficient_quota","param":null,"code":"insufficient_quota"`, "", "false"},
+		{"invalid keys are told apart", ttl.InvalidKey, 24 * time.Hour, 429, `"type":"invalid_request_error","param":null,"code":"invalid_api_key"`, "", "false"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := provision(t, 2, nil)
+			for s := range rotator.Slot(2) {
+				h.KeyPool().Cool(time.Now(), s, rotator.Cooldown{For: test.last, Reason: rotator.Reason(test.cools)})
+			}
 			w := httptest.NewRecorder()
 			w.Header().Set("Server", "base")
-			if err := h.ServeHTTP(w, testkit.Post("x"), testkit.Script(test.answers)); err != nil {
+			if err := h.ServeHTTP(w, testkit.Post("x"), nil); err != nil {
 				t.Fatal(err)
 			}
 			header := w.Result().Header

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
 )
 
 // roster is the set of keys of one moment, ready for requests: a request keeps the
@@ -35,7 +38,10 @@ func (r *roster) family(s rotator.Slot) []rotator.Slot {
 // state. Close its pool when requests go elsewhere.
 func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	keys := set.Keys
-	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks)}
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithWay(g.way(), unfit...)}
+	if !g.Random {
+		options = append(options, rotator.WithTurns())
+	}
 	if g.Hash != "" {
 		options = append(options, rotator.WithAffinity())
 	}
@@ -50,6 +56,16 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
 		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups),
 	}, nil
+}
+
+// unfit are the reasons for which a key may be refused because it was asked in a wrong way.
+var unfit = []rotator.Reason{rotator.Reason(ttl.InvalidKey), rotator.Reason(ttl.Unknown)}
+
+// way names how the gateway asks: another one may find keys good that were refused.
+func (g *Gateway) way() uint32 {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%s\x00%+v", g.Provider.Name, g.Auth)
+	return max(h.Sum32(), 1)
 }
 
 // siblings returns for each slot all slots of its group, or nil where there is no group.

@@ -16,15 +16,16 @@ type gateways struct {
 	all []*Gateway // in the order in which they came
 }
 
-// add lists a gateway, and gives it its guard: that of a pool which has its name and keys
-// of its own. So a reload forgets nothing of what the guard has not decided yet.
+// add lists a gateway, and gives it its pace: that of a pool which has keys of its own. So
+// a reload forgets nothing, and two pools of the same keys find out together.
 func (l *gateways) add(g *Gateway) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g.guard = new(blame.Guard)
+	g.pace = new(blame.Pace)
+	g.pace.Heed(g.KeyPool().Clearings())
 	for _, other := range slices.Backward(l.all) {
-		if other.Pool == g.Pool && other.roster.Load().Shares(g.roster.Load().Index) {
-			g.guard = other.guard
+		if other.State == g.State && other.way() == g.way() && other.roster.Load().Shares(g.roster.Load().Index) {
+			g.pace = other.pace
 			break
 		}
 	}

@@ -66,7 +66,7 @@ func TestARateLimitCoolsItsModelAlone(t *testing.T) {
 
 func TestAModelIsExhaustedAlone(t *testing.T) {
 	h := byModel(t, 2)
-	if w, _ := testkit.Serve(h, testkit.Script(testkit.Limited), asking("gpt-a")); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	if w, _ := testkit.Serve(h, testkit.Script(used), asking("gpt-a")); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 	never := &testkit.Upstream{Answer: func(int, http.ResponseWriter, *http.Request) error {

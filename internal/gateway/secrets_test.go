@@ -87,20 +87,25 @@ func TestNothingMarshalsAKey(t *testing.T) {
 
 // Whatever an upstream answers, the log has the key's id alone.
 func TestNoOutcomeLogsAKey(t *testing.T) {
-	echo := testkit.Reply{Status: 401, Header: map[string]string{"Www-Authenticate": testkit.PrintedSecret},
-		Body: `{"error":{"message":"Incorrect API key provided: ` + testkit.PrintedSecret + `","code":"invalid_api_key"}}`}
+	echo := new(testkit.Upstream) // says which key it got
+	echo.Answer = func(n int, w http.ResponseWriter, _ *http.Request) error {
+		key := echo.Keys()[n]
+		return testkit.Reply{Status: 401, Header: map[string]string{"Www-Authenticate": key},
+			Body: `{"error":{"message":"Incorrect API key provided: ` + key + `","code":"invalid_api_key"}}`}.Write(w)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		h := provision(t, 0, func(c *Config) {
 			(*c.Keys.Groups)[0].Texts = []string{testkit.PrintedSecret, "sk-demo-2", testkit.PrintedSecret}
 			c.Logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&b), zap.DebugLevel))
 		})
-		for _, replies := range [][]testkit.Reply{{echo}, {testkit.Limited}, {testkit.Fine}} {
+		for _, next := range []*testkit.Upstream{echo, testkit.Script(used), testkit.Script(testkit.Fine)} {
 			for range 3 {
-				w, err := testkit.Serve(h, testkit.Script(replies...), testkit.Post("x"))
+				w, err := testkit.Serve(h, next, testkit.Post("x"))
 				if err != nil || testkit.Leak(w.Body.String()+fmt.Sprint(w.Header())) != "" {
 					t.Errorf("the client got %v %s, %v", w.Header(), w.Body, err)
 				}
+				time.Sleep(11 * time.Second) // the next one goes out, too
 			}
 			time.Sleep(100 * time.Hour)
 		}

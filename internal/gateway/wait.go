@@ -163,13 +163,27 @@ func (x *exchange) line() string {
 	return x.scope
 }
 
-// next chooses a key for the next attempt: at once or, where none is ready, after
-// waiting for one.
+// next chooses a key for the next attempt: at once or, where none is ready or the pace
+// does not let the request out, after waiting.
 func (x *exchange) next(now time.Time) bool {
-	if x.calls == 0 && x.g.MaxWait > 0 && x.g.room.occupied(x.line()) {
+	waits := x.g.MaxWait > 0
+	switch {
+	case x.calls == 0 && waits && x.g.room.occupied(x.line()):
 		return x.wait(now) // others were here before
+	case x.calls == 0 && x.goes(now):
+		return true
+	case x.calls > 0 && !x.paced(now) && x.pick(now):
+		return true
 	}
-	return x.pick(now) || x.g.MaxWait > 0 && x.wait(now)
+	return waits && x.wait(now)
+}
+
+// goes draws a key for a request that comes, or that has waited, if the pace lets it out.
+func (x *exchange) goes(now time.Time) (ok bool) {
+	if x.pause, ok = x.admit(now); !ok {
+		return false
+	}
+	return x.pick(now)
 }
 
 // wait waits for a key for as long as that may be of use, and picks it.
@@ -193,9 +207,8 @@ func (x *exchange) wait(now time.Time) bool {
 
 // inLine waits for the request's turn, and for a key.
 func (x *exchange) inLine(w *waiter, left time.Duration) (outcome string) {
-	// All keys are out: those that have refused the request may be tried again when
-	// they come back.
-	x.tried = x.tried[:0]
+	x.forgive(time.Now())
+	x.release()
 	ctx, cancel := context.WithTimeout(x.r.Context(), left)
 	defer cancel()
 	stop := x.body.Prefetch(cancel)
@@ -234,26 +247,36 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 			return waitStopped
 		}
 		now := time.Now()
-		again := x.barred(now)
-		if again == 0 && x.pick(now) {
+		x.forgive(now)
+		if x.goes(now) {
 			return waitReady
 		}
-		if after, _, ok := x.soonest(now); again > 0 || ok && after > 0 {
-			soonest.Reset(max(again, after))
+		if after, _, _ := x.soonest(now); after > 0 {
+			soonest.Reset(after)
 		}
 	}
 }
 
-// barred returns for how long the pool is closed to the request, though a key is ready;
-// 0 if it is not.
-func (x *exchange) barred(now time.Time) time.Duration {
-	if c, _ := x.census(now); c.Ready == 0 {
-		return 0 // it must not take the place of one that can go out
+// forgive lets the request ask those keys again that have refused it long enough ago.
+func (x *exchange) forgive(now time.Time) {
+	x.want.Tried, x.want.Limited = x.want.Tried[:0], false
+	for i := range x.met {
+		if m := &x.met[i]; m.pool == x.roster.Pool && m.again().After(now) {
+			x.want.Tried = append(x.want.Tried, m.slots[0])
+			x.want.Limited = x.want.Limited || m.refusal.Limit
+		}
 	}
-	if _, ok := x.g.guard.Admits(now); ok {
-		return 0
+}
+
+// refusing returns when the first of the keys may be asked again that have refused the
+// request; 0 if there is none.
+func (x *exchange) refusing(now time.Time) (after time.Duration) {
+	for i := range x.met {
+		if left := x.met[i].again().Sub(now); left > 0 && (after == 0 || left < after) {
+			after = left
+		}
 	}
-	return x.g.guard.Opens(now)
+	return after
 }
 
 // patience returns for how long the request may still wait.
@@ -265,11 +288,24 @@ func (x *exchange) patience(now time.Time) time.Duration {
 	return left
 }
 
-// soonest returns when the first key will be ready, 0 where nobody knows, and whether
-// one may be at any time before, as when a request ends. It reports false where waiting
-// is of no use: no key would become ready, or one is and has been tried.
+// atOnce is when a key may be ready for a request that only waits for its turn.
+const atOnce = time.Nanosecond
+
+// soonest returns when a key may be ready for the request, 0 where nobody knows, and
+// whether one may be at any time before, as when a request ends. It reports false where
+// waiting is of no use: no key would become ready, or one is and has been tried.
 func (x *exchange) soonest(now time.Time) (after time.Duration, busy, ok bool) {
 	c, _ := x.census(now)
-	others := x.calls == 0 && x.g.room.occupied(x.line())
-	return c.Soonest, c.Busy > 0, c.Keys > c.Disabled && (c.Ready == 0 || others)
+	after = c.Soonest
+	if again := x.refusing(now); again > 0 && (after == 0 || again < after) {
+		after = again
+	}
+	untried := x.calls == 0
+	switch {
+	case x.pause > 0:
+		after = x.pause
+	case untried && c.Usable > 0:
+		after = atOnce // others were here before, or it has come back just now
+	}
+	return after, c.Busy > 0, c.Keys > c.Disabled && (c.Free == 0 || untried || x.pause > 0)
 }

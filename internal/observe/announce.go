@@ -158,22 +158,13 @@ func (a *Announcer) Back(key rotator.Key) {
 	a.Logger.Info("key is ready before its time", zap.Stringer("key_id", key))
 }
 
-// Stopped tells that a request was refused by so many keys that it is not their
-// fault, and whether that has closed the pool.
-func (a *Announcer) Stopped(refusals int, closed bool) {
-	if closed {
-		a.Logger.Warn("every key refuses every request: the upstream is asked now and then")
-		return
-	}
-	if e := a.Sampled.Check(zapcore.WarnLevel, "request was refused by key after key: they are not blamed for it"); e != nil {
-		e.Write(zap.Int("keys", refusals))
-	}
+// Paced tells that a pool asks the upstream now and then only, since it refuses everything.
+func (a *Announcer) Paced() {
+	a.Logger.Warn("every key refuses every request: the upstream is asked now and then")
 }
 
 // Reopened tells that the upstream serves requests again.
-func (a *Announcer) Reopened(back int) {
-	a.Logger.Info("requests are served again", zap.Int("keys", back))
-}
+func (a *Announcer) Reopened() { a.Logger.Info("requests are served again") }
 
 // Exhausted tells that a pool has no key that is ready.
 func (a *Announcer) Exhausted(pool string, keys int, out Shortage) {

@@ -58,11 +58,21 @@ type KeyStatus struct {
 	Scope     string            `json:"scope,omitempty"`   // what cools: key
 	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools, and where it cools until a request ends
 	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
+	Proven    *bool             `json:"proven,omitempty"`  // of what cools it: false while nobody knows whose fault the refusal was; nil unless it cools
+	Suspect   *Suspect          `json:"suspect,omitempty"` // what it is suspected of, and does not cool for
 	Scopes    []ScopeStatus     `json:"scopes,omitempty"`  // in which it cools, ready or not, by name
 	Attempts  uint64            `json:"attempts"`          // calls to the upstream
 	Rejected  map[string]uint64 `json:"rejections"`        // of them, by class
 	InFlight  int64             `json:"in_flight"`         // calls under way
 	LastUsed  *time.Time        `json:"last_used,omitempty"`
+}
+
+// Suspect is what a key was refused for, as long as nobody knows whether that was the
+// key's fault: others are used before it.
+type Suspect struct {
+	Class     string  `json:"class"`
+	Source    string  `json:"source,omitempty"`
+	Remaining float64 `json:"remaining_seconds"` // of the cooldown, if it turns out to be
 }
 
 // ScopeStatus is a key in one scope in which it cools.
@@ -72,7 +82,11 @@ type ScopeStatus struct {
 	Source    string    `json:"source,omitempty"`
 	Remaining float64   `json:"remaining_seconds"`
 	Until     time.Time `json:"until"`
+	Proven    bool      `json:"proven"`
 }
+
+// Unproven tells whether the key cools for what it is but suspected of.
+func (k *KeyStatus) Unproven() bool { return k.Proven != nil && !*k.Proven }
 
 // KeysPage is a part of a pool's keys, ordered by id.
 type KeysPage struct {

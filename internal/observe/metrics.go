@@ -39,7 +39,7 @@ var (
 
 	stoppedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "stopped_total",
-		Help: "Requests that were not tried with further keys: they were refused by key after key (request), or all requests were (pool).",
+		Help: "Requests that got the upstream's refusal: every key that was tried refused it (request), or the pool's pace held it back (pool).",
 	}, []string{"pool", "fault"})
 
 	requestAttempts = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -98,8 +98,8 @@ type Metrics struct {
 	failed    prometheus.Counter
 	rejected  [ttl.Unknown + 1]prometheus.Counter // by class
 	Exhausted prometheus.Counter
-	Stopped   prometheus.Counter // for the request's fault
-	Closed    prometheus.Counter // while the pool is closed
+	Stopped   prometheus.Counter // every key that was tried refused it
+	Closed    prometheus.Counter // the pace held it back
 
 	Unauthorized prometheus.Counter // requests without a valid client token
 

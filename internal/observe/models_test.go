@@ -86,7 +86,7 @@ func TestExhaustedAtTheLimit(t *testing.T) {
 	p := poolOf(t, 3, rotator.WithLimit(rotator.Limit{Concurrency: 1, Reason: reason.Limit}))
 	p.Cool(start, 0, rotator.Cooldown{For: minute, Reason: limited, Scope: "x"})
 	p.Cool(start, 1, rotator.Cooldown{For: minute, Reason: limited, Scope: "x"})
-	p.Begin(start, 2)
+	p.Take(start, rotator.Want{Among: []rotator.Slot{2}})
 	want := []ModelCensus{{"x", rotator.Census{Keys: 3, Cooling: [rotator.MaxReasons]int{limited: 2, reason.Limit: 1}, Busy: 1, Soonest: minute}}}
 	if got := Exhausted(p, start); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

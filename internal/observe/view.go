@@ -205,7 +205,7 @@ func (v *View) Status(now time.Time) PoolStatus {
 // KeyFilter narrows a list of keys.
 type KeyFilter struct {
 	condition *rotator.Condition // nil: all
-	reason    *rotator.Reason    // nil: all; otherwise those that cool for it
+	reason    *rotator.Reason    // nil: all; otherwise those that cool for it, or are suspected of it
 }
 
 // ParseFilter reads what the query says of keys: state and class.
@@ -229,7 +229,7 @@ func ParseFilter(query url.Values) (f KeyFilter, err error) {
 
 func (f KeyFilter) takes(st rotator.Status) bool {
 	return (f.condition == nil || st.Condition == *f.condition) &&
-		(f.reason == nil || (st.Left > 0 || st.Busy) && st.Reason == *f.reason)
+		(f.reason == nil || (st.Left > 0 || st.Busy) && st.Reason == *f.reason || st.Suspect != nil && st.Suspect.Reason == *f.reason)
 }
 
 // Keys returns the keys that the filter takes, ordered by id, from the first after
@@ -252,23 +252,40 @@ func (v *View) Keys(now time.Time, f KeyFilter, after *rotator.ID) iter.Seq2[Pla
 	}
 }
 
+// Suspected returns what the key is suspected of, nil where that is nothing, or already
+// what it cools for.
+func Suspected(st rotator.Status) *rotator.Suspicion {
+	if st.Suspect.Is(st.Left) {
+		return nil
+	}
+	return st.Suspect
+}
+
+// Cooling returns the scopes in which the key cools.
+func Cooling(st rotator.Status) []rotator.ScopeStatus {
+	return slices.DeleteFunc(slices.Clone(st.Scopes), func(sc rotator.ScopeStatus) bool { return sc.Left == 0 })
+}
+
 // KeyStatusOf is what the admin API says of a key.
 func KeyStatusOf(now time.Time, id rotator.ID, st rotator.Status) KeyStatus {
 	s := KeyStatus{
 		ID: id.String(), State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), Rejected: make(map[string]uint64),
 	}
+	if st.Left > 0 || st.Busy {
+		s.Class, s.Source, s.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
+		s.Proven = new(!st.Suspect.Is(st.Left))
+	}
 	if st.Left > 0 {
 		until := now.Add(st.Left).UTC()
-		s.Class, s.Source, s.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
 		s.Remaining, s.Until = st.Left.Seconds(), &until
 	}
-	if st.Busy {
-		s.Class, s.Source, s.Scope = reason.Name(st.Reason), st.Source, reason.ScopeKey
+	if d := Suspected(st); d != nil {
+		s.Suspect = &Suspect{reason.Name(d.Reason), d.Source, d.Left.Seconds()}
 	}
-	for _, sc := range st.Scopes {
+	for _, sc := range Cooling(st) {
 		s.Scopes = append(s.Scopes, ScopeStatus{
-			sc.Scope, reason.Name(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(),
+			sc.Scope, reason.Name(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(), !sc.Suspect.Is(sc.Left),
 		})
 	}
 	for r, n := range st.Rejections {

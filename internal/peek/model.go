@@ -129,7 +129,7 @@ func (n *modelName) add(text []byte) bool {
 		copy(n.long[:], n.short[:n.length])
 	}
 	copy(n.room()[n.length:], text)
-	n.length = uint16(length) //nolint:gosec // at most maxModelName
+	n.length = uint16(length)
 	return true
 }
 

@@ -239,6 +239,13 @@ func (b *Body) Replayable() bool {
 	return b.phase == keeping
 }
 
+// Fits tells for sure, before the first attempt, that the body can be replayed: its length
+// is stated, and there is room for it.
+func (b *Body) Fits() bool {
+	n := b.request.ContentLength
+	return n >= 0 && n <= b.copy.limits.Memory && b.Replayable()
+}
+
 // Reject ends the active attempt for the next one's sake: it reads no more from the
 // client. Where the body cannot be replayed any more, it reports false and the attempt
 // goes on: it was the last.

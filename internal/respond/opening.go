@@ -29,11 +29,11 @@ func mayOpenWithError(status int, header http.Header) (may, stream bool) {
 	return (stream || strings.HasPrefix(media, "application/json")) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
 }
 
-// open makes a response the client's whose head has waited for its body. It reports
-// whether there was one. w.mu is held.
-func (w *Writer) open() bool {
+// open makes a response the client's whose head has waited for its body, if there is one.
+// w.mu is held.
+func (w *Writer) open() {
 	if w.Phase.Load() != Opening {
-		return false
+		return
 	}
 	w.stopOpening()
 	w.pass(w.Status)
@@ -51,7 +51,6 @@ func (w *Writer) open() bool {
 		w.flushClient()
 	}
 	w.Phase.Store(committed)
-	return true
 }
 
 func (w *Writer) stopOpening() {

@@ -100,7 +100,8 @@ type Writer struct {
 	Status    int        // of the response, once there is one
 	Head      http.Header
 	Held      []byte
-	Whole     bool // Held is all there will be of the body
+	Whole     bool // Held is all there will be of the body, …
+	Returned  bool // … and the handler has come back: it has not panicked, as for a body that breaks off
 	discarded int
 	Early     []http.Header
 	earlySize int // of early, in bytes
@@ -124,6 +125,7 @@ type Writer struct {
 func (w *Writer) Begin(cancel context.CancelFunc) {
 	w.cancel = cancel
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
+	w.Returned = false
 	w.opening, w.timed, w.flush, w.stream, w.coding, w.watch.On = nil, false, false, false, "", false
 	w.Phase.Store(waiting)
 }

@@ -28,6 +28,7 @@ type page struct {
 	View    fields
 	Columns []header
 	Rows    []row
+	Suspect bool // one of the rows is a suspect's
 	None    bool // the filter takes no key
 	All     string
 	Pager   pager
@@ -85,6 +86,7 @@ type header struct {
 // row is one key's.
 type row struct {
 	ID, State, Class, Tone, Source, Scope    string
+	Suspect                                  bool
 	Remaining                                span
 	Attempts, Rejections, InFlight, LastUsed string
 	Actions                                  []button
@@ -202,6 +204,7 @@ func (p *page) fill(now time.Time, v view, l *listing) {
 	p.Rows = make([]row, len(l.keys))
 	for i, k := range l.keys {
 		p.Rows[i] = newRow(now, k)
+		p.Suspect = p.Suspect || k.Suspect
 	}
 }
 
@@ -261,7 +264,7 @@ func newPager(v view, l *listing) pager {
 
 func newRow(now time.Time, k *Key) row {
 	r := row{
-		ID: k.ID, State: k.State, Class: k.Class, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
+		ID: k.ID, State: k.State, Class: k.Class, Suspect: k.Suspect, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
 		Attempts: count(k.Attempts), Rejections: count(k.Rejections), InFlight: count(k.InFlight), LastUsed: ago(now, k.LastUsed),
 	}
 	if k.Scope != "key" { // which goes without saying
@@ -270,7 +273,7 @@ func newRow(now time.Time, k *Key) row {
 	switch {
 	case k.State == Disabled:
 		r.Actions = []button{enableButton}
-	case k.Remaining > 0:
+	case k.Remaining > 0 || k.Suspect:
 		r.Actions = []button{clearButton, disableButton}
 	default:
 		r.Actions = []button{coolButton, disableButton}

@@ -93,6 +93,7 @@ type Key struct {
 	ID         string        // 12 hex digits
 	State      string        // Ready, Cooling or Disabled
 	Class      string        // why it cools: rate_limited, operator, …
+	Suspect    bool          // it was refused for that, and nobody knows whether that was its fault
 	Source     string        // where that was stated: retry-after, body:…, default, …
 	Scope      string        // what cools, if not the whole key
 	Remaining  time.Duration // until it has cooled; 0 unless it cools

@@ -38,7 +38,7 @@ type column struct {
 
 var columns = []column{
 	{"id", "Key", false, false, func(a, b *Key) int { return cmp.Compare(a.ID, b.ID) }},
-	{"state", "State", false, false, func(a, b *Key) int { return cmp.Compare(rank(a.State), rank(b.State)) }},
+	{"state", "State", false, false, func(a, b *Key) int { return cmp.Compare(standing(a), standing(b)) }},
 	{"class", "Class", false, true, func(a, b *Key) int { return cmp.Compare(a.Class, b.Class) }},
 	{"source", "Source", false, true, func(a, b *Key) int { return cmp.Compare(a.Source, b.Source) }},
 	{"remaining", "Remaining", true, true, func(a, b *Key) int { return cmp.Compare(a.Remaining, b.Remaining) }},
@@ -51,6 +51,16 @@ var columns = []column{
 var states = []string{Ready, Cooling, Disabled}
 
 func rank(state string) int { return slices.Index(states, state) }
+
+// standing is how good the key is: of the ready ones, and of those that cool, the suspects
+// stand next to each other.
+func standing(k *Key) int {
+	at := 2 * rank(k.State)
+	if k.Suspect == (k.State == Ready) {
+		at++
+	}
+	return at
+}
 
 // parseView reads what query made, or anything else.
 func parseView(query url.Values) view {

@@ -49,6 +49,8 @@ type fact struct {
 	learned int64 // when that was learned
 	cleared int64 // 0: never; in a scope, what is void by it says how long it is kept
 	off     rotator.Switch
+	spare   int64 // when it may be asked again, after learned and before until; 0: not before until
+	equal   bool  // then it is as good as a ready one
 	reason  rotator.Reason
 	source  string
 }
@@ -57,7 +59,15 @@ type fact struct {
 func (f fact) void(cleared int64) bool { return f.until != 0 && f.learned <= cleared }
 
 // codec writes and reads facts: "<until> <learned> <cleared> <switch> <reason> <source>".
+// Where the key may be asked before its time, the reason is followed by a sign and by how
+// many milliseconds after it was learned that is: "rate_limited+1500".
 type codec struct{ reasons []string }
+
+// The signs say what a key is that may be asked before its time.
+const (
+	asGood     = '+' // as good as a ready one
+	lastResort = '*' // for those who find nothing better
+)
 
 // nothing stands for an empty source, and for the reason of a key that does not
 // cool.
@@ -68,10 +78,31 @@ func (c codec) reason(f fact) string {
 	case f.until == 0:
 		return nothing
 	case int(f.reason) < len(c.reasons):
-		return c.reasons[f.reason]
+		return c.reasons[f.reason] + f.early()
 	default:
-		return strconv.Itoa(int(f.reason))
+		return strconv.Itoa(int(f.reason)) + f.early()
 	}
+}
+
+// early is what follows the reason.
+func (f fact) early() string {
+	switch {
+	case f.spare == 0:
+		return ""
+	case f.equal:
+		return string(asGood) + strconv.FormatInt(f.spare-f.learned, 10)
+	default:
+		return string(lastResort) + strconv.FormatInt(f.spare-f.learned, 10)
+	}
+}
+
+// rested is the fact with what follows its reason. What nobody can have written says nothing.
+func (f fact) rested(sign byte, after string) fact {
+	ms, err := strconv.ParseInt(after, 10, 64)
+	if err == nil && ms > 0 && ms < f.until-f.learned {
+		f.spare, f.equal = f.learned+ms, sign == asGood
+	}
+	return f
 }
 
 func (c codec) source(f fact) string {
@@ -95,10 +126,13 @@ func (c codec) decode(text string) (fact, bool) {
 		}
 		times[i] = min(n, maxMillis)
 	}
-	f := fact{
-		until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]),
-		reason: c.reasonOf(fields[4]), source: fields[5],
+	f := fact{until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]), source: fields[5]}
+	reason := fields[4]
+	if i := strings.IndexAny(reason, string(asGood)+string(lastResort)); i >= 0 {
+		f = f.rested(reason[i], reason[i+1:])
+		reason = reason[:i]
 	}
+	f.reason = c.reasonOf(reason)
 	if !f.off.Valid() {
 		f.off = 0
 	}
@@ -121,6 +155,9 @@ func (f fact) plausible(now int64) bool {
 func (f fact) bounded(now int64) fact {
 	if f.learned > now && f.until > 0 {
 		f.until = max(min(f.until, now+f.until-f.learned), 1)
+		if f.spare > 0 {
+			f.spare = max(now+f.spare-f.learned, 1)
+		}
 	}
 	return f
 }
@@ -161,6 +198,11 @@ func (j *Journal) remote(c rotator.Change) fact {
 	if !c.Until.IsZero() {
 		f.until, f.learned = j.clock.remote(c.Until), j.clock.remote(c.Learned)
 	}
+	if !c.Spare.IsZero() {
+		if at := max(j.clock.remote(c.Spare), f.learned+1); at < f.until {
+			f.spare, f.equal = at, c.Equal
+		}
+	}
 	if !c.Cleared.IsZero() {
 		f.cleared = j.clock.remote(c.Cleared)
 	}
@@ -179,6 +221,9 @@ func (j *Journal) local(about subject, f fact) rotator.Change {
 		c.Kept = j.clock.local(f.until)
 	default:
 		c.Until, c.Learned = j.clock.local(f.until), j.clock.local(f.learned)
+		if f.spare != 0 {
+			c.Spare, c.Equal = j.clock.local(f.spare), f.equal
+		}
 	}
 	if f.cleared != 0 {
 		c.Cleared = j.clock.local(f.cleared)

@@ -16,18 +16,30 @@ func TestDecode(t *testing.T) {
 		want           fact
 		ok             bool
 	}{
-		{"a cooldown", "20 10 0 0 rate_limited retry-after", fact{20, 10, 0, 0, 1, "retry-after"}, true},
-		{"a cooldown after a clearing", "20 10 5 0 other body:try again in 1s", fact{20, 10, 5, 0, 0, "body:try again in 1s"}, true},
+		{"a cooldown", "20 10 0 0 rate_limited retry-after", fact{until: 20, learned: 10, reason: 1, source: "retry-after"}, true},
+		{"a cooldown after a clearing", "20 10 5 0 other body:try again in 1s", fact{until: 20, learned: 10, cleared: 5, source: "body:try again in 1s"}, true},
 		{"a clearing", "0 0 5 0 - -", fact{cleared: 5}, true},
-		{"no source", "20 10 0 0 rate_limited -", fact{20, 10, 0, 0, 1, ""}, true},
-		{"a reason by number", "20 10 0 0 7 x", fact{20, 10, 0, 0, 7, "x"}, true},
-		{"a reason of a newer version: the deadline counts", "20 10 0 0 unheard x", fact{20, 10, 0, 0, 0, "x"}, true},
-		{"a number that is no reason", "20 10 0 0 16 x", fact{20, 10, 0, 0, 0, "x"}, true},
-		{"a negative one", "20 10 0 0 -1 x", fact{20, 10, 0, 0, 0, "x"}, true},
-		{"times beyond what a duration holds", "9223372036854775807 10 0 0 other x", fact{maxMillis, 10, 0, 0, 0, "x"}, true},
+		{"no source", "20 10 0 0 rate_limited -", fact{until: 20, learned: 10, reason: 1, source: ""}, true},
+		{"a reason by number", "20 10 0 0 7 x", fact{until: 20, learned: 10, reason: 7, source: "x"}, true},
+		{"a reason of a newer version: the deadline counts", "20 10 0 0 unheard x", fact{until: 20, learned: 10, source: "x"}, true},
+		{"a number that is no reason", "20 10 0 0 16 x", fact{until: 20, learned: 10, source: "x"}, true},
+		{"a negative one", "20 10 0 0 -1 x", fact{until: 20, learned: 10, source: "x"}, true},
+		{"times beyond what a duration holds", "9223372036854775807 10 0 0 other x", fact{until: maxMillis, learned: 10, source: "x"}, true},
 		{"a key that is disabled", "0 0 0 1795492992412 - -", fact{off: 1795492992412}, true},
-		{"one that cools and was enabled again", "20 10 0 -5 other x", fact{20, 10, 0, -5, 0, "x"}, true},
+		{"one that cools and was enabled again", "20 10 0 -5 other x", fact{until: 20, learned: 10, off: -5, source: "x"}, true},
 		{"a switch beyond what a process can have said", "0 0 0 -9223372036854775807 - -", fact{}, true},
+		{"a moment from which it is as good as ready", "2000 10 0 0 rate_limited+1500 x", fact{until: 2000, learned: 10, spare: 1510, equal: true, reason: 1, source: "x"}, true},
+		{"one from which it may be asked", "2000 10 0 0 rate_limited*1500 x", fact{until: 2000, learned: 10, spare: 1510, reason: 1, source: "x"}, true},
+		{"and a reason by number", "2000 10 0 0 7*1 x", fact{until: 2000, learned: 10, spare: 11, reason: 7, source: "x"}, true},
+		{"a moment that is not before the end", "2000 10 0 0 rate_limited+1990 x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"one before it was learned", "2000 10 0 0 rate_limited+-5 x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"one at once", "2000 10 0 0 rate_limited*0 x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"no number there", "2000 10 0 0 rate_limited+soon x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"nothing there", "2000 10 0 0 rate_limited+ x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"two of them", "2000 10 0 0 rate_limited+5*5 x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"a number too large there", "2000 10 0 0 rate_limited+92233720368547758070 x", fact{until: 2000, learned: 10, reason: 1, source: "x"}, true},
+		{"one of a key that does not cool", "0 0 0 0 -+5 -", fact{}, true},
+		{"one that was learned after the end", "5 10 0 0 rate_limited+5 x", fact{until: 5, learned: 10, reason: 1, source: "x"}, true},
 		{"nothing", "", fact{}, false},
 		{"what the version before wrote", "20 10 0 rate_limited x", fact{}, false},
 		{"too few fields", "20 10 0 0 other", fact{}, false},
@@ -64,14 +76,16 @@ func TestTranslation(t *testing.T) {
 		{Cleared: now.Add(-time.Second)},
 		{Until: now.Add(100*time.Microsecond + time.Hour), Learned: now.Add(-time.Microsecond)},
 		{Until: now.Add(math.MaxInt64), Learned: now},
+		{Until: now.Add(time.Minute), Learned: now, Spare: now.Add(1500 * time.Millisecond), Equal: true},
+		{Until: now.Add(time.Minute), Learned: now, Spare: now.Add(time.Minute - time.Second)},
 		{Off: rotator.Switch(now.UnixMilli())},
 		{Off: -5, Until: now.Add(time.Minute), Learned: now},
 	} {
 		f := j.remote(c)
 		back := j.local(subjectOf(c), f)
-		for _, pair := range [][2]time.Time{{c.Until, back.Until}, {c.Learned, back.Learned}, {c.Cleared, back.Cleared}} {
+		for _, pair := range [][2]time.Time{{c.Until, back.Until}, {c.Learned, back.Learned}, {c.Cleared, back.Cleared}, {c.Spare, back.Spare}} {
 			far := pair[0].Sub(now) > 200*365*24*time.Hour
-			if c.Off != back.Off || pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
+			if c.Off != back.Off || c.Equal != back.Equal || pair[0].IsZero() != pair[1].IsZero() || !far && pair[0].Sub(pair[1]).Abs() >= time.Millisecond {
 				t.Errorf("%+v was read as %+v", c, back)
 			}
 		}
@@ -141,7 +155,7 @@ func TestAdds(t *testing.T) {
 }
 
 func FuzzFact(f *testing.F) {
-	for _, text := range []string{"20 10 0 0 rate_limited retry-after", "0 0 5 0 - -", "9223372036854775807 1 1 0 16 ", " 1 2 3 4", "- - 0 - - -"} {
+	for _, text := range []string{"20 10 0 0 rate_limited retry-after", "0 0 5 0 - -", "2000 10 0 0 rate_limited+1500 x", "2000 10 0 0 7*1 -", "9223372036854775807 1 1 0 16 ", " 1 2 3 4", "- - 0 - - -"} {
 		f.Add(text)
 	}
 	c := codec{reasons: reasons}

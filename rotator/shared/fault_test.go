@@ -135,7 +135,7 @@ func (f fault) run(t *testing.T) {
 	}
 	nodes[1].Cool(knownSlots, time.Hour) // not in the old data
 	nodes[1].CoolIn("gpt-x", 1, time.Hour)
-	taken, _ := nodes[1].CoolIn("gpt-x", 2, time.Hour)
+	nodes[1].CoolIn("gpt-x", 30, time.Hour)
 	agreeOn(t, nodes, knownSlots+3)
 
 	stop := busy(t, nodes)
@@ -149,7 +149,7 @@ func (f fault) run(t *testing.T) {
 	nodes[1].Clear(0) // everybody knows it
 	nodes[2].Clear(1) // in the scope, too
 	nodes[2].Cool(1, time.Minute)
-	nodes[1].Pool.Retract(nodes[1].Now(), taken)
+	nodes[1].Serve("gpt-x", 30, nodes[1].Now())
 	nodes[0].CoolIn("gpt-y", 3, time.Hour)
 	for i, n := range nodes {
 		if h := n.journal.Health(); h.Queue > faultKeys || h.Queue == 0 {

@@ -103,17 +103,17 @@ func TestRefillOfScopes(t *testing.T) {
 		{"one that it knows", nil, fact{}, cools, false},
 		{"it knows a longer one", nil, fact{}, fact{until: redis + 2*hour, learned: redis}, false},
 		{"a longer one that is void by a clearing of the key", nil, fact{cleared: redis - 5}, fact{until: redis + 2*hour, learned: redis - 10}, true},
-		{"one taken back that Redis knows", func(p *rotator.Pool, now time.Time) {
-			token, _ := p.CoolRevocably(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
-			p.Retract(now, token)
+		{"one that a success has ended, and that Redis knows", func(p *rotator.Pool, now time.Time) {
+			p.Cool(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
+			p.Serve(now, now, 0, "gpt-x")
 		}, fact{}, fact{until: redis + 2*hour, learned: redis}, true},
-		{"one taken back that it does not: others may still tell it", func(p *rotator.Pool, now time.Time) {
-			token, _ := p.CoolRevocably(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
-			p.Retract(now, token)
+		{"one that it does not: others may still tell it", func(p *rotator.Pool, now time.Time) {
+			p.Cool(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
+			p.Serve(now, now, 0, "gpt-x")
 		}, fact{}, fact{}, true},
 		{"and when it has", func(p *rotator.Pool, now time.Time) {
-			token, _ := p.CoolRevocably(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
-			p.Retract(now, token)
+			p.Cool(now, 0, rotator.Cooldown{For: 2 * time.Hour, Scope: "gpt-x"})
+			p.Serve(now, now, 0, "gpt-x")
 		}, fact{}, fact{cleared: redis + 200}, false},
 		{"one that was cleared with the key", func(p *rotator.Pool, now time.Time) { p.Clear(now, 0) }, fact{cleared: redis + 200}, fact{}, false},
 	} {
@@ -189,8 +189,8 @@ func TestScriptAgainstStateInScopes(t *testing.T) {
 	})
 }
 
-// What clients can make Redis keep ends with the cooldowns, also if those were taken
-// back: a clearing of what is not known leaves nothing.
+// What clients can make Redis keep ends with the cooldowns, also if those were ended
+// by a success: a clearing of what is not known leaves nothing.
 func TestScopesAreForgotten(t *testing.T) {
 	t.Parallel()
 	eachRedis(t, func(t *testing.T, c *redis.Client) {
@@ -230,8 +230,8 @@ func TestScopesAreForgotten(t *testing.T) {
 	})
 }
 
-// A node that was cut off while keys cooled in scopes, were cleared and cooldowns
-// taken back, and that has news itself.
+// A node that was cut off while keys cooled in scopes, were cleared and served, and that
+// has news itself.
 func TestScopesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -247,16 +247,16 @@ func TestScopesAfterAnOutage(t *testing.T) {
 			server := redistest.Start(t)
 			nodes, proxy := cutOff(t, server)
 			a, b, far := nodes[0], nodes[1], nodes[2]
-			tokenA, _ := a.CoolIn("gpt-x", 0, time.Hour)
-			tokenFar, _ := far.CoolIn("gpt-x", 1, time.Hour)
+			a.CoolIn("gpt-x", 0, time.Hour)
+			far.CoolIn("gpt-x", 1, time.Hour)
 			a.CoolIn("gpt-x", 2, time.Hour)
 			a.CoolIn("gpt-y", 2, time.Hour)
 			a.CoolIn("gpt-y", 3, time.Hour)
 			agreeOn(t, nodes, 5)
 			proxy.Blackhole(true)
 			unhealthy(t, nodes[2:])
-			if !a.Pool.Retract(a.Now(), tokenA) || !far.Pool.Retract(far.Now(), tokenFar) {
-				t.Error("nothing was taken back")
+			if !a.Serve("gpt-x", 0, a.Now()) || !far.Serve("gpt-x", 1, far.Now()) {
+				t.Error("nothing was ended")
 			}
 			b.Clear(2)
 			b.CoolIn("gpt-x", 2, time.Minute)

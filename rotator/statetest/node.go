@@ -73,10 +73,19 @@ func (m *Member) Cool(s rotator.Slot, d time.Duration) bool {
 	return m.Pool.Cool(m.Now(), s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after"})
 }
 
-// CoolIn makes a key cool in a scope, as a rejection would, in a way that can be
-// taken back.
-func (m *Member) CoolIn(scope string, s rotator.Slot, d time.Duration) (rotator.Token, bool) {
-	return m.Pool.CoolRevocably(m.Now(), s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after", Scope: scope})
+// CoolIn makes a key cool in a scope, as a rejection would.
+func (m *Member) CoolIn(scope string, s rotator.Slot, d time.Duration) bool {
+	return m.coolAt(m.Now(), scope, s, d)
+}
+
+func (m *Member) coolAt(now time.Time, scope string, s rotator.Slot, d time.Duration) bool {
+	return m.Pool.Cool(now, s, rotator.Cooldown{For: d, Reason: 1, Source: "retry-after", Scope: scope})
+}
+
+// Serve lets the upstream take a request of the scope with the key, which began then. It
+// reports whether that has ended a cooldown.
+func (m *Member) Serve(scope string, s rotator.Slot, began time.Time) bool {
+	return m.Pool.Serve(m.Now(), began, s, scope)
 }
 
 // Clear ends a key's cooldowns, as an operator would.
@@ -127,10 +136,13 @@ func (m *Member) Ready() int { return m.Pool.Census(m.Now()).Ready }
 // ReadyIn returns how many keys are ready for requests of the scope.
 func (m *Member) ReadyIn(scope string) int { return m.Pool.CensusIn(m.Now(), scope).Ready }
 
-// change returns what the node knows of a key.
-func (m *Member) change(s rotator.Slot) (found rotator.Change) {
+// change returns what the node knows of a key for all requests.
+func (m *Member) change(s rotator.Slot) rotator.Change { return m.changeIn("", s) }
+
+// changeIn returns what the node knows of a key in a scope.
+func (m *Member) changeIn(scope string, s rotator.Slot) (found rotator.Change) {
 	m.State.Known(m.Now(), m.Journal, func(c rotator.Change) bool {
-		if c.ID == m.keys[s].ID() && c.Scope == "" {
+		if c.ID == m.keys[s].ID() && c.Scope == scope {
 			found = c
 		}
 		return found.ID != m.keys[s].ID()

@@ -24,6 +24,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"the later deadline wins", extendOnly},
 		{"the later deadline wins when answers come in the wrong order", wrongOrder},
 		{"a cooldown ends on all nodes", expiry},
+		{"all nodes know when a key may be asked before its time", early},
 		{"a clearing ends a cooldown on all nodes", clearing},
 		{"a cooldown after a clearing counts from there", clearedThenCooled},
 		{"what was learned before a clearing is void even if it arrives later", void},
@@ -42,8 +43,8 @@ func Run(t *testing.T, fresh func(t testing.TB) Backend) {
 		{"what was learned in a scope before a clearing is void even if it arrives later", scopedVoid},
 		{"a node that joins or restarts knows the scopes", scopedRestart},
 		{"names that are too many share a scope on all nodes", scopedOverflow},
-		{"a cooldown that is taken back ends on all nodes", retraction},
-		{"one in a scope, too, and in that scope alone", scopedRetraction},
+		{"a success ends on all nodes what was learned before it began", success},
+		{"in its scope, too, and in that scope alone", scopedSuccess},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
 			began.Store(t, time.Now())
@@ -354,15 +355,16 @@ func outlived(t *testing.T, backend Backend) {
 // nodes hear it.
 func speakAfterwards(t *testing.T, m *Member, nodes []*Member) {
 	t.Helper()
-	m.Cool(0, time.Hour)
+	now := m.Now()
+	m.coolAt(now, "gpt-y", 0, time.Hour)
+	m.coolAt(now.Add(Tolerance/2), "", 0, time.Hour)
 	m.CoolIn("gpt-x", 1, time.Hour)
 	m.Disable(2)
 	all(t, nodes, 0, time.Hour)
 	allIn(t, nodes, "gpt-x", 1, time.Hour)
 	allDisabled(t, nodes, 2, true)
-	token, _ := m.CoolIn("gpt-y", 0, time.Hour)
 	allIn(t, nodes, "gpt-y", 0, time.Hour)
-	m.Pool.Retract(m.Now(), token)
+	m.Serve("gpt-y", 0, now.Add(Tolerance/4)) // after what clocks differ by, and before the other one
 	m.Clear(1)
 	m.Enable(2)
 	allIn(t, nodes, "gpt-y", 0, 0)

@@ -17,10 +17,13 @@ import (
 )
 
 const (
-	probeHeader = "X-Probe" // the upstream serves this one, whatever its key
+	probeHeader = "X-Probe" // the upstream fails this one, whatever its key: that teaches nothing of the key
 	firstHeader = "X-First" // and limits the first call with each value of this one
 	idHeader    = "X-Id"    // and notes the values of this one
 )
+
+// probed is what a probe gets from the upstream.
+const probed = http.StatusInternalServerError
 
 // limiter is an upstream that limits the keys it is told to, and costs little.
 type limiter struct {
@@ -47,8 +50,14 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.reached.Store(id, true)
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
-	if r.Header.Get(probeHeader) == "" && l.rejects(r) {
+	if r.Header.Get(probeHeader) != "" {
+		w.WriteHeader(probed)
+		return
+	}
+	if l.rejects(r) {
 		w.Header().Set("Retry-After", "3600")
+		w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, and so told to other nodes
+		w.Header().Set("X-Ratelimit-Reset-Requests", "3600s")
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, live.RateLimitBody)
 		return

@@ -239,7 +239,8 @@ func (n *node) get(path string, header ...string) int {
 }
 
 // knows tells whether the node holds the key for limited: then its pool of this key
-// alone answers by itself. A probe is never limited, so that it teaches nothing.
+// alone answers by itself. A probe that the upstream served would show that the key is good:
+// one under way when the news comes would end the cooldown, on all nodes.
 func (n *node) knows(i int) bool {
 	n.t.Helper()
 	return n.get(onlyPath(i), probeHeader, "1") == http.StatusTooManyRequests

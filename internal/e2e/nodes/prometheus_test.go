@@ -329,6 +329,8 @@ func startMoody(t *testing.T) *httptest.Server {
 			reject(http.StatusTeapot, "teapot")
 		case sent == key(0):
 			w.Header().Set("Retry-After", "3600")
+			w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, and so told to other nodes
+			w.Header().Set("X-Ratelimit-Reset-Requests", "3600s")
 			reject(http.StatusTooManyRequests, "rate_limit_exceeded")
 		case sent == key(1):
 			reject(http.StatusTooManyRequests, "insufficient_quota")
@@ -425,9 +427,11 @@ func (n *node) operate(pool, verb string) {
 
 // makeTraffic lets everything happen that metrics count.
 func makeTraffic(nodes []*node) {
-	for i := range 3 { // each key meets what it is to meet, and each node knows
+	// Each key meets what it is to meet, and each node knows. Where no other key serves, its
+	// client gets what the upstream says.
+	for i, want := range []int{http.StatusTooManyRequests, http.StatusTooManyRequests, http.StatusUnauthorized} {
 		for _, n := range nodes {
-			send(n, onlyPath(i), 10, http.StatusTooManyRequests)
+			send(n, onlyPath(i), 10, want)
 		}
 	}
 	for i := range 10 {
@@ -437,8 +441,8 @@ func makeTraffic(nodes []*node) {
 		send(n, "/", 400_000, http.StatusOK)
 		send(n, "/busy", 10, http.StatusServiceUnavailable)
 		send(n, "/hangup", 10, http.StatusBadGateway)
-		send(n, "/teapot", 10, http.StatusTooManyRequests)
-		send(n, "/teapot", 10, http.StatusTooManyRequests)
+		send(n, "/teapot", 10, http.StatusTeapot)
+		send(n, "/teapot", 10, http.StatusTeapot)
 	}
 	for _, n := range nodes {
 		n.operate("only-1", "disable")

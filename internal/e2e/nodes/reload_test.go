@@ -235,11 +235,14 @@ func TestNodesHearOfRequestsThatOutliveAReload(t *testing.T) {
 	asked, answer := make(chan struct{}, 1), make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(probeHeader) != "" {
+			w.WriteHeader(probed)
 			return
 		}
 		asked <- struct{}{}
 		<-answer
 		w.Header().Set("Retry-After", "3600")
+		w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, and so told to other nodes
+		w.Header().Set("X-Ratelimit-Reset-Requests", "3600s")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
 	t.Cleanup(upstream.Close)

@@ -176,6 +176,8 @@ func misbehaving(t *testing.T) *httptest.Server {
 		switch what {
 		case "limited":
 			w.Header().Set("Retry-After", "40")
+			w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, and so told to other nodes
+			w.Header().Set("X-Ratelimit-Reset-Requests", "40s")
 			w.WriteHeader(http.StatusTooManyRequests)
 			_, _ = io.WriteString(w, live.RateLimitBody+secret)
 		case "invalid":

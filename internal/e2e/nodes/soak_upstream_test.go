@@ -99,6 +99,8 @@ func (u *soakUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if seconds := u.rejects(key, heard); seconds > 0 {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, whatever becomes of the request
+		w.Header().Set("X-Ratelimit-Reset-Requests", strconv.Itoa(seconds)+"s")
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, live.RateLimitBody)
 		return

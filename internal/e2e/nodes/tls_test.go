@@ -72,7 +72,7 @@ func TestNodesOverTLS(t *testing.T) {
 			c.name = "wrong"
 			change(&c)
 			n := startNode(t, c)
-			if status := n.get(onlyPath(0), probeHeader, "1"); status != 200 {
+			if status := n.get(onlyPath(0), probeHeader, "1"); status != probed {
 				t.Errorf("answered %d", status)
 			}
 			live.Eventually(t, "the node says that Redis is away", func() bool { return n.logged(awayLine) == 1 })

@@ -27,6 +27,7 @@ type Provider struct {
 	calls   []Attempt
 	limited map[string]bool // keys
 	first   int             // so many calls are limited, whatever their key
+	proves  bool            // the answer does so that the key is at its limit
 }
 
 // RateLimitBody is what a limited key gets.
@@ -45,7 +46,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a := Attempt{Key: key, Header: r.Header.Clone(), Length: r.ContentLength}
 	p.mu.Lock()
-	limited := p.limited[key]
+	limited, proves := p.limited[key], p.proves
 	if p.first > 0 {
 		p.first--
 		limited = true
@@ -58,6 +59,11 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "application/json")
 		h.Set("Retry-After", "40")
 		h.Set("X-Rejected", "yes")
+		if proves {
+			h.Set("X-Ratelimit-Limit-Requests", "60")
+			h.Set("X-Ratelimit-Remaining-Requests", "0")
+			h.Set("X-Ratelimit-Reset-Requests", "40s")
+		}
 		h.Set("Trailer", "X-Rejected-Trailer")
 		w.WriteHeader(http.StatusTooManyRequests)
 		io.WriteString(w, RateLimitBody)
@@ -84,6 +90,14 @@ func (p *Provider) Limit(key string) {
 	p.limited[key] = true
 }
 
+// Prove makes the answers to limited keys prove that nothing remains: such a key cools,
+// whatever becomes of the request.
+func (p *Provider) Prove() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proves = true
+}
+
 // LimitFirst makes the next n calls meet a rate limit.
 func (p *Provider) LimitFirst(n int) {
 	p.mu.Lock()
@@ -104,5 +118,6 @@ func LimitedOnce(t *testing.T) *Provider {
 	t.Helper()
 	upstream := StartProvider(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	upstream.LimitFirst(1)
+	upstream.Prove()
 	return upstream
 }

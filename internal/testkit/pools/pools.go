@@ -10,13 +10,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/gateway"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
-	"github.com/keycycler/keycycler/ttl"
 )
 
 // New returns a gateway with n demo keys, closed when the test ends.
@@ -42,7 +42,7 @@ func poolConfig(t testing.TB, n int) gateway.Config {
 		Pool: "default", Provider: provider.Presets["openai"],
 		Keys:        &keyset.Source{Groups: &[]keyset.Group{{Rank: rotator.Rank{Tier: 1, Weight: 1}, Texts: testkit.DemoKeys(n)}}, Log: zap.NewNop()},
 		MaxAttempts: 15, MaxWaiting: 1000,
-		Policy: ttl.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
+		Policy: blame.Policy{Default: time.Minute, Min: 30 * time.Second, Max: 24 * time.Hour, Jitter: 10}, Ahead: true,
 		Memory: 16 << 20, Total: 256 << 20, Disk: 64 << 20, Resources: true,
 		State:   testkit.StateOf(t),
 		Health:  func() (shared.Health, bool) { return shared.Health{Healthy: true}, false },

@@ -1,0 +1,267 @@
+package gateway
+
+import (
+	"bytes"
+	"cmp"
+	"hash/maphash"
+	"net"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
+)
+
+// met is what a request has met: keys that have refused it, for no reason that is proven.
+type met struct {
+	pool    *rotator.Pool
+	slots   []rotator.Slot // the one that was asked, and those that share its limits
+	refusal rotator.Refusal
+	status  int
+}
+
+// again returns when the request may ask the key again.
+func (m *met) again() time.Time { return m.refusal.At.Add(max(m.refusal.Step, m.refusal.Stated)) }
+
+// answer is a refusal that the client gets where no key serves its request.
+type answer struct {
+	*respond.Kept
+	weight int
+}
+
+// refuse notes that the key has refused the request.
+func (x *exchange) refuse(now time.Time, status int, v blame.Verdict) {
+	x.limited = x.limited || v.Limit()
+	scope := ""
+	if v.Limit() {
+		x.scope = x.scopeNow() // more of the body may have come
+		scope = x.scope
+	}
+	if v.Class == ttl.QuotaExhausted && x.namesModel() {
+		scope = x.scope
+	}
+	slots := x.concerned(v)
+	if v.Proven {
+		x.convict(now, status, v, scope, slots)
+		return
+	}
+	x.suspect(now, status, v, scope, slots)
+}
+
+// concerned returns which keys the refusal is about.
+func (x *exchange) concerned(v blame.Verdict) []rotator.Slot {
+	if v.OfAccount() {
+		return x.roster.family(x.drawn.Slot)
+	}
+	return []rotator.Slot{x.drawn.Slot}
+}
+
+// namesModel tells whether the refusal names the request's model: then it is about that.
+func (x *exchange) namesModel() bool {
+	x.scope = x.scopeNow()
+	body := peek.Decode(x.writer.Head.Get("Content-Encoding"), x.writer.Held)
+	return len(x.scope) > 2 && bytes.Contains(body, []byte(x.scope))
+}
+
+// convict makes keys cool for what is their own fault, as the answer says.
+func (x *exchange) convict(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
+	moved := false
+	for _, s := range slots {
+		cools := x.roster.Pool.Cool(now, s, v.Conviction(scope))
+		moved = moved || cools && s == x.drawn.Slot
+	}
+	if moved {
+		x.tellCooling(x.roster.Pool, x.drawn.Slot, status, v.Conviction(scope), v.Cooldown, v.Spent)
+	}
+}
+
+// suspect makes keys suspects: nobody knows whose fault it was.
+func (x *exchange) suspect(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
+	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status}
+	news := false
+	for _, s := range slots {
+		fresh := m.pool.Suspect(s, m.refusal)
+		news = news || fresh && s == x.drawn.Slot
+	}
+	x.met = append(x.met, m)
+	x.hold(m.pool, slots)
+	x.want.Refused = true
+	x.want.Limited = x.want.Limited || x.drawn.Suspect
+	x.g.pace.Refuse(now, x.shape(), v.Limit(), v.Stated)
+	if news && m.refusal.Shown {
+		x.tellCooling(m.pool, x.drawn.Slot, status, m.refusal.Cooldown, v.Cooldown, false)
+	}
+}
+
+// hold keeps others from finding out about the keys: the request will.
+func (x *exchange) hold(pool *rotator.Pool, slots []rotator.Slot) {
+	for _, s := range slots {
+		pool.Hold(s)
+	}
+	x.held = append(x.held, holding{pool, slots})
+}
+
+// holding is keys of which the request finds out what they are worth.
+type holding struct {
+	pool  *rotator.Pool
+	slots []rotator.Slot
+}
+
+// release lets others find out about the keys.
+func (x *exchange) release() {
+	for _, h := range x.held {
+		for _, s := range h.slots {
+			h.pool.Release(s)
+		}
+	}
+	clear(x.held)
+	x.held = x.held[:0]
+}
+
+// tellCooling tells people of a key that cools, or counts as one that does.
+func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, cool rotator.Cooldown, rests time.Duration, spent bool) {
+	x.g.metrics.Cooldown(reason.Name(cool.Reason), cool.Source)
+	c := &observe.CooledKey{
+		Pool: x.g.Pool, Key: pool.Key(s), Status: status,
+		Class: reason.Name(cool.Reason), Source: cool.Source, Scope: cmp.Or(cool.Scope, reason.ScopeKey),
+		Rests: rests, Spent: spent,
+	}
+	x.g.announcer.LogCooling(*c)
+	if !spent {
+		x.cooled = append(x.cooled, c)
+	}
+}
+
+// served notes that the upstream has taken the request: the key is good, and those that
+// have refused the request are not.
+func (x *exchange) served() {
+	now, pool := time.Now(), x.roster.Pool
+	x.g.sawReady(now, x.scope)
+	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
+		x.back(now)
+	}
+	for i := range x.met {
+		x.compare(now, &x.met[i])
+	}
+	x.release()
+	if x.g.pace.Serve(x.latest) {
+		x.g.announcer.Reopened()
+		x.g.room.wake()
+	}
+}
+
+// back notes that a key has served that cooled: so have those that share its limits.
+func (x *exchange) back(now time.Time) {
+	for _, s := range x.roster.family(x.drawn.Slot) {
+		if s != x.drawn.Slot {
+			x.roster.Pool.Absolve(now, x.latest, s, x.scope)
+		}
+	}
+	x.g.announcer.Back(x.roster.Pool.Key(x.drawn.Slot))
+}
+
+// compare convicts keys that have refused what another one has served.
+func (x *exchange) compare(now time.Time, m *met) {
+	for i, s := range m.slots {
+		if m.pool.Convict(now, s, m.refusal) && !m.refusal.Shown && i == 0 {
+			x.tellCooling(m.pool, s, m.status, m.refusal.Cooldown, m.refusal.For, false)
+		}
+	}
+}
+
+// keep keeps the answer, if it says more to its client than those before.
+func (x *exchange) keep(w *respond.Writer, v blame.Verdict) {
+	if weight := v.Weight(x.convicted); x.answer.Kept == nil || weight > x.answer.weight {
+		if k := w.Keep(); k != nil {
+			x.answer = answer{k, weight}
+		}
+	}
+	x.repeat()
+}
+
+// repeat lets others of the request's shape have the answer that its client gets, as long
+// as the pace holds them back.
+func (x *exchange) repeat() {
+	if x.says() != nil && x.answer.Size() <= maxRepeated && x.g.pace.Active() {
+		x.g.pace.Answer(x.shape(), x.answer.Kept)
+	}
+}
+
+// maxRepeated is the largest answer that is kept for others of its shape, in bytes.
+const maxRepeated = 4 << 10
+
+// says returns the upstream's answer that the client gets where no key serves its
+// request, nil where the pool knows more: of limits.
+func (x *exchange) says() *respond.Kept {
+	if x.limited && x.answer.weight <= blame.LimitWeight {
+		return nil
+	}
+	return x.answer.Kept
+}
+
+// admit tells whether the pace lets the request out, which comes or has waited; if not,
+// it returns for how long the request would have to wait.
+func (x *exchange) admit(now time.Time) (wait time.Duration, ok bool) {
+	pace := x.g.pace
+	if !pace.Active() || x.g.judge.ToTheLetter {
+		return 0, true
+	}
+	pace.Heed(x.roster.Pool.Clearings())
+	pass := pace.Admit(now, x.shape(), x.othersReady(now))
+	if pass.Begins {
+		x.g.announcer.Paced()
+	}
+	if k, ok := pass.Answer.(*respond.Kept); ok {
+		x.answer.Kept = k
+	}
+	if x.allowed = 0; pass.Calls > 0 {
+		x.allowed = x.calls + pass.Calls
+	}
+	return pass.Wait, pass.Goes
+}
+
+// paced tells whether the request stops trying: the pool has come to be paced meanwhile,
+// or it was let out for so many calls.
+func (x *exchange) paced(now time.Time) bool {
+	if x.allowed > 0 {
+		return x.calls >= x.allowed
+	}
+	return x.calls > 0 && x.g.pace.Holds(now, x.othersReady(now))
+}
+
+// othersReady tells whether keys are ready that nothing is held against.
+func (x *exchange) othersReady(now time.Time) func() bool {
+	return func() bool { return x.roster.Pool.CensusIn(now, x.scope).Free > 0 }
+}
+
+var shapeSeed = maphash.MakeSeed()
+
+// shape returns what the request has in common with others that are refused for the same
+// reason.
+func (x *exchange) shape() blame.Shape {
+	var h maphash.Hash
+	h.SetSeed(shapeSeed)
+	for _, part := range []string{x.report.Client, x.clientIP(), x.r.Method, x.report.Path, x.report.Model()} {
+		h.WriteString(part)
+		h.WriteByte(0)
+	}
+	return blame.Shape(h.Sum64())
+}
+
+// clientIP returns the client's address, as Caddy sees it.
+func (x *exchange) clientIP() string {
+	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+		return ip
+	}
+	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
+	if err != nil {
+		return x.r.RemoteAddr
+	}
+	return host
+}

@@ -1,0 +1,39 @@
+package respond
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Kept is a rejection that the client may get after all, where no key serves its request.
+type Kept struct {
+	status int
+	head   http.Header
+	body   []byte
+}
+
+// Keep returns the held response, nil where not all of its body is there, or has come. Its
+// owner calls it when it settles the response.
+func (w *Writer) Keep() *Kept {
+	if !w.Whole || !w.Returned {
+		return nil
+	}
+	return &Kept{w.Status, w.Head, slices.Clone(w.Held)}
+}
+
+// Send gives it to a client that has nothing yet. retryAfter is set where it is not "". It is
+// safe for concurrent use.
+func (k *Kept) Send(client http.ResponseWriter, retryAfter string) error {
+	h := client.Header()
+	Replace(h, k.head.Clone()) // others may get it, too
+	if retryAfter != "" {
+		h.Set("Retry-After", retryAfter)
+		h.Del("Retry-After-Ms") // SDKs heed it first
+	}
+	client.WriteHeader(k.status)
+	_, err := client.Write(k.body)
+	return err
+}
+
+// Size is how long its body is, in bytes.
+func (k *Kept) Size() int { return len(k.body) }

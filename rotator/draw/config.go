@@ -1,0 +1,27 @@
+package draw
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// Use is how a key is used, by whichever pools: draws read it, and their owner writes it.
+type Use struct {
+	LastUsed atomic.Int64  // when, plus one; 0: never
+	InFlight atomic.Int32  // requests under way
+	Served   atomic.Uint32 // when the last request began that the upstream took, in seconds plus one; 0: none
+}
+
+// Config is what a draw is made of.
+type Config struct {
+	Uses   []*Use            // slot → its key's. It is kept, and filled in before the first Choose
+	Ranks  []Rank            // slot → its rank; nil: all are alike
+	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
+	Shared *atomic.Bool      // others use the keys as well
+	Turns  bool              // ready slots take turns, in a random order at first
+	Rand   *rand.Rand        // for that order; nil: the runtime's generator
+
+	// Claim tells whether the request may explore the slot, since no other one does, and
+	// keeps others from it.
+	Claim func(Slot) bool
+}

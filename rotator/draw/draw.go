@@ -1,0 +1,277 @@
+// Package draw is which of a pool's slots can be drawn, and which is next: at random, in
+// turns, by rank or by affinity; and, where none is ready, which may be asked all the same.
+//
+// It knows slots and marks, and of keys how each was used. What is true of a key, for whom
+// and since when, and all locks, are rotator's. Whatever tells one slot from another when a
+// request wants one goes here.
+package draw
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Draw is the slots of a pool, and which of them can be drawn: all requests of a
+// pool share one, but those of a scope in which a key cools. It takes 12 bytes a
+// key, and 56 more for each that is not plainly ready. Times are nanoseconds since an
+// epoch that is the caller's. Not safe for concurrent use.
+type Draw struct {
+	order    []Slot  // a permutation of all slots, bucket after bucket
+	place    []int32 // slot → index in order
+	buckets  []bucket
+	bucketOf []uint8 // slot → index in buckets; nil: there is only one. It never changes
+	marks    deadlines
+	counts   [MaxReasons]int // marks that count as cooling, by reason
+	busy     int             // slots that are out until a request ends
+	unstated int             // suspects of which nobody knows for how long
+	off      int             // disabled slots: out, and without a mark
+	orders   *orders         // nil: requests have no affinity
+	readyIn  []int32         // cluster of orders → how many of its slots are ready
+	uses     []*Use
+	shared   *atomic.Bool
+	claim    func(Slot) bool
+	even     bool // ready slots take turns; false: they are drawn at random
+}
+
+// New returns a draw in which all slots are ready. There is an error if there are too many
+// ranks.
+func New(c Config) (Draw, error) {
+	slots := len(c.Uses)
+	buckets, of, err := makeBuckets(slots, c.Ranks)
+	if err != nil {
+		return Draw{}, err
+	}
+	d := Draw{
+		order: make([]Slot, slots), place: make([]int32, slots), buckets: buckets, bucketOf: of,
+		marks: newDeadlines(slots), uses: c.Uses, shared: c.Shared, claim: c.Claim,
+	}
+	d.fill()
+	if c.Secret != nil {
+		d.obey(newOrders(slots, c.Secret, c.Ranks))
+	}
+	if c.Turns {
+		d.takeTurns(c.Rand)
+	}
+	return d, nil
+}
+
+// fill makes the order: bucket after bucket, and in each the slots one after the other.
+func (d *Draw) fill() {
+	filled := make([]int32, len(d.buckets))
+	for s := range Slot(len(d.order)) {
+		i := 0
+		if d.bucketOf != nil {
+			i = int(d.bucketOf[s])
+		}
+		d.place[s] = d.buckets[i].first + filled[i]
+		d.order[d.place[s]] = s
+		filled[i]++
+	}
+}
+
+// Clone returns a draw that goes its own way from here.
+func (d *Draw) Clone() Draw {
+	c := *d
+	c.order, c.place = slices.Clone(d.order), slices.Clone(d.place)
+	c.buckets, c.marks, c.readyIn = slices.Clone(d.buckets), d.marks.clone(), slices.Clone(d.readyIn)
+	return c
+}
+
+// Choose returns the slot that the request gets, and false if there is none; r may be nil:
+// the runtime's generator. What has passed by then must have: see Expire.
+func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
+	if w.Among != nil {
+		return d.pickAmong(w, r)
+	}
+	if w.Explore > 0 {
+		if s, ok := d.explore(at, w); ok {
+			return Drawn{Slot: s, Explores: true}, true
+		}
+	}
+	if s, ok := d.chooseReady(w, r); ok {
+		return Drawn{Slot: s}, true
+	}
+	return d.lastResort(w)
+}
+
+func (d *Draw) chooseReady(w *Want, r *rand.Rand) (Slot, bool) {
+	if w.Affinity != 0 && d.orders != nil {
+		if s, ok := d.prefer(w.Affinity, w.Tried); ok {
+			return s, true
+		}
+	}
+	if d.even {
+		return d.takeTurn(w.Tried)
+	}
+	return d.pick(w.Tried, r)
+}
+
+// pick draws one of the ready slots that are not in tried; r may be nil.
+func (d *Draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
+	if d.bucketOf != nil {
+		return d.pickRanked(tried, r)
+	}
+	n := int(d.buckets[0].size[Ready])
+	for _, t := range tried {
+		// Ready keys that this request has tried go behind the ones to draw from.
+		if i := d.place[t]; int(i) < n {
+			n--
+			d.swap(i, int32(n))
+		}
+	}
+	switch {
+	case n == 0:
+		return 0, false
+	case r != nil:
+		return d.order[r.IntN(n)], true
+	default:
+		return d.order[rand.IntN(n)], true
+	}
+}
+
+// usable returns how many slots may be used now, one way or another.
+func (d *Draw) usable() (n int) {
+	for i := range d.buckets {
+		for k := Ready; k < Out; k++ {
+			n += int(d.buckets[i].size[k])
+		}
+	}
+	return n
+}
+
+// free returns how many slots are ready.
+func (d *Draw) free() (n int) {
+	for i := range d.buckets {
+		n += int(d.buckets[i].size[Ready])
+	}
+	return n
+}
+
+// sound returns how many slots are not disabled and do not count as cooling.
+func (d *Draw) sound() int {
+	n := len(d.order) - d.off
+	for _, c := range d.counts {
+		n -= c
+	}
+	return n
+}
+
+// Census counts all slots. What has passed by then must have: see Expire.
+func (d *Draw) Census(at int64) Census {
+	c := Census{Keys: len(d.order), Ready: d.sound(), Usable: d.usable(), Disabled: d.off, Cooling: d.counts, Busy: d.busy, Free: d.free(), Unstated: d.unstated}
+	if len(d.marks.items) > 0 && d.marks.items[0].until < Forever {
+		c.Soonest = time.Duration(d.marks.items[0].until - at)
+	}
+	return c
+}
+
+// Put gives the slot the mark, whatever it was before: one that says nothing makes it
+// plainly ready.
+func (d *Draw) Put(s Slot, m Mark, at int64) {
+	d.unmark(s)
+	if m.end() <= at {
+		d.move(s, Ready)
+		return
+	}
+	m.slot = s
+	d.apply(m, at)
+}
+
+// apply makes of an unmarked, enabled slot what the mark says at that time.
+func (d *Draw) apply(m Mark, at int64) {
+	m.until = m.next(at)
+	m.open = m.at(at) == Suspect && !m.Stated
+	d.marks.set(m)
+	if m.counts() {
+		d.counts[m.Reason]++
+	}
+	d.count(m, 1)
+	d.move(m.slot, m.at(at))
+}
+
+// count counts the mark where that does not change with time.
+func (d *Draw) count(m Mark, by int) {
+	if m.Out == Forever {
+		d.busy += by
+	}
+	if m.open {
+		d.unstated += by
+	}
+}
+
+// lift takes the slot's mark away, and leaves the slot where it is.
+func (d *Draw) lift(s Slot) (m Mark) {
+	m = *d.marks.of(s)
+	d.marks.remove(s)
+	if m.counts() {
+		d.counts[m.Reason]--
+	}
+	d.count(m, -1)
+	return m
+}
+
+// Extend keeps the slot out until then, unless it is out for longer, or disabled: Put
+// tells when it is enabled.
+func (d *Draw) Extend(s Slot, until int64, r Reason, at int64) {
+	if d.disabled(s) {
+		return
+	}
+	m := Cooling(until, r)
+	m.slot = s
+	if d.marks.has(s) {
+		m = d.lift(s).Join(m)
+	}
+	d.apply(m, at)
+}
+
+// Disable takes the slot out for good: until Put.
+func (d *Draw) Disable(s Slot) {
+	d.unmark(s)
+	d.move(s, Out)
+	d.off++
+}
+
+// unmark forgets what is known of the slot, and leaves it where it is.
+func (d *Draw) unmark(s Slot) {
+	if d.marks.has(s) {
+		d.lift(s)
+	} else if d.KindOf(s) == Out {
+		d.off--
+	}
+}
+
+// disabled tells whether the slot is out for good.
+func (d *Draw) disabled(s Slot) bool { return !d.marks.has(s) && d.KindOf(s) == Out }
+
+// IsReady tells whether nothing is held against the slot.
+func (d *Draw) IsReady(s Slot) bool {
+	b := d.bucket(s)
+	return d.place[s] < b.first+b.size[Ready]
+}
+
+// Expire lets what has changed by the passing of time be so. It is short so that it
+// costs nothing where there is nothing to do.
+func (d *Draw) Expire(at int64) {
+	if len(d.marks.items) > 0 && d.marks.items[0].until <= at {
+		d.pass(at)
+	}
+}
+
+func (d *Draw) pass(at int64) {
+	for len(d.marks.items) > 0 && d.marks.items[0].until <= at {
+		s := d.marks.items[0].slot
+		if m := d.lift(s); m.end() > at {
+			d.apply(m, at)
+		} else {
+			d.move(s, Ready)
+		}
+	}
+}
+
+func (d *Draw) swap(i, j int32) {
+	a, b := d.order[i], d.order[j]
+	d.order[i], d.order[j] = b, a
+	d.place[a], d.place[b] = j, i
+}

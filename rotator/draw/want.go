@@ -1,0 +1,39 @@
+package draw
+
+import "time"
+
+// Slot is a key's place in its pool: 0 to Len()-1, the order in which the keys
+// were given. It stays the same for as long as the pool lives.
+type Slot int32
+
+// Want says which key a request wants.
+type Want struct {
+	Scope    string // keys that cool in it are not ready for the request; "": none
+	Tried    []Slot // by the request: it does not get them again
+	Affinity Affinity
+
+	// Explore is how long a key must still be cooling to be worth finding out about; 0: the
+	// request finds out about none, since it cannot be sent again.
+	Explore time.Duration
+
+	Refused bool // by another key: suspects that have stated a time are left alone
+	Limited bool // by a suspect of a limit: others of the kind are left alone
+
+	// The slots that can serve it, each once, and the first of them preferably; nil: all.
+	Among []Slot
+}
+
+// Drawn is a key that a request gets.
+type Drawn struct {
+	Slot Slot
+
+	// Explores tells that the request finds out what the key is worth: others were ready.
+	// Want.Explore asks for that, and Settled ends it.
+	Explores bool
+
+	// Suspect tells that the key was refused for a limit and may still be at it.
+	Suspect bool
+
+	// Convicted tells that the key cools: what it says tells nothing new of the request.
+	Convicted bool
+}
