@@ -300,6 +300,9 @@ func (j *jury) convict(p *Pool) {
 	refused := int64(a.At.Sub(start))
 	b, until, news := j.open(about), refused+int64(a.For), false
 	cooled := b.cools(j.at)
+	if until <= j.at && b.suspects(j.at) {
+		b.relent()
+	}
 	if until > j.at && (cooled || b.suspects(j.at)) && int64(a.Began.Sub(start)) >= b.last {
 		news = !cooled
 		b.step = min(max(2*b.step, int64(a.Step)), int64(a.Max))

@@ -404,6 +404,9 @@ func TestConvict(t *testing.T) {
 		if got := p.Convict(in(row.at), 0, row.r); got != row.want {
 			t.Errorf("%s: convicted %t", row.sentence, got)
 		}
+		if p.Status(in(row.at), 0).Suspect != nil {
+			t.Errorf("%s: it is suspect after that", row.sentence)
+		}
 		if st := p.Status(in(row.at), 0); st.Left != row.left || row.want && (st.Suspect != nil || st.Reason != limited) {
 			t.Errorf("%s: status %+v, want %s", row.sentence, st, row.left)
 		}

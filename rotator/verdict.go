@@ -75,7 +75,13 @@ func (s *State) convict(id ID, now time.Time, r Refusal, by *Pool) (news bool) {
 	e := s.entry(id, at)
 	until := max(min(addSaturating(refused, int64(r.For)), forever-1), at)
 	t, sc := s.termOf(id, e, r.Scope, at, until)
-	if cools := t.until > at; !cools && !t.doubt.suspects(at) || until == at {
+	switch cools, suspects := t.until > at, t.doubt.suspects(at); {
+	case !cools && !suspects:
+		return false
+	case until == at: // what it would cool for is over: so is the suspicion
+		if sc.relent(t) {
+			s.renew(at, id, e, true)
+		}
 		return false
 	}
 	d := t.doubted()
