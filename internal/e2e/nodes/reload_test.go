@@ -118,6 +118,13 @@ func TestNodesReloadUnderLoad(t *testing.T) {
 	// The command does it, too.
 	n.write(other)
 	n.run("reload", "--config", n.file(), "--address", strings.TrimPrefix(n.admin, "http://"))
+	live.Eventually(t, "a connection is not reset by the reload, as bare Caddy does too", func() bool {
+		res, err := http.DefaultClient.Do(live.Request(t, http.MethodGet, n.url+onlyPath(5), ""))
+		if err == nil {
+			res.Body.Close()
+		}
+		return err == nil
+	})
 	if !n.knows(0) {
 		t.Error("the node has forgotten what it knew")
 	}
