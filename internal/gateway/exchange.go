@@ -41,13 +41,12 @@ type exchange struct {
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
 
-	want      rotator.Want // which key the request wants
-	met       []met        // the keys that have refused the request
-	answer    answer       // what the client gets where no key serves it
-	limited   bool         // a key was refused for a limit
-	held      []holding    // the keys of which the request finds out what they are worth
-	convicted bool         // the attempt's key is known to be refused for its own sake
-	allowed   int          // calls that the pace lets the request make; 0: it does not say
+	want    rotator.Want // which key the request wants
+	met     []met        // the keys that have refused the request
+	answer  answer       // what the client gets where no key serves it
+	limited bool         // a key was refused for a limit
+	held    []holding    // the keys of which the request finds out what they are worth
+	allowed int          // calls that the pace lets the request make; 0: it does not say
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -250,7 +249,6 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.convicted = drawn.Convicted
 	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
 	sent := x.newAttempt()
 	request := &sent.Request
