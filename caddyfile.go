@@ -29,6 +29,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	keycycler [<matcher>] [<pool>] {
 //	    keys         <key...> [{ ... }]
 //	    keys_file    <path> [{ ... }]
+//	    upstream     <url>
 //	    provider     openai|anthropic|gemini|azure|cohere|github|volcengine|generic
 //	    auth         bearer | header <name> [<prefix>] | query <parameter>
 //	    limit {
@@ -64,7 +65,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	}
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
-// `keys_file` holds `group <name>`, `weight <n>` and `tier <n>`. A status is 400 to 599,
+// `keys_file` holds `group <name>`, `weight <n>`, `tier <n>`, `upstream <url>`, `proxy <url>`,
+// `models <pattern...>`, `model <from> <to>` (more than once) and `name <label>`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large`, `overloaded` and `unknown`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -83,6 +85,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	_, err := directive.ParseBlock(d, "keycycler", map[string]directive.Option{
 		"keys":         {Parse: h.parseKeys, Many: true},
 		"keys_file":    {Parse: h.parseKeysFile, Many: true},
+		"upstream":     {Parse: h.parseUpstream},
 		"provider":     {Parse: h.parseProvider},
 		"auth":         {Parse: h.parseAuth},
 		"limit":        {Parse: h.parseLimit},
@@ -138,6 +141,13 @@ func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return directive.Wrap(&line, h.checkKeysFiles())
+}
+
+func (h *Handler) parseUpstream(d *caddyfile.Dispenser) (err error) {
+	if h.Upstream, err = directive.Value(d, "upstream", "<url>"); err != nil {
+		return err
+	}
+	return directive.Wrap(d, checkUpstream(h.Upstream))
 }
 
 func (h *Handler) parseProvider(d *caddyfile.Dispenser) (err error) {

@@ -107,8 +107,16 @@ func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []s
 			}
 			return directive.Wrap(d, g.check())
 		}},
-		"weight": number(&g.Weight),
-		"tier":   number(&g.Tier),
+		"weight":   number(&g.Weight),
+		"tier":     number(&g.Tier),
+		"upstream": g.text(block+" upstream", "<url>", &g.Upstream),
+		"proxy":    g.text(block+" proxy", "<url>", &g.Proxy),
+		"name":     g.text(block+" name", "<label>", &g.Label),
+		"models": {Parse: func(d *caddyfile.Dispenser) (err error) {
+			g.Models, err = directive.Values(d, block+" models", "<pattern...>")
+			return err
+		}},
+		"model": {Many: true, Parse: func(d *caddyfile.Dispenser) error { return g.parseModel(d, block+" model") }},
 	})
 	switch {
 	case err != nil:
@@ -119,6 +127,32 @@ func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []s
 	}
 	h.Groups = append(h.Groups, g)
 	return directive.Wrap(&line, h.checkGroups())
+}
+
+// text is an option that is one word.
+func (g *Group) text(name, want string, field *string) directive.Option {
+	return directive.Option{Parse: func(d *caddyfile.Dispenser) (err error) {
+		if *field, err = directive.Value(d, name, want); err != nil {
+			return err
+		}
+		if *field == "" {
+			return d.Errf("%s: it is empty", name)
+		}
+		return directive.Wrap(d, g.check())
+	}}
+}
+
+// parseModel parses `model <from> <to>`.
+func (g *Group) parseModel(d *caddyfile.Dispenser, name string) error {
+	names, err := directive.Values(d, name, "<from> <to>")
+	switch {
+	case err != nil:
+		return err
+	case len(names) != 2:
+		return d.Errf("%s: two names are needed: <from> <to>", name)
+	}
+	g.Renames = append(g.Renames, Rename{names[0], names[1]})
+	return directive.Wrap(d, g.check())
 }
 
 // parseNumber parses a weight or a tier.

@@ -43,7 +43,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a name with a control character", func(h *Handler) { h.Pool = "a\nb" }, "pool: the name (not shown"},
 		{"a key where the name belongs", func(h *Handler) { h.Pool = "sk-demo-1" }, "pool: the name begins with sk-"},
 		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
-		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight or a tier is needed"},
+		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight, a tier, an upstream, models or a label is needed"},
 		{"a group's name with a slash", func(h *Handler) { h.Groups = []Group{{Name: "a/b"}} }, "group: the name 'a/b' must be 1 to 64 letters"},
 		{"the largest weight and the highest tier", func(h *Handler) { h.Groups = []Group{{Weight: 100, Tier: 100}} }, ""},
 		{"a weight over it", func(h *Handler) { h.Groups = []Group{{Weight: 101}} }, "weight: 101 is out of range: 1 to 100"},
@@ -265,7 +265,7 @@ func every() *Handler {
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool),
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), Upstream: "https://api.example.com",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
 	}

@@ -79,6 +79,10 @@ type Handler struct {
 	// cools that key alone. Weights and tiers say which keys are preferred.
 	Groups []Group `json:"groups,omitempty"`
 
+	// Where keys work whose group names no `upstream` of its own; see there. Default: none,
+	// `reverse_proxy` says where requests go.
+	Upstream string `json:"upstream,omitempty"`
+
 	// How the upstream wants the key, and what its errors look like, those of other
 	// keys and those that a client gets when no key is ready: `openai` (default;
 	// also what speaks its dialect), `anthropic`, `gemini`, `azure` (Azure OpenAI),
@@ -301,6 +305,9 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	config := h.config(ctx)
+	if err := h.settle(config.Keys); err != nil {
+		return err
+	}
 	if err := h.loadState(ctx, &config); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}

@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,15 +10,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/keycycler/keycycler/internal/catalog"
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// Group is a set of keys that have something in common: the limits that they share,
-// or how they are preferred. It has a name, a weight or a tier.
+// Group is a set of keys that have something in common: the limits that they share, how
+// they are preferred, where they work, or what they serve.
 type Group struct {
 	// The name of keys that share their limits: 1 to 64 letters, digits, dots, dashes
 	// and underscores. Groups of the same name share theirs. Default: none, each key
@@ -33,11 +36,44 @@ type Group struct {
 	// pairs.
 	Tier int `json:"tier,omitempty"`
 
+	// Where these keys work: scheme, host, port and a base path that stands before the
+	// path of each request, such as `https://east.example.com/base`. Global placeholders
+	// such as `{env.AZURE_EAST}` are replaced when the config is loaded. It needs `dynamic
+	// keycycler` in `reverse_proxy`. Default: the pool's `upstream`.
+	Upstream string `json:"upstream,omitempty"`
+
+	// The outbound proxy for requests with these keys: an `http`, `https` or `socks5` URL.
+	// It needs `transport keycycler` in `reverse_proxy`. Global placeholders are replaced.
+	// Default: what the transport is told.
+	Proxy string `json:"proxy,omitempty"`
+
+	// Patterns of the only models that these keys may be used for, such as `gpt-4o*`: a
+	// `*` stands for any text. For a request that names no model in its path or the first
+	// 64 KiB of its body, any key may be used. Default: all models.
+	Models []string `json:"models,omitempty"`
+
+	// What models are called where these keys work: the request's model is replaced, and
+	// the answer is left as it is. The first one that fits decides. It restricts nothing.
+	Renames []Rename `json:"renames,omitempty"`
+
+	// The key's name, for people, where the group has one key: 1 to 64 letters, digits,
+	// dots, dashes and underscores. In files, it stands behind the key.
+	Label string `json:"label,omitempty"`
+
 	// As the handler's own `keys`.
 	Keys []string `json:"keys,omitempty"`
 
 	// As the handler's own `keys_files`.
 	KeysFiles []string `json:"keys_files,omitempty"`
+}
+
+// Rename says what a model is called where keys work.
+type Rename struct {
+	// The model's name as clients have it, or a pattern as in `models`.
+	From string `json:"from,omitempty"`
+
+	// Its name there.
+	To string `json:"to,omitempty"`
 }
 
 // rank is how the engine prefers the group's keys.
@@ -46,12 +82,15 @@ func (g Group) rank() rotator.Rank {
 }
 
 // plain tells whether the group is none: its keys are as those of no group.
-func (g Group) plain() bool { return g.Name == "" && g.Weight == 0 && g.Tier == 0 }
+func (g Group) plain() bool {
+	return g.Name == "" && g.Weight == 0 && g.Tier == 0 && g.Label == "" && g.Upstream == "" && g.Proxy == "" &&
+		len(g.Models)+len(g.Renames) == 0
+}
 
 func (g Group) check() error {
 	switch {
 	case g.plain():
-		return fmt.Errorf("group: a name, a weight or a tier is needed")
+		return fmt.Errorf("group: a name, a weight, a tier, an upstream, models or a label is needed")
 	case !directive.IsName(g.Name):
 		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(g.Name), directive.MaxName)
 	case g.Weight < 0 || g.Weight > rotator.MaxRank:
@@ -59,7 +98,16 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return nil
+	return checkUpstream(g.Upstream)
+}
+
+// checkUpstream checks the URL where that can be: placeholders are replaced later.
+func checkUpstream(text string) error {
+	if text == "" || strings.Contains(text, "{") {
+		return nil
+	}
+	_, err := siteOf(text)
+	return err
 }
 
 func (h *Handler) checkGroups() error {
@@ -90,9 +138,63 @@ func (h *Handler) keySource() *keyset.Source {
 	all := h.allGroups()
 	groups := make([]keyset.Group, 0, len(all))
 	for _, g := range all {
-		groups = append(groups, keyset.Group{Name: g.Name, Rank: g.rank(), Texts: g.Keys, Files: g.KeysFiles})
+		groups = append(groups, keyset.Group{Name: g.Name, Rank: g.rank(), Label: g.Label, Texts: g.Keys, Files: g.KeysFiles})
 	}
 	return &keyset.Source{Groups: &groups, Log: h.logger}
+}
+
+// settle finds out where the keys of the source, which is the config's, work.
+func (h *Handler) settle(source *keyset.Source) error {
+	var known []*keyset.Place
+	for i, g := range h.allGroups() {
+		place, err := h.place(g)
+		if err != nil {
+			return err
+		}
+		if place == (keyset.Place{}) {
+			continue
+		}
+		j := slices.IndexFunc(known, func(k *keyset.Place) bool { return k.Site == place.Site && k.Offer.Equal(place.Offer) })
+		if j < 0 {
+			j, known = len(known), append(known, &place)
+		}
+		(*source.Groups)[i].Place = known[j]
+	}
+	return nil
+}
+
+// place returns where the group's keys work, and what they serve there.
+func (h *Handler) place(g Group) (p keyset.Place, err error) {
+	if text := cmp.Or(g.Upstream, h.Upstream); text != "" {
+		if p.Site, err = siteOf(text); err != nil {
+			return p, err
+		}
+	}
+	if g.Proxy != "" {
+		if p.Site.Proxy, err = keyset.Expand(caddy.NewReplacer(), g.Proxy); err != nil {
+			return p, fmt.Errorf("proxy: %w", err)
+		}
+	}
+	if len(g.Models)+len(g.Renames) > 0 {
+		p.Offer = &catalog.Offer{Models: g.Models}
+		for _, r := range g.Renames {
+			p.Offer.Renames = append(p.Offer.Renames, catalog.Rename(r))
+		}
+	}
+	return p, nil
+}
+
+// siteOf reads an upstream, which may be a placeholder.
+func siteOf(text string) (upstream.Site, error) {
+	text, err := keyset.Expand(caddy.NewReplacer(), text)
+	if err != nil {
+		return upstream.Site{}, fmt.Errorf("upstream: %w", err)
+	}
+	site, err := upstream.ParseSite(text)
+	if err != nil {
+		return site, fmt.Errorf("upstream: %w", err)
+	}
+	return site, nil
 }
 
 // Limit bounds what goes out with each key from this node, so that no key is driven

@@ -24,6 +24,8 @@ type roster struct {
 	groups   []string         // slot → its group's name, "" for none; nil: there are no groups
 	ranks    []rotator.Rank   // slot → how it is preferred; nil: all are alike
 	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
+	places   []*keyset.Place  // slot → where its key works; nil: nothing is said of any
+	names    []string         // slot → its key's name, "" for none; nil: none has one
 }
 
 // family returns the slots that share the slot's limits, itself among them.
@@ -54,7 +56,7 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	}
 	return &roster{
 		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
-		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups),
+		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), places: set.Places, names: set.Names,
 	}, nil
 }
 
@@ -96,7 +98,7 @@ func (g *Gateway) reloadKeys() error {
 	}
 	old := g.roster.Load()
 	added, removed := compare(old.Pool, set.Keys)
-	if added == 0 && removed == 0 && slices.Equal(old.groups, set.Groups) && slices.Equal(old.ranks, set.Ranks) {
+	if added == 0 && removed == 0 && old.equips(set) {
 		return nil
 	}
 	next, err := g.newRoster(set)
@@ -108,6 +110,20 @@ func (g *Gateway) reloadKeys() error {
 	old.Pool.Close(time.Now())
 	g.Logger.Info("keys have changed", zap.Int("keys", len(set.Keys)), zap.Int("added", added), zap.Int("removed", removed))
 	return nil
+}
+
+// equips tells whether the roster knows the same of its keys as the set.
+func (r *roster) equips(set *keyset.Set) bool {
+	return slices.Equal(r.groups, set.Groups) && slices.Equal(r.ranks, set.Ranks) &&
+		slices.Equal(r.places, set.Places) && slices.Equal(r.names, set.Names)
+}
+
+// place returns where the slot's key works, and what it serves there.
+func (r *roster) place(s rotator.Slot) keyset.Place {
+	if r.places == nil || r.places[s] == nil {
+		return keyset.Place{}
+	}
+	return *r.places[s]
 }
 
 // compare counts what keys has that the pool has not, and the reverse.

@@ -20,6 +20,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/keycycler/keycycler/internal/catalog"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -35,6 +37,8 @@ type Set struct {
 	Keys   []rotator.Key
 	Groups []string              // of the keys, in the same order; "": none. At the end nil, where there is no group
 	Ranks  []rotator.Rank        // likewise; at the end nil, where all are alike
+	Places []*Place              // likewise; nil: none. At the end nil, where there is none
+	Names  []string              // likewise, for people; "": none. At the end nil, where there is none
 	group  Group                 // of the keys that are added next
 	from   map[rotator.ID]string // where the key stood first
 	log    *zap.Logger
@@ -44,8 +48,17 @@ type Set struct {
 type Group struct {
 	Name  string // of those that share their limits; "": each has limits of its own
 	Rank  rotator.Rank
+	Place *Place // where they work, and what they serve; nil: nothing is said of that
+	Label string // the name of its only key; "": none
 	Texts []string
 	Files []string
+}
+
+// Place is where keys work and what they serve there. Groups that have the same one share
+// it: two places at different addresses differ.
+type Place struct {
+	Site  upstream.Site  // the zero Site: where the config of reverse_proxy says
+	Offer *catalog.Offer // nil: all models
 }
 
 // Source is where keys come from.
@@ -121,16 +134,23 @@ func (s *Source) Load() (*Set, error) {
 // trim drops what says nothing, and room that is not needed: there may be very many
 // keys.
 func (s *Set) trim() {
-	s.Keys, s.Groups, s.Ranks = trimmed(s.Keys), trimmed(s.Groups), trimmed(s.Ranks)
-	if !slices.ContainsFunc(s.Groups, func(group string) bool { return group != "" }) {
-		s.Groups = nil
-	}
+	s.Keys, s.Ranks = trimmed(s.Keys), trimmed(s.Ranks)
+	s.Groups, s.Places, s.Names = trimmedSome(s.Groups), trimmedSome(s.Places), trimmedSome(s.Names)
 	if !slices.ContainsFunc(s.Ranks, func(r rotator.Rank) bool { return r != s.Ranks[0] }) {
 		s.Ranks = nil
 	}
 }
 
 func trimmed[T any](all []T) []T { return append(make([]T, 0, len(all)), all...) }
+
+// trimmedSome is trimmed, and nil where all are the zero T.
+func trimmedSome[T comparable](all []T) []T {
+	var none T
+	if !slices.ContainsFunc(all, func(v T) bool { return v != none }) {
+		return nil
+	}
+	return trimmed(all)
+}
 
 func noKeys(files []string) error {
 	if len(files) == 0 {
@@ -239,5 +259,6 @@ func (s *Set) add(secret, where string) error {
 	s.from[key.ID()] = where
 	s.Keys = append(s.Keys, key)
 	s.Groups, s.Ranks = append(s.Groups, s.group.Name), append(s.Ranks, s.group.Rank)
+	s.Places, s.Names = append(s.Places, s.group.Place), append(s.Names, s.group.Label)
 	return nil
 }

@@ -1,0 +1,84 @@
+// Package upstream is where keys work: the address of each, how attempts get there, and
+// what errors of the connection mean.
+//
+// It knows Caddy's reverse_proxy, and nothing of keys and pools: an attempt tells it by its
+// context where it goes. A way to reach an upstream, or to fail at it, goes here.
+package upstream
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Site is where keys work. Two are alike if they are equal. The zero Site is none.
+type Site struct {
+	Scheme string // http or https
+	Host   string // as a Host header has it: without the scheme's own port
+	Dial   string // host and port, for dialing
+	Base   string // what stands before each path there, without a slash at its end; "" for none
+	Proxy  string // the URL of the outbound proxy; "": as the transport says
+}
+
+// String returns the site's URL. It holds no secret.
+func (s Site) String() string { return s.Scheme + "://" + s.Host + s.Base }
+
+// Address names what a connection goes to: sites of one address are reached alike, or not
+// at all.
+func (s Site) Address() string {
+	if s.Proxy == "" {
+		return s.Scheme + "://" + s.Dial
+	}
+	return s.Scheme + "://" + s.Dial + " by " + s.Proxy
+}
+
+// ports are the schemes' own.
+var ports = map[string]string{"http": "80", "https": "443"}
+
+// ParseSite reads a URL: scheme, host, port and base path. Its errors hold nothing of the
+// text.
+func ParseSite(text string) (Site, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Site{}, errors.New("it is no URL such as https://east.example.com/base")
+	}
+	switch {
+	case ports[u.Scheme] == "":
+		return Site{}, errors.New("the URL must begin with https:// or http://")
+	case u.Hostname() == "":
+		return Site{}, errors.New("the URL names no host")
+	case u.User != nil:
+		return Site{}, errors.New("the URL holds a user or a password: the key is what is sent")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return Site{}, errors.New("the URL has a query or a fragment: only a base path may follow the host")
+	}
+	return siteOf(u), nil
+}
+
+func siteOf(u *url.URL) Site {
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	s := Site{Scheme: u.Scheme, Host: host, Base: strings.TrimRight(u.EscapedPath(), "/")}
+	if strings.Contains(host, ":") {
+		s.Host = "[" + host + "]"
+	}
+	if port != "" && port != ports[u.Scheme] {
+		s.Host += ":" + port
+	} else {
+		port = ports[u.Scheme]
+	}
+	s.Dial = net.JoinHostPort(host, port)
+	return s
+}
+
+// Attempt is what an attempt's handlers are told by its context. It is immutable while
+// the attempt lives.
+type Attempt struct {
+	Site Site // the zero Site: where the config of reverse_proxy says
+}
+
+// key is the type of what contexts hold an attempt by.
+type key struct{}
+
+// Key is what the context of an attempt's request holds its *Attempt by.
+var Key any = key{}
