@@ -117,7 +117,6 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.report.Begin(r)
 	x.report.Pool = g.Pool
 	x.roster = g.roster.Load()
-	x.report.Path = r.URL.Path
 	follower := x.follow(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
@@ -254,6 +253,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
 	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	x.renameInURL(request, slot) // the client's: what an upstream's own path has is no model
 	if x.shows {
 		resource.Readable(request.Header)
 	}
@@ -261,6 +261,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		body := x.body.Attempt(request)
 		defer body.Close() //nolint:errcheck // never fails
 		request.Body = body
+		x.renameInBody(body, request, slot)
 	}
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true

@@ -96,6 +96,8 @@ type Gateway struct {
 
 	// Likewise, for models.
 	dryModels dryModels
+
+	unrenamed unrenamed
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.
@@ -120,6 +122,7 @@ func (g *Gateway) replayLimits() replay.Limits {
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
 		ByModel: g.ByModel, SelectsByModel: g.Hash == observe.PlaceholderPrefix+"model",
 	}
+	l.Renames = renames(g.Keys)
 	carrier := ""
 	if g.Auth != nil {
 		carrier = http.CanonicalHeaderKey(g.Auth.Header)

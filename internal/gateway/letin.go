@@ -38,7 +38,7 @@ func (g *Gateway) unauthorized(w http.ResponseWriter, r *http.Request, presented
 	g.announcer.Unauthorized(presented)
 	report := new(observe.Report)
 	report.Begin(r)
-	report.Pool, report.Path, report.Outcome = g.Pool, r.URL.Path, observe.OutcomeUnauthorized
+	report.Pool, report.Outcome = g.Pool, observe.OutcomeUnauthorized
 	challenge := `Bearer realm="keycycler"`
 	if presented { // RFC 6750 §3.1: no error code where nothing was
 		challenge += `, error="invalid_token"`

@@ -247,7 +247,7 @@ var shapeSeed = maphash.MakeSeed()
 func (x *exchange) shape() blame.Shape {
 	var h maphash.Hash
 	h.SetSeed(shapeSeed)
-	for _, part := range []string{x.report.Client, x.clientIP(), x.r.Method, x.report.Path, x.report.Model()} {
+	for _, part := range []string{x.report.Client, x.clientIP(), x.r.Method, x.r.URL.Path, x.report.Model()} {
 		h.WriteString(part)
 		h.WriteByte(0)
 	}

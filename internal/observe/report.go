@@ -21,7 +21,7 @@ type Report struct {
 	Pool     string
 	Key      rotator.ID // of the last attempt
 	Attempts int
-	Path     string     // of the request
+	Named    string     // the model that the request's URL names; "" if none
 	Body     modelNamer // nil when it has none
 	Outcome  string     // of the last attempt that is over, or of the request
 	Client   string     // whose token the request had; "" where it has no name
@@ -61,6 +61,7 @@ const (
 // new one from now on.
 func (p *Report) Begin(r *http.Request) {
 	p.latest = p
+	p.Named, _ = peek.ModelInURL(r.URL)
 	ctx := r.Context()
 	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	p.repl, _ = ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -157,11 +158,11 @@ func (p *Report) field(name string) (any, bool) {
 	return nil, false
 }
 
-// Model returns the model that the request names, in its path or in as much of its
+// Model returns the model that the request names, in its URL or in as much of its
 // body as has come by now; "" if none.
 func (p *Report) Model() string {
-	name, ok := peek.ModelInPath(p.Path)
-	if !ok && p.Body != nil {
+	name := p.Named
+	if name == "" && p.Body != nil {
 		name, _ = p.Body.ModelName()
 	}
 	return name

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
 	"io"
 	"strings"
 
@@ -37,6 +38,23 @@ func DecodeSoFar(coding string, body []byte) []byte {
 		return ReadSome(reader)
 	}
 	return nil
+}
+
+// errTooLarge is of a body that has more than was asked for.
+var errTooLarge = errors.New("the decoded body is too large")
+
+// DecodeAll returns the content of a body in a content coding that Decodes knows: all of it,
+// of which there may be so many bytes at most, or an error.
+func DecodeAll(coding string, body []byte, most int) ([]byte, error) {
+	reader := Decoder(coding, body)
+	if reader == nil {
+		return nil, errors.ErrUnsupported
+	}
+	all, err := io.ReadAll(io.LimitReader(reader, int64(most)+1))
+	if err == nil && len(all) > most {
+		err = errTooLarge
+	}
+	return all, err
 }
 
 // Decodes tells whether Decode knows this coding, or there is none.

@@ -52,6 +52,16 @@ func (f *ModelFinder) Begin(contentType string) {
 	}
 }
 
+// Mark makes f, which has begun and seen nothing, note where the names stand: see Marks.
+func (f *ModelFinder) Mark() {
+	m := new(marks)
+	if f.Form != nil {
+		f.Form.marks = m
+		return
+	}
+	f.json.marks = m
+}
+
 // Write takes the body's next piece. Nothing is kept of p.
 func (f *ModelFinder) Write(p []byte) {
 	if f.Form != nil {
@@ -153,43 +163,4 @@ func isModelName(name []byte) bool {
 		name = name[size:]
 	}
 	return true
-}
-
-// ModelInPath returns the model that a URL's decoded path names: before the verb
-// of Google's APIs (/v1beta/models/gemini-x:generateContent, AIP-136), or as
-// Azure's deployment (/openai/deployments/gpt-x/chat/completions). A model that is
-// itself the resource, as in GET /v1/models/gpt-x, is none: nothing runs on it.
-func ModelInPath(path string) (string, bool) {
-	name := beforeVerb(path)
-	if name == "" {
-		name = deployment(path)
-	}
-	if !isModelName([]byte(name)) {
-		return "", false
-	}
-	return name, true
-}
-
-// beforeVerb returns the m of a path that ends in /models/m:verb, or "".
-func beforeVerb(path string) string {
-	slash := strings.LastIndexByte(path, '/')
-	collection, last := path[:slash+1], path[slash+1:]
-	colon := strings.LastIndexByte(last, ':')
-	if colon < 0 || colon == len(last)-1 {
-		return ""
-	}
-	if strings.HasSuffix(collection, "/models/") || strings.HasSuffix(collection, "/tunedModels/") {
-		return last[:colon]
-	}
-	return ""
-}
-
-// deployment returns the d of a path with /deployments/d/ and an operation, or "".
-func deployment(path string) string {
-	_, rest, _ := strings.Cut(path, "/deployments/")
-	name, operation, _ := strings.Cut(rest, "/")
-	if operation == "" {
-		return ""
-	}
-	return name
 }

@@ -20,11 +20,12 @@ type jsonModel struct {
 	state   jsonState
 	after   jsonState // what follows the string that is being skipped
 	escape  jsonEscape
-	matched uint8 // bytes of the byte order mark, or of the member's name
-	wanted  bool  // the member is the model
-	code    rune  // of the hexadecimal digits so far
-	high    rune  // the first half of a surrogate pair, or 0
-	depth   int   // of the nested value that is being skipped
+	matched uint8  // bytes of the byte order mark, or of the member's name
+	wanted  bool   // the member is the model
+	code    uint16 // of the hexadecimal digits so far
+	high    uint16 // the first half of a surrogate pair, or 0
+	depth   int32  // of the nested value that is being skipped
+	marks   *marks // where the values of the member stand; nil: nobody asks
 	name    modelName
 }
 
@@ -63,8 +64,10 @@ const (
 
 // write takes the text's next piece.
 func (f *jsonModel) write(p []byte) {
+	f.marks.begin(p)
 	for len(p) > 0 {
-		switch f.state {
+		was := f.state
+		switch was {
 		case jsonDone:
 			return
 		case jsonKey, jsonName:
@@ -78,6 +81,20 @@ func (f *jsonModel) write(p []byte) {
 		default:
 			p = f.step(p)
 		}
+		if f.marks != nil && f.wanted {
+			f.mark(was, f.marks.at(p))
+		}
+	}
+}
+
+// mark notes where a string begins and ends that is a value of the member, also one that
+// is no name.
+func (f *jsonModel) mark(was jsonState, at int64) {
+	switch {
+	case was == jsonValue && f.state == jsonName:
+		f.marks.open(at)
+	case was != jsonComma && f.state == jsonComma:
+		f.marks.close(at - int64(len(`"`)))
 	}
 }
 
@@ -229,10 +246,10 @@ func (f *jsonModel) unescape(c byte) {
 	if digit > 0xf {
 		digit -= len("ABCDEF")
 	}
-	f.code = f.code<<4 | rune(digit)
+	f.code = f.code<<4 | uint16(digit)
 	f.escape--
 	if f.escape == noEscape {
-		f.addUnit(f.code)
+		f.addUnit(rune(f.code))
 	}
 }
 
@@ -254,11 +271,11 @@ func (f *jsonModel) unescapeOne(c byte) {
 // addUnit takes a character of the Basic Multilingual Plane, or half of another.
 func (f *jsonModel) addUnit(unit rune) {
 	if f.high == 0 && utf16.IsSurrogate(unit) {
-		f.high = unit
+		f.high = uint16(unit)
 		return
 	}
 	if f.high != 0 {
-		if unit = utf16.DecodeRune(f.high, unit); unit == utf8.RuneError {
+		if unit = utf16.DecodeRune(rune(f.high), unit); unit == utf8.RuneError {
 			f.reject()
 			return
 		}
@@ -340,7 +357,7 @@ func (f *jsonModel) skipNested(p []byte) []byte {
 			}
 			i += end
 		default:
-			f.depth += int(kind)
+			f.depth += int32(kind)
 			if f.depth == 0 {
 				f.state = jsonComma
 				return p[i:]

@@ -37,6 +37,9 @@ type Limits struct {
 	// Whether the model is wanted before the first attempt all the same.
 	SelectsByModel bool
 
+	// Whether attempts may get another name of the model: see AttemptBody.Rename.
+	Renames bool
+
 	// What of a client's trailer goes on, in a copy. nil: all of it.
 	Trailer func(http.Header) http.Header
 }
@@ -111,9 +114,12 @@ type bodyFollower interface {
 type AttemptBody struct {
 	body    *Body
 	trailer http.Header // the attempt's: filled at EOF
-	offset  int64
-	closed  bool
+	offset  int64       // in the client's body; closed: nothing is read any more
+	edit    *edit       // what it gets otherwise than the client has sent it; mostly nil
 }
+
+// closed is the offset of a body that was closed.
+const closed = -1
 
 // Has tells whether there is a body to replay.
 func Has(r *http.Request) bool {
@@ -125,6 +131,9 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
 	b.model.Begin(peek.First(r.Header, "Content-Type"))
 	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
+	if limits.Renames {
+		b.model.Mark()
+	}
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	if b.model.Form != nil || b.model.Done() {
@@ -136,7 +145,7 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	switch {
 	case returns && eager(r, limits):
 		b.readAll(r.ContentLength)
-	case b.wantsModel(), b.follows():
+	case b.wantsModel(), b.follows(), b.wantsAll():
 		b.readAhead()
 	}
 }
@@ -149,14 +158,14 @@ func (b *Body) follows() bool {
 // wantsModel tells whether more of the body is wanted, for the model that it names.
 func (b *Body) wantsModel() bool {
 	l := b.copy.limits
-	return (l.ByModel || l.SelectsByModel) && !b.model.Found() && !b.model.Done()
+	return (l.ByModel || l.SelectsByModel || l.Renames) && !b.model.Found() && !b.model.Done()
 }
 
 // readAhead reads a larger body until it has named a model or a resource, before any
 // attempt starts, but no more than would be read of a small one. b.mu is held.
 func (b *Body) readAhead() {
 	most := min(MaxEager, b.copy.limits.Memory)
-	for b.end == nil && b.copy.size < most && (b.follows() || b.wantsModel()) {
+	for b.end == nil && b.copy.size < most && (b.follows() || b.wantsModel() || b.wantsAll()) {
 		room := b.copy.room(MaxEager)
 		if room == nil {
 			return
@@ -197,7 +206,8 @@ func (b *Body) seekModel(p []byte) {
 		length := b.request.ContentLength
 		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
 	}
-	if !b.model.Found() || (b.copy.limits.ByModel || b.Follower != nil) && !b.model.Done() {
+	l := b.copy.limits
+	if !b.model.Found() || (l.ByModel || l.Renames || b.Follower != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
 	if b.Follower != nil {
@@ -310,7 +320,7 @@ func (a *AttemptBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	for {
 		switch {
-		case a.closed || b.phase == over:
+		case a.offset == closed || b.phase == over:
 			return 0, http.ErrBodyReadAfterClose
 		case a.offset < b.start:
 			return 0, errSpool // it is not the last one, and comes too late
@@ -332,6 +342,12 @@ func (a *AttemptBody) Read(p []byte) (int, error) {
 // readCopy reads what was pulled before. b.mu is held.
 func (a *AttemptBody) readCopy(p []byte) (int, error) {
 	b := a.body
+	if next, ok := a.edit.next(); ok {
+		if a.offset == next.From {
+			return a.readEdit(p), nil
+		}
+		p = p[:min(int64(len(p)), next.From-a.offset)]
+	}
 	n, err := b.copy.readAt(p, a.offset-b.start)
 	a.offset += int64(n)
 	b.trim()
@@ -439,6 +455,7 @@ func (b *Body) storeForOther(p []byte) {
 func (a *AttemptBody) setTrailer() {
 	if errors.Is(a.body.end, io.EOF) && a.trailer != nil {
 		maps.Copy(a.trailer, a.body.copy.limits.endToEnd(a.body.request.Trailer))
+		a.edit.adaptTrailer(a.trailer)
 	}
 }
 
@@ -447,7 +464,9 @@ func (a *AttemptBody) Close() error {
 	b := a.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a.closed = true
+	a.offset = closed
+	a.edit.free()
+	a.edit = nil
 	if a == b.active {
 		b.active = nil
 	}
