@@ -15,9 +15,16 @@ func newFinder(contentType string) (f ModelFinder) {
 	return f
 }
 
+// newMarking returns one that notes where the names stand, too.
+func newMarking(contentType string) (f ModelFinder) {
+	f.Begin(contentType)
+	f.Mark()
+	return f
+}
+
 // findModel feeds the body in pieces that end at these places.
 func findModel(contentType string, body []byte, ends ...int) ModelFinder {
-	f := newFinder(contentType)
+	f := newMarking(contentType)
 	start := 0
 	for _, end := range append(ends, len(body)) {
 		f.Write(body[start:end])
@@ -35,7 +42,7 @@ func describeModel(f *ModelFinder) string {
 	if ok && !isModelName([]byte(name)) {
 		return fmt.Sprintf("%q, which is no name", name)
 	}
-	return fmt.Sprintf("%q %v, done %v", name, ok, f.Done())
+	return fmt.Sprintf("%q %v, done %v, at %v", name, ok, f.Done(), f.Marks())
 }
 
 // checkSplits fails when the answer depends on how the body comes in: in two
@@ -50,7 +57,7 @@ func checkSplits(t *testing.T, contentType string, body []byte) {
 			t.Fatalf("%q and %q: %s, in one piece %s", body[:i], body[i:], got, want)
 		}
 	}
-	single := newFinder(contentType)
+	single := newMarking(contentType)
 	for i := range body {
 		single.Write(body[i : i+1])
 	}
@@ -66,7 +73,7 @@ func checkRandomSplits(t *testing.T, contentType string, body []byte, seed uint6
 	want := describeModel(&whole)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range 4 {
-		f := newFinder(contentType)
+		f := newMarking(contentType)
 		for rest := body; len(rest) > 0; {
 			n := min(1+random.IntN(1+random.IntN(16)), len(rest))
 			f.Write(rest[:n])

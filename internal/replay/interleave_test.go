@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,7 +30,7 @@ func FuzzReplayInterleavings(f *testing.F) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			before := KeptMemory.Load()
-			p := newPlay(t, int(size)+1, Limits{Total: testkit.Ample, Memory: int64(memory), Disk: int64(disk)}, stated)
+			p := newPlay(t, testkit.Content(int(size)+1), 0, Limits{Total: testkit.Ample, Memory: int64(memory), Disk: int64(disk)}, stated)
 			p.run(ops)
 			p.end()
 			if kept := KeptMemory.Load() - before; kept != 0 {
@@ -36,6 +38,34 @@ func FuzzReplayInterleavings(f *testing.F) {
 			}
 		})
 	})
+}
+
+// FuzzRenamedInterleavings is the same with a body that names a model, which attempts name
+// otherwise, or not.
+func FuzzRenamedInterleavings(f *testing.F) {
+	f.Add([]byte{opNext, opRead, 9, opReject, opClose, opNext, opFeed, 99, opRead, 250, opReject, opNext, opRead, 250}, uint16(3000), uint16(60000), uint16(0), false)
+	f.Add([]byte{opNext, opRead, 30, opClose, opNext, opRead, 40, opReject, opRead, 40, opHandOver, opFeed, 250}, uint16(5000), uint16(4000), uint16(9000), true)
+	f.Add([]byte{opNext, opRead, 2, opCommit, opRead, 3, opFeed, 200, opRead, 250}, uint16(700), uint16(400), uint16(400), false)
+	f.Fuzz(func(t *testing.T, ops []byte, size, memory, disk uint16, stated bool) {
+		if len(ops) > 200 {
+			return
+		}
+		synctest.Test(t, func(t *testing.T) {
+			before := KeptMemory.Load()
+			limits := Limits{Total: testkit.Ample, Memory: int64(memory), Disk: int64(disk), Renames: true}
+			p := newPlay(t, naming("gpt", int(size)), int(size)+100, limits, stated)
+			p.run(ops)
+			p.end()
+			if kept := KeptMemory.Load() - before; kept != 0 {
+				t.Errorf("%d bytes are kept for nobody", kept)
+			}
+		})
+	})
+}
+
+// naming returns a body that names the model behind so many bytes, and at its end again.
+func naming(model string, before int) []byte {
+	return fmt.Appendf(nil, `{"a":"%s","model":"%s","b":"%s","model":"%s"}`, strings.Repeat("a", before), model, strings.Repeat("b", 9000), model)
 }
 
 const (
@@ -68,18 +98,23 @@ type play struct {
 // reader is an attempt's transport.
 type reader struct {
 	body *AttemptBody
+	want []byte
 	busy sync.Mutex // held while it reads
 	got  []byte
 	err  error
 }
 
-func newPlay(t *testing.T, size int, limits Limits, stated bool) *play {
-	p := &play{t: t, content: testkit.Content(size), limits: limits, whole: true}
-	p.client = &uploader{data: p.content}
+// newPlay begins with a client that has sent so many bytes of the content.
+func newPlay(t *testing.T, content []byte, sent int, limits Limits, stated bool) *play {
+	p := &play{t: t, content: content, limits: limits, whole: true}
+	p.client = &uploader{data: p.content, may: sent}
 	p.client.more.L = &p.client.mu
 	p.request = testkit.Upload(p.client)
+	if limits.Renames {
+		p.request.Header.Set("Content-Type", "application/json")
+	}
 	if stated {
-		p.request.ContentLength = int64(size)
+		p.request.ContentLength = int64(len(content))
 		p.request.Header.Set("Incremental", "?1") // or it would be read before
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -106,8 +141,7 @@ func (p *play) play(op byte, n int) {
 	switch op {
 	case opNext:
 		if p.active == nil && !p.last && p.body.Replayable() {
-			p.active = &reader{body: p.body.Attempt(p.request.Clone(p.t.Context()))}
-			p.readers = append(p.readers, p.active)
+			p.next()
 		}
 	case opReject:
 		if p.active != nil && p.body.Reject() {
@@ -140,6 +174,34 @@ func (p *play) play(op byte, n int) {
 	}
 }
 
+// next begins an attempt. One in three has the client's name of the model, the others a
+// shorter and a longer one.
+func (p *play) next() {
+	request := p.request.Clone(p.t.Context())
+	p.active = &reader{body: p.body.Attempt(request), want: p.content}
+	p.readers = append(p.readers, p.active)
+	if !p.limits.Renames {
+		return
+	}
+	to := []string{"m", "gpt", "a name that is longer"}[len(p.readers)%3]
+	if p.body.came() >= int64(len(p.content)-len("}")) {
+		p.active.want = bytes.ReplaceAll(p.content, []byte(`"gpt"`), []byte(`"`+to+`"`))
+	} else if _, known := p.body.ModelName(); known {
+		p.active.want = bytes.Replace(p.content, []byte(`"gpt"`), []byte(`"`+to+`"`), 1)
+	}
+	if !p.active.body.Rename(request, called(to)) {
+		p.t.Error("it was not renamed")
+	}
+	if length := request.ContentLength; length >= 0 && length != int64(len(p.active.want)) {
+		p.t.Errorf("the length is %d, want %d", length, len(p.active.want))
+	}
+}
+
+// called renames the model gpt.
+func called(to string) func(string) (string, bool) {
+	return func(name string) (string, bool) { return to, name == "gpt" && to != name }
+}
+
 func (p *play) handOver() {
 	if p.active != nil {
 		p.active.body.Close()
@@ -148,7 +210,7 @@ func (p *play) handOver() {
 	whole := p.body.Replayable()
 	p.body.HandOver(p.request)
 	if whole && p.body.after != nil {
-		p.active = &reader{body: p.body.after}
+		p.active = &reader{body: p.body.after, want: p.content}
 		p.readers = append(p.readers, p.active)
 	}
 	p.last = true
@@ -160,11 +222,11 @@ func (p *play) compare() {
 		if !r.busy.TryLock() {
 			continue // it waits for the client
 		}
-		if !bytes.HasPrefix(p.content, r.got) {
+		if !bytes.HasPrefix(r.want, r.got) {
 			p.t.Errorf("reader %d of %d got %d bytes that are not the body's", i+1, len(p.readers), len(r.got))
 		}
-		if r.err != nil && r == p.active && (!errors.Is(r.err, io.EOF) || len(r.got) != len(p.content)) {
-			p.t.Errorf("the active reader got %d bytes of %d, and %v", len(r.got), len(p.content), r.err)
+		if r.err != nil && r == p.active && (!errors.Is(r.err, io.EOF) || len(r.got) != len(r.want)) {
+			p.t.Errorf("the active reader got %d bytes of %d, and %v", len(r.got), len(r.want), r.err)
 		}
 		r.busy.Unlock()
 	}
