@@ -45,6 +45,16 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
 		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight, a tier, an upstream, models or a label is needed"},
 		{"a group's name with a slash", func(h *Handler) { h.Groups = []Group{{Name: "a/b"}} }, "group: the name 'a/b' must be 1 to 64 letters"},
+		{"as many other names of models as there may be", func(h *Handler) { h.Groups = []Group{{Renames: otherNames(1000)}} }, ""},
+		{"one more", func(h *Handler) { h.Groups = []Group{{Renames: otherNames(1001)}} }, "keys_file model: 1001 names are too many: at most 1000"},
+		{"a pattern and a name of the greatest length", func(h *Handler) {
+			h.Groups = []Group{{Renames: []Rename{{strings.Repeat("*", 256), strings.Repeat("m", 256)}}}}
+		}, ""},
+		{"a pattern that is longer", func(h *Handler) { h.Groups = []Group{{Renames: []Rename{{strings.Repeat("m", 257), "m"}}}} }, "keys_file model: <from>: (not shown: it could be a key) must be 1 to 256 bytes"},
+		{"a name with a control character", func(h *Handler) { h.Groups = []Group{{Renames: []Rename{{"m", "a\nb"}}}} }, "keys_file model: <to>: (not shown: it could be a key) must be"},
+		{"a key for a name", func(h *Handler) {
+			h.Groups = []Group{{Keys: testkit.DemoKeys(1), Renames: []Rename{{"m", "gsk_demo"}}}}
+		}, "keys model: <to>: it looks like a key (not shown)"},
 		{"the largest weight and the highest tier", func(h *Handler) { h.Groups = []Group{{Weight: 100, Tier: 100}} }, ""},
 		{"a weight over it", func(h *Handler) { h.Groups = []Group{{Weight: 101}} }, "weight: 101 is out of range: 1 to 100"},
 		{"a negative weight", func(h *Handler) { h.Groups = []Group{{Weight: -1}} }, "weight: -1 is out of range: 1 to 100"},
@@ -180,6 +190,13 @@ func manyRanks(n int) []Group {
 		groups[i] = Group{Tier: 2 + i%2, Weight: 1 + i/2}
 	}
 	return groups
+}
+
+func otherNames(n int) (all []Rename) {
+	for i := range n {
+		all = append(all, Rename{fmt.Sprint("model-", i), "m"})
+	}
+	return all
 }
 
 func TestPolicy(t *testing.T) {

@@ -52,8 +52,18 @@ type Group struct {
 	// 64 KiB of its body, any key may be used. Default: all models.
 	Models []string `json:"models,omitempty"`
 
-	// What models are called where these keys work: the request's model is replaced, and
-	// the answer is left as it is. The first one that fits decides. It restricts nothing.
+	// What models are called where these keys work, at most 1000 of them. The request's model
+	// is replaced in its path, in a JSON body (the member `model` of the object) and in a
+	// form (the field `model`), and in the query of a path that ends in `/realtime`. The
+	// answer is left as it is, and so is what keycycler tells of the request. The first one
+	// that fits decides. It restricts nothing.
+	//
+	// A body must name its model within its first 64 KiB. Headers that vouch for the body's
+	// bytes (`Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`,
+	// `X-Amz-Content-Sha256`) are taken off where the name is another; a signature over the
+	// body does not hold any more. A compressed body of at most 64 KiB is sent without its
+	// compression then, if that is at most 1 MiB; a larger one goes out as it is. Default:
+	// models keep their names.
 	Renames []Rename `json:"renames,omitempty"`
 
 	// The key's name, for people, where the group has one key: 1 to 64 letters, digits,
@@ -69,10 +79,12 @@ type Group struct {
 
 // Rename says what a model is called where keys work.
 type Rename struct {
-	// The model's name as clients have it, or a pattern as in `models`.
+	// The model's name as clients have it, or a pattern as in `models`: 1 to 256 bytes of
+	// printable characters, each pattern once in a group. For names with `models/` before
+	// them, as Google's APIs have them, it is what follows.
 	From string `json:"from,omitempty"`
 
-	// Its name there.
+	// Its name there: 1 to 256 bytes of printable characters, without a `*`.
 	To string `json:"to,omitempty"`
 }
 
@@ -98,7 +110,54 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
+	if err := g.checkRenames(); err != nil {
+		return err
+	}
 	return checkUpstream(g.Upstream)
+}
+
+// maxRenames bounds how many models a group's keys have other names for.
+const maxRenames = 1000
+
+func (g Group) checkRenames() error {
+	option := "keys model"
+	if len(g.Keys) == 0 {
+		option = "keys_file model"
+	}
+	if len(g.Renames) > maxRenames {
+		return fmt.Errorf("%s: %d names are too many: at most %d", option, len(g.Renames), maxRenames)
+	}
+	seen := make(map[string]bool, len(g.Renames))
+	for _, r := range g.Renames {
+		if err := r.check(); err != nil {
+			return fmt.Errorf("%s: %w", option, err)
+		}
+		if seen[r.From] {
+			return fmt.Errorf("%s: %s stands twice, and the first one would count", option, directive.Shown(r.From))
+		}
+		seen[r.From] = true
+	}
+	return nil
+}
+
+func (r Rename) check() error {
+	switch {
+	case !catalog.IsName(r.From):
+		return fmt.Errorf("<from>: %s must be 1 to %d bytes of printable characters", directive.Shown(r.From), catalog.MaxName)
+	case hasKeyPrefix(r.To):
+		return errors.New("<to>: it looks like a key (not shown): keys belong behind 'keys'")
+	case !catalog.IsName(r.To):
+		return fmt.Errorf("<to>: %s must be 1 to %d bytes of printable characters", directive.Shown(r.To), catalog.MaxName)
+	case strings.Contains(r.To, "*"):
+		return fmt.Errorf("<to>: %s must be a name, and no pattern", directive.Shown(r.To))
+	}
+	return nil
+}
+
+// hasKeyPrefix tells whether the text begins as the keys of a provider do.
+func hasKeyPrefix(text string) bool {
+	return slices.ContainsFunc([]string{"sk-", "sk_", "csk-", "gsk_", "xai-", "AIza", "nvapi-", "pplx-", "ghp_", "github_pat_"},
+		func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // checkUpstream checks the URL where that can be: placeholders are replaced later.

@@ -8,6 +8,8 @@ package catalog
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Offer is what the keys of a block serve. nil stands for all models, by their own names.
@@ -48,6 +50,16 @@ func (o *Offer) Name(model string) (string, bool) {
 		}
 	}
 	return model, false
+}
+
+// MaxName is the longest name of a model, and the longest pattern, in bytes.
+const MaxName = 256
+
+// IsName tells whether the text can be a name or a pattern: printable, and of a length
+// within the bounds.
+func IsName(text string) bool {
+	printable := func(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
+	return text != "" && len(text) <= MaxName && strings.TrimLeftFunc(text, printable) == ""
 }
 
 // Equal tells whether both offer the same.

@@ -74,3 +74,14 @@ func TestOffer(t *testing.T) {
 		t.Error("offers are compared wrongly")
 	}
 }
+
+func TestIsName(t *testing.T) {
+	for text, want := range map[string]bool{
+		"gpt-4o": true, "a b": true, "модель": true, "*": true, strings.Repeat("m", 256): true,
+		"": false, strings.Repeat("m", 257): false, "a\n": false, "\x00": false, "a\xff": false, "a\u202e": false, "\ufffd": false,
+	} {
+		if IsName(text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}
