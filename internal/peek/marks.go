@@ -51,10 +51,7 @@ func (m *marks) close(at int64) {
 // the model: between the quotes of JSON strings, and in forms between the lines. They are
 // none where there are more than 16, and before Mark. What is returned stays as it is.
 func (f *ModelFinder) Marks() []Span {
-	m := f.json.marks
-	if f.Form != nil {
-		m = f.Form.marks
-	}
+	m := f.name().marks()
 	if m == nil || m.over {
 		return nil
 	}

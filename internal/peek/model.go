@@ -53,14 +53,7 @@ func (f *ModelFinder) Begin(contentType string) {
 }
 
 // Mark makes f, which has begun and seen nothing, note where the names stand: see Marks.
-func (f *ModelFinder) Mark() {
-	m := new(marks)
-	if f.Form != nil {
-		f.Form.marks = m
-		return
-	}
-	f.json.marks = m
-}
+func (f *ModelFinder) Mark() { f.name().more = &moreName{marking: true} }
 
 // Write takes the body's next piece. Nothing is kept of p.
 func (f *ModelFinder) Write(p []byte) {
@@ -102,11 +95,26 @@ func (f *ModelFinder) name() *modelName {
 
 // ModelName collects a name. The zero value is ready to use.
 type modelName struct {
-	long   *[maxModelName]byte // where short has no room; or nil
+	more   *moreName // or nil
 	short  [usualModelName]byte
 	length uint16
 	junk   bool // it cannot become a name any more
 	known  bool // it is complete and one
+}
+
+// moreName is what few names need.
+type moreName struct {
+	long    [maxModelName]byte // instead of short
+	marking bool
+	marks   marks
+}
+
+// marks returns what notes where the names stand; nil: nobody asks.
+func (n *modelName) marks() *marks {
+	if n.more == nil || !n.more.marking {
+		return nil
+	}
+	return &n.more.marks
 }
 
 // usualModelName is how long the names of models are at most, mostly, in bytes. Each
@@ -118,8 +126,8 @@ func (n *modelName) text() []byte { return n.room()[:n.length] }
 
 // room returns where the name stands.
 func (n *modelName) room() []byte {
-	if n.long != nil {
-		return n.long[:]
+	if n.more != nil {
+		return n.more.long[:]
 	}
 	return n.short[:]
 }
@@ -134,9 +142,9 @@ func (n *modelName) add(text []byte) bool {
 		n.junk = true
 		return false
 	}
-	if n.long == nil && length > usualModelName {
-		n.long = new([maxModelName]byte)
-		copy(n.long[:], n.short[:n.length])
+	if n.more == nil && length > usualModelName {
+		n.more = new(moreName)
+		copy(n.more.long[:], n.short[:n.length])
 	}
 	copy(n.room()[n.length:], text)
 	n.length = uint16(length)

@@ -32,8 +32,7 @@ type formModel struct {
 	newLine bool                // at the beginning of a line of a header
 	blank   bool                // nothing on this line so far
 
-	marks *marks // where the values of the field stand; nil: nobody asks
-	name  modelName
+	name modelName
 }
 
 // formState is where in the body the next byte is.
@@ -67,7 +66,8 @@ func newFormModel(parameters string) *formModel {
 
 // write takes the body's next piece.
 func (f *formModel) write(p []byte) {
-	f.marks.begin(p)
+	m := f.name.marks()
+	m.begin(p)
 	for len(p) > 0 {
 		was := f.state
 		switch {
@@ -84,21 +84,21 @@ func (f *formModel) write(p []byte) {
 			// What looked like a delimiter is data, and may stand before one.
 			f.state, f.matched, f.opening = formData, 0, false
 		}
-		if f.marks != nil && f.state != was {
-			f.mark(was, f.marks.at(p))
+		if m != nil && f.state != was {
+			f.mark(m, was, m.at(p))
 		}
 	}
 }
 
 // mark notes where a part's data begins and ends, if the part is the field.
-func (f *formModel) mark(was formState, at int64) {
+func (f *formModel) mark(m *marks, was formState, at int64) {
 	switch {
 	case was == formHeaders && f.wanted:
-		f.marks.open(at)
+		m.open(at)
 	case f.state == formTail:
-		f.marks.end = at - int64(len(f.delimiter)-f.newline)
+		m.end = at - int64(len(f.delimiter)-f.newline)
 	case f.state == formHeaders, f.state == formDone:
-		f.marks.close(f.marks.end)
+		m.close(m.end)
 	}
 }
 

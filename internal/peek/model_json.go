@@ -25,7 +25,6 @@ type jsonModel struct {
 	code    uint16 // of the hexadecimal digits so far
 	high    uint16 // the first half of a surrogate pair, or 0
 	depth   int32  // of the nested value that is being skipped
-	marks   *marks // where the values of the member stand; nil: nobody asks
 	name    modelName
 }
 
@@ -64,7 +63,8 @@ const (
 
 // write takes the text's next piece.
 func (f *jsonModel) write(p []byte) {
-	f.marks.begin(p)
+	m := f.name.marks()
+	m.begin(p)
 	for len(p) > 0 {
 		was := f.state
 		switch was {
@@ -81,20 +81,20 @@ func (f *jsonModel) write(p []byte) {
 		default:
 			p = f.step(p)
 		}
-		if f.marks != nil && f.wanted {
-			f.mark(was, f.marks.at(p))
+		if m != nil && f.wanted {
+			f.mark(m, was, m.at(p))
 		}
 	}
 }
 
 // mark notes where a string begins and ends that is a value of the member, also one that
 // is no name.
-func (f *jsonModel) mark(was jsonState, at int64) {
+func (f *jsonModel) mark(m *marks, was jsonState, at int64) {
 	switch {
 	case was == jsonValue && f.state == jsonName:
-		f.marks.open(at)
+		m.open(at)
 	case was != jsonComma && f.state == jsonComma:
-		f.marks.close(at - int64(len(`"`)))
+		m.close(at - int64(len(`"`)))
 	}
 }
 

@@ -19,9 +19,10 @@ const maxPlain = 1 << 20
 // edit is what an attempt gets in the place of pieces of the client's body. All of these
 // have come from the client when it begins. nil changes nothing.
 type edit struct {
-	spans []peek.Span // that are still to come, in order
+	spans []peek.Span // in order
 	text  string      // in the place of each
-	given int         // bytes of it, in the place of the first
+	next  int         // of spans: what is to come next
+	given int         // bytes of text, in the place of that
 	plain bool        // text is the whole body, without its content coding
 }
 
@@ -95,10 +96,11 @@ func plainOf(text string, length, total int64) *edit {
 	return &edit{spans: []peek.Span{{From: 0, To: length}}, text: text, plain: true}
 }
 
-// free gives back what the edit keeps.
+// free gives back what the edit keeps. Nobody reads it any more.
 func (e *edit) free() {
 	if e != nil && e.plain {
 		KeptMemory.Add(-int64(len(e.text)))
+		e.text = ""
 	}
 }
 
@@ -148,12 +150,12 @@ func (b *Body) whole() ([]byte, bool) {
 	return all, true
 }
 
-// next returns the piece that is to come next.
-func (e *edit) next() (peek.Span, bool) {
-	if e == nil || len(e.spans) == 0 {
+// pending returns the piece that is to come next.
+func (e *edit) pending() (peek.Span, bool) {
+	if e == nil || e.next == len(e.spans) {
 		return peek.Span{}, false
 	}
-	return e.spans[0], true
+	return e.spans[e.next], true
 }
 
 // readEdit reads what stands in the place of the piece that a has come to. b.mu is held.
@@ -161,8 +163,8 @@ func (a *AttemptBody) readEdit(p []byte) int {
 	e := a.edit
 	n := copy(p, e.text[e.given:])
 	if e.given += n; e.given == len(e.text) {
-		a.offset = e.spans[0].To
-		e.spans, e.given = e.spans[1:], 0
+		a.offset = e.spans[e.next].To
+		e.next, e.given = e.next+1, 0
 		a.body.trim()
 	}
 	return n

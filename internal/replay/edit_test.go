@@ -88,6 +88,7 @@ func TestEachAttemptHasItsName(t *testing.T) {
 						t.Fatalf("%s, pieces of %d: %.200q, %v, want %.200q", way, piece, got, ok, want)
 					}
 				}
+				b.Attempt(r.Clone(t.Context())).Rename(r.Clone(t.Context()), called("unread"))
 				b.HandOver(r)
 				if got, err := io.ReadAll(r.Body); string(got) != test.body || err != nil {
 					t.Errorf("%s: who comes after got %d bytes, %v", way, len(got), err)
@@ -105,6 +106,13 @@ func TestNoOtherNameOfTheModelIsLeft(t *testing.T) {
 	}
 	if _, got, _ := attempt(t, b, `"\`, 1); got != `{"model":"\"\\","mod\u0065l":"\"\\","model":"\"\\"}` {
 		t.Errorf("%s", got)
+	}
+	b, _ = renaming(t, "slow", "application/json", `{"model":"gpt","a":1,"model":"gpt"}`)
+	if _, got, _ := attempt(t, b, "m", 100); got != `{"model":"m","a":1,"model":"gpt"}` {
+		t.Errorf("what comes later: %s", got)
+	}
+	if _, got, _ := attempt(t, b, "m", 100); got != `{"model":"m","a":1,"model":"m"}` {
+		t.Errorf("what has come later, in the next attempt: %s", got)
 	}
 	many := `{"model":"gpt"` + strings.Repeat(`,"model":"gpt"`, 100) + "}"
 	b, _ = renaming(t, "stated", "application/json", many)
@@ -171,6 +179,24 @@ func TestRenamedCompressedBody(t *testing.T) {
 				t.Errorf("%s, %s: %d bytes, %v, %v", coding, way, len(got), ok, request.Header)
 			}
 		}
+	}
+}
+
+// The copy of a body that is sent otherwise goes as well when the answer has come.
+func TestTheCopyOfAPlainBodyIsGivenBack(t *testing.T) {
+	before := KeptMemory.Load()
+	b, r := renaming(t, "stated", "application/json", testkit.Compress(t, "gzip", `{"model":"gpt"}`), "Content-Encoding", "gzip")
+	request := r.Clone(t.Context())
+	a := b.Attempt(request)
+	a.Rename(request, called("m"))
+	b.Commit()
+	if got, err := io.ReadAll(a); string(got) != `{"model":"m"}` || err != nil || b.copy.size > 0 {
+		t.Errorf("%s, %v, %d bytes are kept", got, err, b.copy.size)
+	}
+	a.Close()
+	a.Close()
+	if kept := KeptMemory.Load() - before; kept != 0 {
+		t.Errorf("%d bytes are kept", kept)
 	}
 }
 

@@ -114,12 +114,10 @@ type bodyFollower interface {
 type AttemptBody struct {
 	body    *Body
 	trailer http.Header // the attempt's: filled at EOF
-	offset  int64       // in the client's body; closed: nothing is read any more
 	edit    *edit       // what it gets otherwise than the client has sent it; mostly nil
+	offset  int64       // in the client's body
+	closed  bool
 }
-
-// closed is the offset of a body that was closed.
-const closed = -1
 
 // Has tells whether there is a body to replay.
 func Has(r *http.Request) bool {
@@ -320,7 +318,7 @@ func (a *AttemptBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	for {
 		switch {
-		case a.offset == closed || b.phase == over:
+		case a.closed || b.phase == over:
 			return 0, http.ErrBodyReadAfterClose
 		case a.offset < b.start:
 			return 0, errSpool // it is not the last one, and comes too late
@@ -342,7 +340,7 @@ func (a *AttemptBody) Read(p []byte) (int, error) {
 // readCopy reads what was pulled before. b.mu is held.
 func (a *AttemptBody) readCopy(p []byte) (int, error) {
 	b := a.body
-	if next, ok := a.edit.next(); ok {
+	if next, ok := a.edit.pending(); ok {
 		if a.offset == next.From {
 			return a.readEdit(p), nil
 		}
@@ -464,9 +462,8 @@ func (a *AttemptBody) Close() error {
 	b := a.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a.offset = closed
+	a.closed = true
 	a.edit.free()
-	a.edit = nil
 	if a == b.active {
 		b.active = nil
 	}
