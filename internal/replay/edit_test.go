@@ -185,7 +185,7 @@ func TestRenamedCompressedBody(t *testing.T) {
 // The copy of a body that is sent otherwise goes as well when the answer has come.
 func TestTheCopyOfAPlainBodyIsGivenBack(t *testing.T) {
 	before := KeptMemory.Load()
-	b, r := renaming(t, "stated", "application/json", testkit.Compress(t, "gzip", `{"model":"gpt"}`), "Content-Encoding", "gzip")
+	b, r := renaming(t, "chunked", "application/json", testkit.Compress(t, "gzip", `{"model":"gpt"}`), "Content-Encoding", "gzip")
 	request := r.Clone(t.Context())
 	a := b.Attempt(request)
 	a.Rename(request, called("m"))
