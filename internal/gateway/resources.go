@@ -53,7 +53,7 @@ func (x *exchange) among() []rotator.Slot {
 // census counts the keys that can serve the request.
 func (x *exchange) census(now time.Time) (c rotator.Census, bound bool) {
 	if among := x.among(); among != nil {
-		return x.roster.Pool.CensusAmong(now, x.scope, among), true
+		return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Among: among}), true
 	}
 	return x.roster.Pool.CensusIn(now, x.scope), false
 }
