@@ -347,6 +347,9 @@ func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	census, bound := x.census(now)
+	if bound && census.Keys == 0 && len(x.closed) == 0 {
+		return x.unknownModel(w) // to the key that has made what the request names
+	}
 	f := newRefusal(census)
 	f.Bound = bound
 	if x.pause > 0 {

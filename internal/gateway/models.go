@@ -10,10 +10,10 @@ import (
 	"github.com/keycycler/keycycler/internal/provider"
 )
 
-// unknownModel answers a request for a model that no key serves.
+// unknownModel answers a request for a model that no key serves, or none that it may get.
 func (x *exchange) unknownModel(w http.ResponseWriter) error {
 	x.g.metrics.UnknownModel.Inc()
-	if x.roster.lots.news(x.model) {
+	if x.unknown() && x.roster.lots.news(x.model) {
 		x.g.announcer.UnknownModel(x.model, x.roster.Pool.Len())
 	}
 	x.report.Outcome = observe.OutcomeUnknownModel
