@@ -77,7 +77,7 @@ func (f Refusal) status() int {
 
 // shortened cuts a model's name, and makes it UTF-8.
 func shortened(model string) string {
-	return strings.ToValidUTF8(model[:min(len(model), maxModel)], "")
+	return strings.ToValidUTF8(model[:min(len(model), maxModel)], "\uFFFD")
 }
 
 // unavailable tells whether it is about the gateway, and not about limits.

@@ -143,6 +143,9 @@ func (d *Draw) used(s Slot) int64 { return d.uses[s].LastUsed.Load() }
 // not used for longest. Those of one tier have turns in proportion to their weights: of
 // each request, the slots that it may get are owed what they would get of it on average.
 func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
+	if d.bucketOf == nil {
+		return d.takeTurnOf(&d.buckets[0], w)
+	}
 	for from, to := 0, 0; from < len(d.buckets); from = to {
 		best, total := candidate{}, int64(0)
 		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to = d.alike(to) {
@@ -159,6 +162,16 @@ func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
 			best.rank.credit--
 			settle(d.buckets[from:to], float64(total))
 			return d.advance(best), true
+		}
+	}
+	return 0, false
+}
+
+// takeTurnOf is takeTurn where there is one bucket.
+func (d *Draw) takeTurnOf(b *bucket, w *Want) (Slot, bool) {
+	if w.isOpen(b) {
+		if t, ok := d.nextTurn(b, w.Tried); ok {
+			return d.advance(t), true
 		}
 	}
 	return 0, false
@@ -183,6 +196,7 @@ type candidate struct {
 	index    int32 // of the slot among the ready ones
 	inFlight int32
 	rank     *bucket // the first one of its rank
+	used     int64   // when the slot was used last; nextAlike says it
 }
 
 func (t candidate) before(other candidate) bool {
@@ -206,7 +220,8 @@ func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate) {
 		}
 		weight := int64(b.weight()) * int64(b.size[Ready])
 		rank.gain += weight
-		if best.bucket == nil || d.sooner(t, best, weight, rank.gain, r) {
+		t.used = d.used(d.order[b.first+t.index])
+		if best.bucket == nil || t.sooner(best, weight, rank.gain, r) {
 			best = t
 		}
 		best.rank = rank
@@ -216,15 +231,15 @@ func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate) {
 
 // sooner tells whether it is this one's turn, and not that of the other lot, of those of
 // one rank. Where neither was used, chance decides.
-func (d *Draw) sooner(t, other candidate, weight, of int64, r *rand.Rand) bool {
-	if t.inFlight != other.inFlight {
+func (t *candidate) sooner(other candidate, weight, of int64, r *rand.Rand) bool {
+	switch {
+	case t.inFlight != other.inFlight:
 		return t.inFlight < other.inFlight
+	case t.used != other.used:
+		return t.used < other.used
 	}
-	a, b := d.used(t.slot(d)), d.used(other.slot(d))
-	return a < b || a == b && below(of, r) < weight
+	return below(of, r) < weight
 }
-
-func (t *candidate) slot(d *Draw) Slot { return d.order[t.bucket.first+t.index] }
 
 // nextTurn returns whose turn it is in the bucket. It looks at up to ShortWay slots that
 // are in use or tried.
