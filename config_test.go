@@ -46,7 +46,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight, a tier, an upstream, models or a label is needed"},
 		{"a group's name with a slash", func(h *Handler) { h.Groups = []Group{{Name: "a/b"}} }, "group: the name 'a/b' must be 1 to 64 letters"},
 		{"as many other names of models as there may be", func(h *Handler) { h.Groups = []Group{{Renames: otherNames(1000)}} }, ""},
-		{"one more", func(h *Handler) { h.Groups = []Group{{Renames: otherNames(1001)}} }, "keys_file model: 1001 names are too many: at most 1000"},
+		{"one more", func(h *Handler) { h.Groups = []Group{{Renames: otherNames(1001)}} }, "keys_file model: <from>: 1001 are too many: at most 1000"},
 		{"a pattern and a name of the greatest length", func(h *Handler) {
 			h.Groups = []Group{{Renames: []Rename{{strings.Repeat("*", 256), strings.Repeat("m", 256)}}}}
 		}, ""},
@@ -60,8 +60,9 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a negative weight", func(h *Handler) { h.Groups = []Group{{Weight: -1}} }, "weight: -1 is out of range: 1 to 100"},
 		{"a tier over it", func(h *Handler) { h.Groups = []Group{{Tier: 101}} }, "tier: 101 is out of range: 1 to 100"},
 		{"a negative tier of a named group", func(h *Handler) { h.Groups = []Group{{Name: "a", Tier: -1}} }, "tier: -1 is out of range: 1 to 100"},
-		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(99) }, ""},
-		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(100) }, "group: 101 different pairs of tier and weight are too many: at most 100"},
+		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(999) }, ""},
+		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(1000) }, "group: 1001 different combinations of tier, weight, upstream, proxy, models and model are too many: at most 1000; let more blocks of keys have the same"},
+		{"more groups than that, of few kinds", func(h *Handler) { h.Groups = append(manyRanks(900), manyRanks(900)...) }, ""},
 		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': even, random or hash"},
 		{"no policy", func(h *Handler) { h.Select = &Select{} }, ""},
 		{"a value without hash", func(h *Handler) { h.Select = &Select{Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
@@ -187,7 +188,7 @@ func TestEveryBoundHolds(t *testing.T) {
 func manyRanks(n int) []Group {
 	groups := make([]Group, n)
 	for i := range groups {
-		groups[i] = Group{Tier: 2 + i%2, Weight: 1 + i/2}
+		groups[i] = Group{Tier: 2 + i/100, Weight: 1 + i%100}
 	}
 	return groups
 }
@@ -282,7 +283,7 @@ func every() *Handler {
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), Upstream: "https://api.example.com",
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Upstream: "https://api.example.com",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
 	}

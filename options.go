@@ -32,8 +32,8 @@ type Group struct {
 	Weight int `json:"weight,omitempty"`
 
 	// Keys of a higher tier are used only while no key of a lower one is ready for the
-	// request: 1 to 100. Default: 1. Tiers and weights make at most 100 different
-	// pairs.
+	// request: 1 to 100. Default: 1. There are at most 1000 different combinations of tier,
+	// weight, `upstream`, `proxy`, `models` and `model`.
 	Tier int `json:"tier,omitempty"`
 
 	// Where these keys work: scheme, host, port and a base path that stands before the
@@ -110,40 +110,56 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	if err := g.checkRenames(); err != nil {
+	if err := g.checkModels(); err != nil {
 		return err
 	}
 	return checkUpstream(g.Upstream)
 }
 
-// maxRenames bounds how many models a group's keys have other names for.
-const maxRenames = 1000
+// maxPatterns bounds how many models a group's keys serve, and have other names for.
+const maxPatterns = 1000
 
-func (g Group) checkRenames() error {
-	option := "keys model"
+// checkModels checks what the keys serve, and what is renamed for them.
+func (g Group) checkModels() error {
+	block := "keys"
 	if len(g.Keys) == 0 {
-		option = "keys_file model"
+		block = "keys_file"
 	}
-	if len(g.Renames) > maxRenames {
-		return fmt.Errorf("%s: %d names are too many: at most %d", option, len(g.Renames), maxRenames)
+	if err := checkPatterns(g.Models); err != nil {
+		return fmt.Errorf("%s models: %w", block, err)
 	}
-	seen := make(map[string]bool, len(g.Renames))
+	from := make([]string, 0, len(g.Renames))
 	for _, r := range g.Renames {
 		if err := r.check(); err != nil {
-			return fmt.Errorf("%s: %w", option, err)
+			return fmt.Errorf("%s model: %w", block, err)
 		}
-		if seen[r.From] {
-			return fmt.Errorf("%s: %s stands twice, and the first one would count", option, directive.Shown(r.From))
+		from = append(from, r.From)
+	}
+	if err := checkPatterns(from); err != nil {
+		return fmt.Errorf("%s model: <from>: %w", block, err)
+	}
+	return nil
+}
+
+func checkPatterns(patterns []string) error {
+	if len(patterns) > maxPatterns {
+		return fmt.Errorf("%d are too many: at most %d", len(patterns), maxPatterns)
+	}
+	seen := make(map[string]struct{}, len(patterns))
+	for _, p := range patterns {
+		if !catalog.IsName(p) {
+			return fmt.Errorf("%s must be 1 to %d bytes of printable characters", directive.Shown(p), catalog.MaxName)
 		}
-		seen[r.From] = true
+		if _, twice := seen[p]; twice {
+			return fmt.Errorf("%s stands twice", directive.Shown(p))
+		}
+		seen[p] = struct{}{}
 	}
 	return nil
 }
 
 func (r Rename) check() error {
 	switch {
-	case !catalog.IsName(r.From):
-		return fmt.Errorf("<from>: %s must be 1 to %d bytes of printable characters", directive.Shown(r.From), catalog.MaxName)
 	case hasKeyPrefix(r.To):
 		return errors.New("<to>: it looks like a key (not shown): keys belong behind 'keys'")
 	case !catalog.IsName(r.To):
@@ -160,6 +176,21 @@ func hasKeyPrefix(text string) bool {
 		func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
+// checkModelsEndpoint finds a list of models with nothing in it.
+func (h *Handler) checkModelsEndpoint() error {
+	if h.ModelsEndpoint == nil || !*h.ModelsEndpoint {
+		return nil
+	}
+	var offers []*catalog.Offer
+	for _, g := range h.Groups {
+		offers = append(offers, g.offer())
+	}
+	if len(catalog.Names(offers)) == 0 {
+		return errors.New("models_endpoint: there is no model to list: name some without * in `models` or `model` of a block of keys, or turn it off")
+	}
+	return nil
+}
+
 // checkUpstream checks the URL where that can be: placeholders are replaced later.
 func checkUpstream(text string) error {
 	if text == "" || strings.Contains(text, "{") {
@@ -170,21 +201,32 @@ func checkUpstream(text string) error {
 }
 
 func (h *Handler) checkGroups() error {
-	ranks := make(map[rotator.Rank]struct{})
-	for _, g := range h.allGroups() {
-		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
-			ranks[g.rank()] = struct{}{}
-		}
-	}
 	for _, g := range h.Groups {
 		if err := g.check(); err != nil {
 			return err
 		}
 	}
-	if len(ranks) > rotator.MaxRanks {
-		return fmt.Errorf("group: %d different pairs of tier and weight are too many: at most %d", len(ranks), rotator.MaxRanks)
+	if n := h.combinations(); n > rotator.MaxRanks {
+		return fmt.Errorf("group: %d different combinations of tier, weight, upstream, proxy, models and model are too many: at most %d; "+
+			"let more blocks of keys have the same", n, rotator.MaxRanks)
 	}
 	return nil
+}
+
+// combinations counts what tells the groups' keys apart where one is drawn, if that may be
+// too much.
+func (h *Handler) combinations() int {
+	all := h.allGroups()
+	if len(all) <= rotator.MaxRanks {
+		return 0
+	}
+	seen := make(map[string]struct{})
+	for _, g := range all {
+		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
+			seen[fmt.Sprintf("%v %q %q %q %q", g.rank(), g.Upstream, g.Proxy, g.Models, g.Renames)] = struct{}{}
+		}
+	}
+	return len(seen)
 }
 
 // allGroups returns the handler's own keys as a group, and then its groups.
@@ -234,13 +276,20 @@ func (h *Handler) place(g Group) (p keyset.Place, err error) {
 			return p, fmt.Errorf("proxy: %w", err)
 		}
 	}
-	if len(g.Models)+len(g.Renames) > 0 {
-		p.Offer = &catalog.Offer{Models: g.Models}
-		for _, r := range g.Renames {
-			p.Offer.Renames = append(p.Offer.Renames, catalog.Rename(r))
-		}
-	}
+	p.Offer = g.offer()
 	return p, nil
+}
+
+// offer returns what the group's keys serve, nil where nothing is said of that.
+func (g Group) offer() *catalog.Offer {
+	if len(g.Models)+len(g.Renames) == 0 {
+		return nil
+	}
+	o := &catalog.Offer{Models: g.Models}
+	for _, r := range g.Renames {
+		o.Renames = append(o.Renames, catalog.Rename(r))
+	}
+	return o
 }
 
 // siteOf reads an upstream, which may be a placeholder.

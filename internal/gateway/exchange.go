@@ -35,6 +35,7 @@ type exchange struct {
 	bound  bool          // … if it is known
 	shows  bool          // the answer is about resources
 	scope  string        // of the request: the model that it names, or "" for all
+	model  string        // by which its keys are chosen: what it named before its first attempt; "": any key
 	calls  int           // to the upstream
 	open   bool          // the attempt has no answer yet
 	judged bool          // the attempt's response was judged to be of the …
@@ -42,6 +43,8 @@ type exchange struct {
 	cooled []*observe.CooledKey // keys that cool since the attempt
 
 	want    rotator.Want // which key the request wants
+	closed  rotator.Lots // at addresses that have failed
+	merged  rotator.Lots // room for shut
 	met     []met        // the keys that have refused the request
 	answer  answer       // what the client gets where no key serves it
 	limited bool         // a key was refused for a limit
@@ -89,13 +92,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err := credential.Refuse(w, r, g.Provider, g.Auth); err != nil {
 		return err
 	}
+	if name, ok := g.listed(r); ok {
+		return g.listModels(w, r, client, name)
+	}
 	x := exchanges.Get().(*exchange)
 	x.begin(g, w, r)
 	defer func() { x.end(err) }()
 	x.report.Client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
-		if x.over(now) || !x.next(now) || !x.replayable() {
+		if x.over(now) || x.unknown() || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
@@ -128,7 +134,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		x.body.Follower = nil
 	}
 	x.followed(follower)
-	x.scope, x.want.Affinity = x.scopeNow(), g.affinity(r)
+	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), g.affinity(r)
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
@@ -167,7 +173,8 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.scope, x.calls, x.waited, x.gone, x.stopped, x.limited = "", 0, 0, false, false, false
+	x.closed = x.closed[:0]
+	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
@@ -195,7 +202,7 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.want.Tried = r, x.want.Tried[:0]
 	}
-	x.want.Scope, x.want.Among, x.want.Explore = x.scope, x.among(), 0
+	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
@@ -212,6 +219,14 @@ func (x *exchange) explores() bool {
 // scopeNow returns the scope of the request, as far as it is known by now.
 func (x *exchange) scopeNow() string {
 	if !x.g.replay.ByModel {
+		return ""
+	}
+	return strings.TrimPrefix(x.report.Model(), "models/")
+}
+
+// modelNow returns the model that the request names by now, where keys are chosen by it.
+func (x *exchange) modelNow() string {
+	if len(x.g.offers) == 0 {
 		return ""
 	}
 	return strings.TrimPrefix(x.report.Model(), "models/")
@@ -314,6 +329,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	if says := x.says(); says != nil {
 		return x.send(w, says)
 	}
+	if x.unknown() {
+		return x.unknownModel(w)
+	}
 	return x.exhausted(w, x.latest)
 }
 
@@ -330,6 +348,9 @@ func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
 // exhausted answers for a pool that has no key for this request.
 func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	census, bound := x.census(now)
+	if bound && census.Keys == 0 && len(x.closed) == 0 {
+		return x.unknownModel(w) // to the key that has made what the request names
+	}
 	f := newRefusal(census)
 	f.Bound = bound
 	if x.pause > 0 {

@@ -142,7 +142,7 @@ func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, c
 // have refused the request are not.
 func (x *exchange) served() {
 	now, pool := time.Now(), x.roster.Pool
-	x.g.sawReady(now, x.scope)
+	x.g.sawReady(now, cmp.Or(x.scope, x.model))
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
 		x.back(now)
 	}
@@ -237,7 +237,9 @@ func (x *exchange) paced(now time.Time) bool {
 
 // othersReady tells whether keys are ready that nothing is held against.
 func (x *exchange) othersReady(now time.Time) func() bool {
-	return func() bool { return x.roster.Pool.CensusIn(now, x.scope).Free > 0 }
+	return func() bool {
+		return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Shut: x.shut()}).Free > 0
+	}
 }
 
 var shapeSeed = maphash.MakeSeed()

@@ -16,7 +16,7 @@ func TestProviders(t *testing.T) {
 	}
 	genAI := map[string]string{"anthropic": "anthropic", "azure": "azure.ai.openai", "cohere": "cohere", "gemini": "gcp.gemini", "openai": "openai"}
 	for name, p := range Presets {
-		if p.Dialect == nil || p.refuse == nil || p.GenAI != genAI[name] {
+		if p.Dialect == nil || p.refuse == nil || p.models == nil || p.GenAI != genAI[name] {
 			t.Errorf("%s: %+v", name, p)
 		}
 		if p.Auth.Bearer == (p.Auth.Header != "") || p.Auth.Query != "" || p.Auth.Prefix != "" || p.Name != name {

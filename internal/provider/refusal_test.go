@@ -58,13 +58,15 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		disabled = "Every API key of this gateway is disabled."
 	)
 	var (
-		limited    = Refusal{Wait: 42 * time.Second, Class: ttl.RateLimited}
-		spent      = Refusal{Wait: 24 * time.Hour, Class: ttl.QuotaExhausted}
-		refused    = Refusal{Wait: 24 * time.Hour, Class: ttl.InvalidKey}
-		allDown    = Refusal{Class: ttl.RateLimited, Disabled: true}
-		openAI     = `{"error":{"message":"` + limit + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
-		openAIDown = `{"error":{"message":"` + disabled + `","type":"server_error","param":null,"code":"no_api_key_enabled"}}`
-		retryInfo  = `"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"`
+		limited       = Refusal{Wait: 42 * time.Second, Class: ttl.RateLimited}
+		spent         = Refusal{Wait: 24 * time.Hour, Class: ttl.QuotaExhausted}
+		refused       = Refusal{Wait: 24 * time.Hour, Class: ttl.InvalidKey}
+		allDown       = Refusal{Class: ttl.RateLimited, Disabled: true}
+		unknown       = Refusal{Model: "gpt-x", Bound: true}
+		openAI        = `{"error":{"message":"` + limit + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
+		openAIDown    = `{"error":{"message":"` + disabled + `","type":"server_error","param":null,"code":"no_api_key_enabled"}}`
+		openAIUnknown = "{\"error\":{\"message\":\"The model `gpt-x` does not exist or you do not have access to it.\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"model_not_found\"}}"
+		retryInfo     = `"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"`
 	)
 	for _, test := range []struct {
 		name     string
@@ -104,6 +106,17 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		{"all disabled", "cohere", "", allDown, `{"message":"` + disabled + `"}`},
 		{"OpenAI's where it imitates that", "cohere", "/compatibility/v1/chat/completions", limited, openAI},
 
+		{"no such model", "openai", "", unknown, openAIUnknown},
+		{"no such model", "generic", "", unknown, openAIUnknown},
+		{"no such model", "anthropic", "/v1/messages", unknown, `{"type":"error","error":{"type":"not_found_error","message":"model: gpt-x"},"request_id":null}`},
+		{"no such model", "anthropic", "/v1/chat/completions", unknown, openAIUnknown},
+		{"no such model", "gemini", "", unknown, `{"error":{"code":404,"message":"models/gpt-x is not found. Call ListModels to see the list of available models and their supported methods.","status":"NOT_FOUND"}}`},
+		{"no such model", "azure", "", unknown, "{\"error\":{\"code\":\"DeploymentNotFound\",\"message\":\"The API deployment `gpt-x` does not exist for this resource.\"}}"},
+		{"no such model", "cohere", "", unknown, `{"message":"model 'gpt-x' not found, make sure the correct model ID was used and that you have access to the model."}`},
+		{"no such model", "github", "", unknown, `{"error":{"code":"unknown_model","message":"Unknown model: gpt-x"}}`},
+		{"no such model", "volcengine", "", unknown, `{"error":{"code":"InvalidEndpointOrModel.NotFound","message":"The model or endpoint gpt-x does not exist or you do not have access to it.","param":"","type":"NotFound"}}`},
+		{"a limit: as OpenAI's", "volcengine", "", limited, openAI},
+
 		{"a limit", "github", "/inference/chat/completions", limited, `{"error":{"code":"RateLimitReached","message":"` + limit + `"}}`},
 		{"no quota", "github", "", spent, `{"error":{"code":"RateLimitReached","message":"` + quota + `"}}`},
 		{"no valid key", "github", "", refused, `{"error":{"code":"RateLimitReached","message":"` + invalid + `"}}`},
@@ -116,6 +129,25 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		}
 		if got := w.Body.String(); got != test.want+"\n" {
 			t.Errorf("%s, %s: body\n%swant\n%s", test.provider, test.name, got, test.want)
+		}
+	}
+}
+
+// A model's name is the client's text: whatever is in it, the answer is good JSON with no
+// more than so much of it, and says nothing against a key.
+func TestUnknownModelsOfAnyName(t *testing.T) {
+	for _, model := range []string{`a"b\c`, "a\x00\n\u2028<script>", strings.Repeat("ü", 1000), "\xff\xfe", strings.Repeat("x", 1<<20)} {
+		for name, p := range Presets {
+			w := httptest.NewRecorder()
+			if err := p.WriteRefusal(w, Refusal{Model: model}); err != nil {
+				t.Fatal(err)
+			}
+			if w.Code != 404 || !json.Valid(w.Body.Bytes()) || w.Body.Len() > 2000 || strings.Contains(w.Body.String(), "<script>") {
+				t.Errorf("%s, %.40q: %d %s", name, model, w.Code, w.Body)
+			}
+			if v := p.Dialect.Judge(ttl.Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes(), Now: time.Now()}); v.Class != ttl.OK {
+				t.Errorf("%s: %s reads as %+v", name, w.Body, v)
+			}
 		}
 	}
 }

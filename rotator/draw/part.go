@@ -139,37 +139,54 @@ func (d *Draw) carry(from, to int32) {
 func (d *Draw) used(s Slot) int64 { return d.uses[s].LastUsed.Load() }
 
 // takeTurn returns the ready slot whose turn it is, of the lowest tier that has one that
-// is not in tried: with the fewest requests under way, and of these the one that was
-// not used for longest. Buckets of one tier have turns in proportion to the weights of
-// their slots.
-func (d *Draw) takeTurn(tried []Slot) (Slot, bool) {
+// the request may get: with the fewest requests under way, and of these the one that was
+// not used for longest. Those of one tier have turns in proportion to their weights: of
+// each request, the slots that it may get are owed what they would get of it on average.
+func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
+	if d.bucketOf == nil {
+		return d.takeTurnOf(&d.buckets[0], w)
+	}
 	for from, to := 0, 0; from < len(d.buckets); from = to {
 		best, total := candidate{}, int64(0)
-		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to++ {
-			t, ok := d.nextTurn(&d.buckets[to], tried)
-			if !ok {
+		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to = d.alike(to) {
+			t := d.nextAlike(to, w, r)
+			if t.bucket == nil {
 				continue
 			}
-			gain := int64(t.bucket.weight()) * int64(t.bucket.size[Ready])
-			t.bucket.credit += gain
-			total += gain
+			total += t.rank.gain
 			if best.bucket == nil || t.before(best) {
 				best = t
 			}
 		}
 		if best.bucket != nil {
-			best.bucket.credit -= total
-			settle(d.buckets[from:to], total)
+			best.rank.credit--
+			settle(d.buckets[from:to], float64(total))
 			return d.advance(best), true
 		}
 	}
 	return 0, false
 }
 
-// settle forgives what buckets are owed that had more requests under way for long.
-func settle(tier []bucket, most int64) {
+// takeTurnOf is takeTurn where there is one bucket.
+func (d *Draw) takeTurnOf(b *bucket, w *Want) (Slot, bool) {
+	if w.isOpen(b) {
+		if t, ok := d.nextTurn(b, w.Tried); ok {
+			return d.advance(t), true
+		}
+	}
+	return 0, false
+}
+
+// mostOwed is how many turns buckets are owed at most, or have had too many: what they
+// missed beyond it, since they had more requests under way for long, is forgiven.
+const mostOwed = 2
+
+// settle shares out a turn among the buckets of a tier.
+func settle(tier []bucket, total float64) {
 	for i := range tier {
-		tier[i].credit = max(min(tier[i].credit, most), -most)
+		b := &tier[i]
+		b.credit = max(min(b.credit+float64(b.gain)/total, mostOwed), -mostOwed)
+		b.gain = 0
 	}
 }
 
@@ -178,14 +195,51 @@ type candidate struct {
 	bucket   *bucket
 	index    int32 // of the slot among the ready ones
 	inFlight int32
+	rank     *bucket // the first one of its rank
+	used     int64   // when the slot was used last; nextAlike says it
 }
 
 func (t candidate) before(other candidate) bool {
 	a, b := int64(t.inFlight)*int64(other.bucket.weight()), int64(other.inFlight)*int64(t.bucket.weight())
-	return a < b || a == b && t.bucket.credit > other.bucket.credit
+	return a < b || a == b && t.rank.credit > other.rank.credit
 }
 
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
+
+// nextAlike returns whose turn it is of the buckets of one rank from this one on.
+func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate) {
+	rank := &d.buckets[from]
+	for i := from; i < len(d.buckets) && (i == from || d.buckets[i].Rank == rank.Rank); i++ {
+		b := &d.buckets[i]
+		if !w.isOpen(b) {
+			continue
+		}
+		t, ok := d.nextTurn(b, w.Tried)
+		if !ok {
+			continue
+		}
+		weight := int64(b.weight()) * int64(b.size[Ready])
+		rank.gain += weight
+		t.used = d.used(d.order[b.first+t.index])
+		if best.bucket == nil || t.sooner(best, weight, rank.gain, r) {
+			best = t
+		}
+		best.rank = rank
+	}
+	return best
+}
+
+// sooner tells whether it is this one's turn, and not that of the other lot, of those of
+// one rank. Where neither was used, chance decides.
+func (t *candidate) sooner(other candidate, weight, of int64, r *rand.Rand) bool {
+	switch {
+	case t.inFlight != other.inFlight:
+		return t.inFlight < other.inFlight
+	case t.used != other.used:
+		return t.used < other.used
+	}
+	return below(of, r) < weight
+}
 
 // nextTurn returns whose turn it is in the bucket. It looks at up to ShortWay slots that
 // are in use or tried.
@@ -202,7 +256,7 @@ func (d *Draw) nextTurn(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight := d.uses[s].InFlight.Load()
 		if !ok || inFlight < t.inFlight {
-			t, ok = candidate{b, i, inFlight}, true
+			t, ok = candidate{bucket: b, index: i, inFlight: inFlight}, true
 		}
 		if inFlight <= 0 {
 			break
@@ -223,7 +277,7 @@ func (d *Draw) nextOfAll(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight, used := d.uses[s].InFlight.Load(), d.used(s)
 		if !ok || inFlight < t.inFlight || inFlight == t.inFlight && used < least {
-			t, least, ok = candidate{b, i, inFlight}, used, true
+			t, least, ok = candidate{bucket: b, index: i, inFlight: inFlight}, used, true
 		}
 	}
 	return t, ok
