@@ -44,6 +44,7 @@ type Config struct {
 	MaxAttempts int           // calls to the upstream for one request
 	TryDuration time.Duration // after which no attempt begins; 0: no limit
 	MaxWait     time.Duration // for a key; 0: none
+	FirstByte   time.Duration // that an attempt has until a response begins; 0: no limit
 	Keepalive   time.Duration // of silence, after which a stream gets a comment; 0: never
 	MaxWaiting  int           // requests that wait at a time
 
