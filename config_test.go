@@ -50,8 +50,9 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a negative weight", func(h *Handler) { h.Groups = []Group{{Weight: -1}} }, "weight: -1 is out of range: 1 to 100"},
 		{"a tier over it", func(h *Handler) { h.Groups = []Group{{Tier: 101}} }, "tier: 101 is out of range: 1 to 100"},
 		{"a negative tier of a named group", func(h *Handler) { h.Groups = []Group{{Name: "a", Tier: -1}} }, "tier: -1 is out of range: 1 to 100"},
-		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(99) }, ""},
-		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(100) }, "group: 101 different pairs of tier and weight are too many: at most 100"},
+		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(999) }, ""},
+		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(1000) }, "group: 1001 different combinations of tier, weight, upstream, proxy, models and model are too many: at most 1000; let more blocks of keys have the same"},
+		{"more groups than that, of few kinds", func(h *Handler) { h.Groups = append(manyRanks(900), manyRanks(900)...) }, ""},
 		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': even, random or hash"},
 		{"no policy", func(h *Handler) { h.Select = &Select{} }, ""},
 		{"a value without hash", func(h *Handler) { h.Select = &Select{Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
@@ -189,7 +190,7 @@ func TestEveryBoundHolds(t *testing.T) {
 func manyRanks(n int) []Group {
 	groups := make([]Group, n)
 	for i := range groups {
-		groups[i] = Group{Tier: 2 + i%2, Weight: 1 + i/2}
+		groups[i] = Group{Tier: 2 + i/100, Weight: 1 + i%100}
 	}
 	return groups
 }

@@ -32,8 +32,8 @@ type Group struct {
 	Weight int `json:"weight,omitempty"`
 
 	// Keys of a higher tier are used only while no key of a lower one is ready for the
-	// request: 1 to 100. Default: 1. Tiers and weights make at most 100 different
-	// pairs.
+	// request: 1 to 100. Default: 1. There are at most 1000 different combinations of tier,
+	// weight, `upstream`, `proxy`, `models` and `model`.
 	Tier int `json:"tier,omitempty"`
 
 	// Where these keys work: scheme, host, port and a base path that stands before the
@@ -111,21 +111,32 @@ func checkUpstream(text string) error {
 }
 
 func (h *Handler) checkGroups() error {
-	ranks := make(map[rotator.Rank]struct{})
-	for _, g := range h.allGroups() {
-		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
-			ranks[g.rank()] = struct{}{}
-		}
-	}
 	for _, g := range h.Groups {
 		if err := g.check(); err != nil {
 			return err
 		}
 	}
-	if len(ranks) > rotator.MaxRanks {
-		return fmt.Errorf("group: %d different pairs of tier and weight are too many: at most %d", len(ranks), rotator.MaxRanks)
+	if n := h.combinations(); n > rotator.MaxRanks {
+		return fmt.Errorf("group: %d different combinations of tier, weight, upstream, proxy, models and model are too many: at most %d; "+
+			"let more blocks of keys have the same", n, rotator.MaxRanks)
 	}
 	return nil
+}
+
+// combinations counts what tells the groups' keys apart where one is drawn, if that may be
+// too much.
+func (h *Handler) combinations() int {
+	all := h.allGroups()
+	if len(all) <= rotator.MaxRanks {
+		return 0
+	}
+	seen := make(map[string]struct{})
+	for _, g := range all {
+		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
+			seen[fmt.Sprintf("%v %q %q %q %q", g.rank(), g.Upstream, g.Proxy, g.Models, g.Renames)] = struct{}{}
+		}
+	}
+	return len(seen)
 }
 
 // allGroups returns the handler's own keys as a group, and then its groups.

@@ -35,6 +35,7 @@ type exchange struct {
 	bound  bool          // … if it is known
 	shows  bool          // the answer is about resources
 	scope  string        // of the request: the model that it names, or "" for all
+	model  string        // by which its keys are chosen: what it named before its first attempt; "": any key
 	calls  int           // to the upstream
 	open   bool          // the attempt has no answer yet
 	judged bool          // the attempt's response was judged to be of the …
@@ -42,6 +43,8 @@ type exchange struct {
 	cooled []*observe.CooledKey // keys that cool since the attempt
 
 	want    rotator.Want // which key the request wants
+	closed  rotator.Lots // at addresses that have failed
+	merged  rotator.Lots // room for shut
 	met     []met        // the keys that have refused the request
 	answer  answer       // what the client gets where no key serves it
 	limited bool         // a key was refused for a limit
@@ -129,7 +132,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		x.body.Follower = nil
 	}
 	x.followed(follower)
-	x.scope, x.want.Affinity = x.scopeNow(), g.affinity(r)
+	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), g.affinity(r)
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
@@ -168,7 +171,8 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.scope, x.calls, x.waited, x.gone, x.stopped, x.limited = "", 0, 0, false, false, false
+	x.closed = x.closed[:0]
+	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
@@ -196,7 +200,7 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.want.Tried = r, x.want.Tried[:0]
 	}
-	x.want.Scope, x.want.Among, x.want.Explore = x.scope, x.among(), 0
+	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
@@ -213,6 +217,14 @@ func (x *exchange) explores() bool {
 // scopeNow returns the scope of the request, as far as it is known by now.
 func (x *exchange) scopeNow() string {
 	if !x.g.replay.ByModel {
+		return ""
+	}
+	return strings.TrimPrefix(x.report.Model(), "models/")
+}
+
+// modelNow returns the model that the request names by now, where keys are chosen by it.
+func (x *exchange) modelNow() string {
+	if !x.g.offers {
 		return ""
 	}
 	return strings.TrimPrefix(x.report.Model(), "models/")

@@ -81,6 +81,7 @@ type Gateway struct {
 	replay replay.Limits
 	pace   *blame.Pace
 	room   waitingRoom
+	offers bool // keys serve some models only, or by other names
 
 	resources *provider.Resources    // nil: ids are not followed
 	roster    atomic.Pointer[roster] // changes when a keys file does
@@ -103,6 +104,7 @@ type Gateway struct {
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{Config: c}
 	g.room.most = int64(c.MaxWaiting)
+	g.offers = offers(c.Keys)
 	g.replay = g.replayLimits()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
 	g.judge.LooksAhead, g.judge.ToTheLetter = c.Ahead, c.ProbeOff
@@ -119,7 +121,7 @@ func New(c Config) (*Gateway, error) {
 func (g *Gateway) replayLimits() replay.Limits {
 	l := replay.Limits{
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
-		ByModel: g.ByModel, SelectsByModel: g.Hash == observe.PlaceholderPrefix+"model",
+		ByModel: g.ByModel, SelectsByModel: g.offers || g.Hash == observe.PlaceholderPrefix+"model",
 	}
 	carrier := ""
 	if g.Auth != nil {

@@ -24,6 +24,7 @@ type roster struct {
 	groups   []string         // slot → its group's name, "" for none; nil: there are no groups
 	ranks    []rotator.Rank   // slot → how it is preferred; nil: all are alike
 	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
+	lots     *lots            // of keys that can serve the same
 	places   []*keyset.Place  // slot → where its key works; nil: nothing is said of any
 	names    []string         // slot → its key's name, "" for none; nil: none has one
 }
@@ -40,7 +41,11 @@ func (r *roster) family(s rotator.Slot) []rotator.Slot {
 // state. Close its pool when requests go elsewhere.
 func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	keys := set.Keys
-	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithWay(g.way(), unfit...)}
+	lots, err := newLots(set.Places)
+	if err != nil {
+		return nil, err
+	}
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of), rotator.WithWay(g.way(), unfit...)}
 	if !g.Random {
 		options = append(options, rotator.WithTurns())
 	}
@@ -56,7 +61,7 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	}
 	return &roster{
 		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
-		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), places: set.Places, names: set.Names,
+		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, places: set.Places, names: set.Names,
 	}, nil
 }
 

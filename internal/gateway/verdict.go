@@ -237,7 +237,9 @@ func (x *exchange) paced(now time.Time) bool {
 
 // othersReady tells whether keys are ready that nothing is held against.
 func (x *exchange) othersReady(now time.Time) func() bool {
-	return func() bool { return x.roster.Pool.CensusIn(now, x.scope).Free > 0 }
+	return func() bool {
+		return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Shut: x.shut()}).Free > 0
+	}
 }
 
 var shapeSeed = maphash.MakeSeed()
