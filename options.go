@@ -98,7 +98,29 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return checkUpstream(g.Upstream)
+	return cmp.Or(checkUpstream(g.Upstream), checkProxy(g.Proxy))
+}
+
+// checkProxy checks the URL of a proxy likewise.
+func checkProxy(text string) error {
+	if text == "" || strings.Contains(text, "{") {
+		return nil
+	}
+	_, err := proxyOf(text)
+	return err
+}
+
+// proxyOf reads the URL of a proxy, which may be a placeholder.
+func proxyOf(text string) (upstream.Proxy, error) {
+	text, err := keyset.Expand(caddy.NewReplacer(), text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	proxy, err := upstream.ParseProxy(text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	return proxy, nil
 }
 
 // checkUpstream checks the URL where that can be: placeholders are replaced later.
@@ -182,8 +204,8 @@ func (h *Handler) place(g Group) (p keyset.Place, err error) {
 		}
 	}
 	if g.Proxy != "" {
-		if p.Site.Proxy, err = keyset.Expand(caddy.NewReplacer(), g.Proxy); err != nil {
-			return p, fmt.Errorf("proxy: %w", err)
+		if p.Site.Proxy, err = proxyOf(g.Proxy); err != nil {
+			return p, err
 		}
 	}
 	if len(g.Models)+len(g.Renames) > 0 {

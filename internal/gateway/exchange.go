@@ -261,17 +261,18 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
+	x.report.Key, x.report.Attempts, x.report.Upstream = pool.Key(slot).ID(), uint16(x.calls), x.roster.way(slot)
 	sent := x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
 	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	x.report.Upstream.Direct(request)
 	if x.shows {
 		resource.Readable(request.Header)
 	}
 	if x.body != nil {
 		body := x.body.Attempt(request)
-		defer body.Close() //nolint:errcheck // never fails
+		defer body.End()
 		request.Body = body
 	}
 	x.writer.Begin(cancel)

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -19,12 +20,13 @@ import (
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
-	Key      rotator.ID // of the last attempt
-	Attempts int
-	Path     string     // of the request
-	Body     modelNamer // nil when it has none
-	Outcome  string     // of the last attempt that is over, or of the request
-	Client   string     // whose token the request had; "" where it has no name
+	Key      rotator.ID        // of the last attempt
+	Attempts uint16            // 1000 at most
+	Upstream *upstream.Attempt // where the last attempt goes; nil before the first
+	Path     string            // of the request
+	Body     modelNamer        // nil when it has none
+	Outcome  string            // of the last attempt that is over, or of the request
+	Client   string            // whose token the request had; "" where it has no name
 
 	vars   map[string]any                 // the request's; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
@@ -146,7 +148,9 @@ func (p *Report) field(name string) (any, bool) {
 		}
 		return p.Key.String(), true
 	case "attempts":
-		return p.Attempts, true
+		return int(p.Attempts), true
+	case "upstream":
+		return p.Upstream.Text(), true
 	case "client":
 		return p.Client, true
 	case "outcome":
