@@ -42,14 +42,18 @@ type exchange struct {
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
 
-	want    rotator.Want // which key the request wants
-	closed  rotator.Lots // at addresses that have failed
-	merged  rotator.Lots // room for shut
-	met     []met        // the keys that have refused the request
-	answer  answer       // what the client gets where no key serves it
-	limited bool         // a key was refused for a limit
-	held    []holding    // the keys of which the request finds out what they are worth
-	allowed int          // calls that the pace lets the request make; 0: it does not say
+	want     rotator.Want // which key the request wants
+	closed   rotator.Lots // at addresses that have failed
+	merged   rotator.Lots // room for shut
+	avoided  rotator.Lots // room for drawAwake
+	met      []met        // the keys that have refused the request
+	answer   answer       // what the client gets where no key serves it
+	limited  bool         // a key was refused for a limit
+	again    bool         // the attempt has failed, and the next key is tried
+	failure  error        // by which one has failed, and none has been answered so since
+	failedAt []string     // addresses, in this request
+	held     []holding    // the keys of which the request finds out what they are worth
+	allowed  int          // calls that the pace lets the request make; 0: it does not say
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -103,7 +107,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
 		x.calls++
-		if err := x.attempt(next); !x.writer.Rejected() {
+		if err := x.attempt(next); !x.again {
 			return err
 		}
 		x.writer.Base.Restore(w.Header())
@@ -171,7 +175,7 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.closed = x.closed[:0]
+	x.closed, x.failedAt, x.failure = x.closed[:0], x.failedAt[:0], nil
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
@@ -199,12 +203,13 @@ func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.want.Tried = r, x.want.Tried[:0]
+		x.closeAgain()
 	}
 	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
-	x.drawn, ok = x.roster.Pool.Draw(now, x.want)
+	x.drawn, ok = x.draw(now)
 	return ok
 }
 
@@ -253,8 +258,12 @@ func (x *exchange) newAttempt() *attempt {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	defer cancel(nil)
+	watch := x.watched()
+	if watch != nil {
+		ctx = watch.In(ctx)
+	}
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
 	defer pool.End(slot)
@@ -278,15 +287,17 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
 	x.g.pace.Call(1)
+	deadline := x.beginDeadline()
 	defer func() {
 		x.writer.End()
+		deadline.end()
 		sent.context.End()
 		x.answered()
+		err = x.ends(err, watch.Reach())
 		x.tell(err)
 		if !x.writer.Rejected() {
 			return
 		}
-		err = nil
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 			panic(p)
 		}
@@ -322,6 +333,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	if x.stopped {
 		x.report.Outcome = observe.OutcomeStopped
 		return x.g.writeRefusal(w, x.r, provider.Refusal{Stopped: true, Wait: wholeSeconds(0)})
+	}
+	if x.failure != nil {
+		return x.failure
 	}
 	if says := x.says(); says != nil {
 		return x.send(w, says)

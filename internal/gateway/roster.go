@@ -22,13 +22,14 @@ type roster struct {
 	*observe.Index
 	injector *credential.Injector
 
-	groups   []string            // slot → its group's name, "" for none; nil: there are no groups
-	ranks    []rotator.Rank      // slot → how it is preferred; nil: all are alike
-	siblings [][]rotator.Slot    // slot → all slots of its group; nil for none
-	lots     *lots               // of keys that can serve the same
-	places   []*keyset.Place     // slot → where its key works; nil: nothing is said of any
-	ways     []*upstream.Attempt // slot → what its attempts are told of that; nil: nothing
-	names    []string            // slot → its key's name, "" for none; nil: none has one
+	groups    []string            // slot → its group's name, "" for none; nil: there are no groups
+	ranks     []rotator.Rank      // slot → how it is preferred; nil: all are alike
+	siblings  [][]rotator.Slot    // slot → all slots of its group; nil for none
+	lots      *lots               // of keys that can serve the same
+	addresses []string            // lot → where its keys work, "" for unknown; nil: there are not two
+	places    []*keyset.Place     // slot → where its key works; nil: nothing is said of any
+	ways      []*upstream.Attempt // slot → what its attempts are told of that; nil: nothing
+	names     []string            // slot → its key's name, "" for none; nil: none has one
 }
 
 // family returns the slots that share the slot's limits, itself among them.
@@ -63,7 +64,7 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	}
 	return &roster{
 		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
-		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, places: set.Places, ways: ways(set.Places), names: set.Names,
+		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places), names: set.Names,
 	}, nil
 }
 

@@ -23,6 +23,9 @@ type Rests struct {
 	all map[string]*rest
 }
 
+// Resting are those of the process.
+var Resting Rests
+
 // rest is an address' rest.
 type rest struct {
 	over  time.Time // when it is
@@ -34,12 +37,16 @@ type rest struct {
 // an atomic load.
 func (r *Rests) Any() bool { return r.any.Load() }
 
-// Rests tells whether the address does.
-func (r *Rests) Rests(now time.Time, address string) bool {
+// Each calls f with the index of each of the addresses that rests.
+func (r *Rests) Each(now time.Time, addresses []string, f func(i int)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.at(now, address)
-	return e != nil && now.Before(e.until)
+	r.purge(now)
+	for i, a := range addresses {
+		if e := r.all[a]; e != nil && now.Before(e.until) {
+			f(i)
+		}
+	}
 }
 
 // Try tells whether a request may be sent to an address that does not rest any more: one
@@ -49,7 +56,7 @@ func (r *Rests) Rests(now time.Time, address string) bool {
 func (r *Rests) Try(began time.Time, address string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.at(began, address)
+	e := r.all[address]
 	if e == nil {
 		return true
 	}
@@ -66,7 +73,8 @@ func (r *Rests) Try(began time.Time, address string) bool {
 func (r *Rests) Fail(began, now time.Time, address string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.at(now, address)
+	r.purge(now)
+	e := r.all[address]
 	switch {
 	case e == nil && len(r.all) >= maxRests:
 		return 0
@@ -104,15 +112,13 @@ func (r *Rests) Count(now time.Time) (n int) {
 	return n
 }
 
-// at returns the address' rest, nil if there is none. Those that are to be forgotten are.
-// r.mu is held.
-func (r *Rests) at(now time.Time, address string) *rest {
+// purge forgets rests that are to be forgotten. r.mu is held.
+func (r *Rests) purge(now time.Time) {
 	for a, e := range r.all {
 		if now.Sub(e.until) > memory {
 			r.remove(a)
 		}
 	}
-	return r.all[address]
 }
 
 // add makes room for a rest. r.mu is held.
