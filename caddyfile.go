@@ -97,10 +97,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_wait":     {Parse: h.parseMaxWait},
 		"max_waiting":  {Parse: h.parseMaxWaiting},
 		"keepalive":    {Parse: h.parseKeepalive},
-		"on": {Many: true, Parse: func(d *caddyfile.Dispenser) error {
-			rules = append(rules, *d)
-			return h.parseOn(d)
-		}},
+		"on":           {Parse: h.parseOnAt(&rules), Many: true},
 		"cooldown":     {Parse: h.parseCooldown},
 		"replay":       {Parse: h.parseReplay},
 		"select":       {Parse: h.parseSelect},

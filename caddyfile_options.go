@@ -170,6 +170,14 @@ func (g *Group) parseNumber(d *caddyfile.Dispenser, block string, field *int) er
 	return directive.Wrap(d, g.check())
 }
 
+// parseOnAt returns parseOn, which notes where each rule stands.
+func (h *Handler) parseOnAt(rules *[]caddyfile.Dispenser) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		*rules = append(*rules, *d)
+		return h.parseOn(d)
+	}
+}
+
 // parseOn parses `on <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass`,
 // or with errors of the connection as subjects.
 func (h *Handler) parseOn(d *caddyfile.Dispenser) error {

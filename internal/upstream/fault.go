@@ -82,7 +82,7 @@ func isClients(err error) bool {
 
 // isRequests tells whether the transport found fault with the request.
 func isRequests(text string) bool {
-	return strings.HasPrefix(text, "http: ContentLength=") || text == "http2: request body larger than specified content length"
+	return strings.Contains(text, "http: ContentLength=") || text == "http2: request body larger than specified content length"
 }
 
 // isDial tells whether no connection came about.
