@@ -138,14 +138,15 @@ type siteUpstream struct {
 
 	mu    sync.Mutex
 	calls int
-	wrong []string // what it saw that was not for it
+	from  map[string][]string // key → the connections that its requests came by
+	wrong []string            // what it saw that was not for it
 }
 
 // startSite starts an upstream with a certificate for the name, "" for none, that knows one
 // key.
 func startSite(t *testing.T, a *authority, name string, h2 bool) *siteUpstream {
 	t.Helper()
-	u := &siteUpstream{name: name, key: "sk-demo-of-" + strings.NewReplacer(".", "-").Replace(name)}
+	u := &siteUpstream{name: name, from: make(map[string][]string), key: "sk-demo-of-" + strings.NewReplacer(".", "-").Replace(name)}
 	u.Server = httptest.NewUnstartedServer(u)
 	u.Config.ErrorLog = log.New(io.Discard, "", 0)
 	u.EnableHTTP2 = h2
@@ -217,7 +218,9 @@ func (u *siteUpstream) judge(r *http.Request) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.calls++
-	if key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); key != u.key || r.Host != u.host() ||
+	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	u.from[key] = append(u.from[key], r.RemoteAddr)
+	if !strings.HasPrefix(key, u.key) || r.Host != u.host() ||
 		sni != name || !strings.HasPrefix(r.URL.Path, "/base/v1/") {
 		u.wrong = append(u.wrong, fmt.Sprintf("%s %s%s with key %s, SNI %q", r.Method, r.Host, r.URL.Path, key, sni))
 	}

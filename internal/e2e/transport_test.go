@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -135,5 +136,39 @@ func shakeHands(t *testing.T, g *gateway) {
 		if line, err := r.ReadString('\n'); err != nil {
 			t.Fatalf("%q, %v", line, err)
 		}
+	}
+}
+
+// TestTheHostOfTheUpstream: the upstream gets its own Host, unless the config says another,
+// and the scheme that its URL has, whatever the transport's TLS is.
+func TestTheHostOfTheUpstream(t *testing.T) {
+	mirror, _, _ := startMirror(t)
+	own := strings.TrimPrefix(mirror, "http://")
+	const dynamic = "dynamic keycycler\n transport keycycler"
+	for _, test := range []struct{ what, upstream, between, proxy, want string }{
+		{"the upstream's", "upstream " + mirror, "", dynamic, own},
+		{"with TLS for others", "upstream " + mirror, "", dynamic + " {\n tls_insecure_skip_verify\n}", own},
+		{"set on the way up", "upstream " + mirror, "", dynamic + "\n header_up Host other.test", "other.test"},
+		{"set before", "upstream " + mirror, "request_header Host other.test", dynamic, "other.test"},
+		{"without the transport", "upstream " + mirror, "", "dynamic keycycler", ""},
+		{"without an upstream", "", "", "to " + mirror + "\n transport keycycler", ""},
+		{"of another address", "upstream http://west.test", "", "to " + mirror + "\n transport keycycler", ""},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			g := startGateway(t, fmt.Sprintf("route {\n keycycler {\n keys sk-demo-1\n %s\n}\n header >X-At <{http.keycycler.upstream}>\n %s\n reverse_proxy {\n %s\n}\n}", test.upstream, test.between, test.proxy))
+			want := test.want
+			if want == "" {
+				want = strings.TrimPrefix(g.plain, "http://") // as the client has sent it
+			}
+			r := live.Request(t, http.MethodPost, g.plain+"/v1/x", "hello")
+			res, body := live.Do(t, http.DefaultClient, r)
+			var got seen
+			if err := json.Unmarshal(body, &got); err != nil || got.Host != want || got.Body != "hello" {
+				t.Errorf("%s: %s: %+v, want the host %s", res.Status, body, got, want)
+			}
+			if at := res.Header.Get("X-At"); at != "<"+strings.TrimPrefix(test.upstream, "upstream ")+">" {
+				t.Errorf("the placeholder says %s", at)
+			}
+		})
 	}
 }
