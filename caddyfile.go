@@ -60,6 +60,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    select       even | random | hash <placeholder>
 //	    resources    on | off
+//	    models_endpoint on | off
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -107,6 +108,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 		"client_tokens":      {Parse: h.parseClientTokens, Many: true},
 		"client_tokens_file": {Parse: h.parseClientTokensFile, Many: true},
+		"models_endpoint":    {Parse: h.parseModelsEndpoint},
 	})
 	if err != nil {
 		return err
@@ -114,10 +116,15 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if i, err := h.checkRules(); err != nil {
 		return rules[i].WrapErr(err)
 	}
+	return h.checkWhole(&line)
+}
+
+// checkWhole checks what can be checked once all options are there.
+func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return line.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
-	return nil
+	return directive.Wrap(line, h.checkModelsEndpoint())
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
@@ -262,6 +269,11 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 
 func (h *Handler) parseResources(d *caddyfile.Dispenser) (err error) {
 	h.Resources, err = directive.OnOff(d, "resources")
+	return err
+}
+
+func (h *Handler) parseModelsEndpoint(d *caddyfile.Dispenser) (err error) {
+	h.ModelsEndpoint, err = directive.OnOff(d, "models_endpoint")
 	return err
 }
 

@@ -114,8 +114,10 @@ func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []s
 		"proxy":    g.text(block+" proxy", "<url>", &g.Proxy),
 		"name":     g.text(block+" name", "<label>", &g.Label),
 		"models": {Parse: func(d *caddyfile.Dispenser) (err error) {
-			g.Models, err = directive.Values(d, block+" models", "<pattern...>")
-			return err
+			if g.Models, err = directive.Values(d, block+" models", "<pattern...>"); err != nil {
+				return err
+			}
+			return directive.Wrap(d, g.check())
 		}},
 		"model": {Many: true, Parse: func(d *caddyfile.Dispenser) error { return g.parseModel(d, block+" model") }},
 	})

@@ -155,6 +155,13 @@ type Handler struct {
 	// ready, the request is answered as if the pool had none. Default: true.
 	Resources *bool `json:"resources,omitempty"`
 
+	// Whether GET and HEAD of `/v1/models`, of the provider's own path of the kind, and of one
+	// model below it are answered here, in the provider's form, without a call to the
+	// upstream: from the names without `*` in `models` and those that `renames` replace. A
+	// name that fits a pattern is found, too. Clients must have their token. Default: false,
+	// they go to the upstream as all requests do.
+	ModelsEndpoint *bool `json:"models_endpoint,omitempty"`
+
 	// Client headers that would be taken off the request and shall pass, of
 	// `OpenAI-Organization`, `OpenAI-Project`, `anthropic-workspace-id` and
 	// `X-Goog-User-Project`. All other headers that are taken off carry credentials,
@@ -343,7 +350,8 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Rules:     h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
 		ProbeOff: !h.Cooldown.probes(), Random: h.Select.random(), Hash: h.Select.placeholder(),
 		Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
-		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
+		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
+		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()
 	if h.ClientTokens != nil || h.ClientTokensFiles != nil {

@@ -98,7 +98,7 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return cmp.Or(checkUpstream(g.Upstream), checkProxy(g.Proxy))
+	return cmp.Or(g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
 }
 
 // checkProxy checks the URL of a proxy likewise.
@@ -121,6 +121,62 @@ func proxyOf(text string) (upstream.Proxy, error) {
 		return "", fmt.Errorf("proxy: %w", err)
 	}
 	return proxy, nil
+}
+
+// The bounds of what a group's keys serve.
+const (
+	maxPatterns = 1000
+	maxPattern  = 256 // bytes
+)
+
+// checkModels checks the patterns of what the keys serve, and of what is renamed for them.
+func (g Group) checkModels() error {
+	block := "keys"
+	if len(g.KeysFiles) > 0 {
+		block = "keys_file"
+	}
+	if err := checkPatterns(block+" models", g.Models); err != nil {
+		return err
+	}
+	from := make([]string, 0, len(g.Renames))
+	for _, r := range g.Renames {
+		from = append(from, r.From)
+	}
+	return checkPatterns(block+" model", from)
+}
+
+func checkPatterns(option string, patterns []string) error {
+	if len(patterns) > maxPatterns {
+		return fmt.Errorf("%s: %d patterns are too many: at most %d", option, len(patterns), maxPatterns)
+	}
+	seen := make(map[string]struct{}, len(patterns))
+	for _, p := range patterns {
+		if p == "" || len(p) > maxPattern || strings.TrimFunc(p, isVisible) != "" {
+			return fmt.Errorf("%s: the pattern %s must be 1 to %d bytes of visible ASCII", option, directive.Shown(p), maxPattern)
+		}
+		if _, twice := seen[p]; twice {
+			return fmt.Errorf("%s: the pattern %s stands twice", option, directive.Shown(p))
+		}
+		seen[p] = struct{}{}
+	}
+	return nil
+}
+
+func isVisible(r rune) bool { return r > ' ' && r <= '~' }
+
+// checkModelsEndpoint finds a list of models with nothing in it.
+func (h *Handler) checkModelsEndpoint() error {
+	if h.ModelsEndpoint == nil || !*h.ModelsEndpoint {
+		return nil
+	}
+	var offers []*catalog.Offer
+	for _, g := range h.Groups {
+		offers = append(offers, g.offer())
+	}
+	if len(catalog.Names(offers)) == 0 {
+		return errors.New("models_endpoint: there is no model to list: name some without * in `models` or `model` of a block of keys, or turn it off")
+	}
+	return nil
 }
 
 // checkUpstream checks the URL where that can be: placeholders are replaced later.
@@ -208,13 +264,20 @@ func (h *Handler) place(g Group) (p keyset.Place, err error) {
 			return p, err
 		}
 	}
-	if len(g.Models)+len(g.Renames) > 0 {
-		p.Offer = &catalog.Offer{Models: g.Models}
-		for _, r := range g.Renames {
-			p.Offer.Renames = append(p.Offer.Renames, catalog.Rename(r))
-		}
-	}
+	p.Offer = g.offer()
 	return p, nil
+}
+
+// offer returns what the group's keys serve, nil where nothing is said of that.
+func (g Group) offer() *catalog.Offer {
+	if len(g.Models)+len(g.Renames) == 0 {
+		return nil
+	}
+	o := &catalog.Offer{Models: g.Models}
+	for _, r := range g.Renames {
+		o.Renames = append(o.Renames, catalog.Rename(r))
+	}
+	return o
 }
 
 // siteOf reads an upstream, which may be a placeholder.

@@ -45,10 +45,13 @@ func (m model) in(scope string, id ID) fact {
 	return f
 }
 
-func (m model) census(p *Pool, scope string, now time.Time) Census {
-	c := Census{Keys: p.Len()}
-	for _, k := range p.keys {
-		f := m.in(scope, k.ID())
+func (m model) census(p *Pool, w Want, now time.Time) (c Census) {
+	for s, k := range p.keys {
+		if !p.isOpen(Slot(s), w) {
+			continue
+		}
+		c.Keys++
+		f := m.in(w.Scope, k.ID())
 		switch {
 		case f.off:
 			c.Disabled++
@@ -133,7 +136,8 @@ func (h *history) step() {
 }
 
 func (h *history) census(p *Pool, scope string) {
-	got, want := p.CensusIn(h.now, scope), h.model.census(p, scope, h.now)
+	w := Want{Scope: scope, Shut: p.randomShut(h.r)}
+	got, want := p.CensusFor(h.now, w), h.model.census(p, w, h.now)
 	if !h.limited && got != want {
 		h.Errorf("census in %q %+v, want %+v", scope, got, want)
 	}
@@ -146,16 +150,17 @@ func (h *history) scope() string { return h.scopes[h.r.IntN(len(h.scopes))] }
 
 func (h *history) pick(p *Pool) {
 	tried, scope := h.tried(p), h.scope()
+	w := Want{Scope: scope, Tried: tried, Shut: p.randomShut(h.r)}
 	out := func(s Slot) bool {
 		f := h.model.in(scope, p.Key(s).ID())
-		return slices.Contains(tried, s) || f.off || f.until.After(h.now)
+		return !p.isOpen(s, w) || slices.Contains(tried, s) || f.off || f.until.After(h.now)
 	}
-	s, ok := p.PickIn(h.now, scope, tried)
+	s, ok := p.PickFor(h.now, w)
 	switch exists := slices.ContainsFunc(span(0, Slot(p.Len())), func(s Slot) bool { return !out(s) }); {
 	case ok != exists && len(h.scopes) <= MaxScopes:
 		h.Errorf("picked in %q: %t, but a ready and untried key exists: %t", scope, ok, exists)
 	case ok && out(s):
-		h.Errorf("picked slot %d in %q, which cools, is disabled or is among %v", s, scope, tried)
+		h.Errorf("picked slot %d in %q, which cools, is disabled, of the shut lots %v or among %v", s, scope, w.Shut, tried)
 	case ok && p.tier(s) != p.lowest(out) && len(h.scopes) <= MaxScopes:
 		h.Errorf("picked slot %d of tier %d in %q, though one of tier %d is ready", s, p.tier(s), scope, p.lowest(out))
 	}
@@ -319,7 +324,7 @@ func (h *history) newPool() *Pool {
 	for _, i := range h.r.Perm(len(h.keys))[:1+h.r.IntN(len(h.keys))] {
 		keys = append(keys, h.keys[i])
 	}
-	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)), WithRanks(randomRanks(h.r, len(keys))), h.limit())
+	p, err := NewPool(keys, h.state, h.now, WithSource(rand.NewPCG(h.r.Uint64(), 6)), WithRanks(randomRanks(h.r, len(keys))), WithLots(randomLots(h.r, len(keys))), h.limit())
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -149,6 +149,14 @@ func TestTooManyRanks(t *testing.T) {
 		if (err != nil) != wrong {
 			t.Errorf("%d ranks: error %v", n, err)
 		}
+		lots := make([]uint16, n)
+		for i := range lots {
+			ranks[i], lots[i] = Rank{Tier: uint8(1 + i%2)}, uint16(i/2)
+		}
+		_, err = NewPool(makeKeys(t, n), NewState(start), start, WithRanks(ranks), WithLots(lots))
+		if (err != nil) != wrong || wrong && !strings.Contains(err.Error(), "1001 different combinations of tier, weight, upstream, proxy and models are too many: at most 1000; let") {
+			t.Errorf("%d ranks and lots: error %v", n, err)
+		}
 	}
 }
 
@@ -162,6 +170,30 @@ func randomRanks(r *rand.Rand, n int) []Rank {
 		ranks[i] = Rank{Tier: uint8(1 + r.IntN(3)), Weight: uint8(1 + r.IntN(3)*33)}
 	}
 	return ranks
+}
+
+// randomLots returns a few lots, or none.
+func randomLots(r *rand.Rand, n int) (lots []uint16) {
+	for range n * r.IntN(2) {
+		lots = append(lots, uint16(r.IntN(3)))
+	}
+	return lots
+}
+
+// randomShut shuts up to two of the lots that randomLots gives, mostly none.
+func (p *Pool) randomShut(r *rand.Rand) (shut Lots) {
+	for range r.IntN(2) * r.IntN(3) {
+		shut.Add(uint16(r.IntN(3)))
+	}
+	return shut
+}
+
+// isOpen tells whether the slot is of a lot that the request gets.
+func (p *Pool) isOpen(s Slot, w Want) bool {
+	if p.lots == nil {
+		return !w.Shut.Has(0)
+	}
+	return !w.Shut.Has(p.lots[s])
 }
 
 // tier returns the slot's.
@@ -179,6 +211,45 @@ func (p *Pool) lowest(out func(Slot) bool) uint8 {
 		lowest = min(lowest, p.tier(s))
 	}
 	return lowest
+}
+
+// BenchmarkLots is a request for which one of so many lots is shut, and its census where no
+// key is ready.
+func BenchmarkLots(b *testing.B) {
+	for _, keys := range []int{1000, 100_000} {
+		for _, n := range []int{2, 100, 1000} {
+			lots := make([]uint16, keys)
+			for i := range lots {
+				lots[i] = uint16(i % n)
+			}
+			p, err := NewPool(makeKeys(b, keys), NewState(start), start, WithLots(lots), WithTurns(), WithAffinity())
+			if err != nil {
+				b.Fatal(err)
+			}
+			var one, most Lots
+			one.Add(0)
+			for lot := range uint16(n - 1) {
+				most.Add(lot)
+			}
+			for name, w := range map[string]Want{"one": {Shut: one}, "all-but-one": {Shut: most}, "all-but-one/hash": {Shut: most, Affinity: 9}} {
+				b.Run(fmt.Sprintf("draw/keys=%d/lots=%d/shut=%s", keys, n, name), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						p.PickFor(start, w)
+					}
+				})
+			}
+			for s := range Slot(keys) {
+				p.Cool(start, s, Cooldown{For: time.Hour + time.Duration(s)})
+			}
+			b.Run(fmt.Sprintf("census/keys=%d/lots=%d", keys, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					p.CensusFor(start, Want{Shut: most})
+				}
+			})
+		}
+	}
 }
 
 func BenchmarkPickRanked(b *testing.B) {

@@ -32,24 +32,24 @@ func take(t testing.TB, p *Pool, now time.Time, w Want) Slot {
 }
 
 // In a small pool the key that was not used for longest comes next, exactly, whatever
-// cools and comes back meanwhile.
+// cools and comes back meanwhile, also where requests do not get the keys of some lots.
 func TestTurnsAreExact(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 10, draw.ShortWay, draw.ShortWay + 1} {
 		for seed := range uint64(20) {
-			p, r := makeEven(t, n, seed), rand.New(rand.NewPCG(seed, 8))
-			last := make([]time.Time, n)
+			r := rand.New(rand.NewPCG(seed, 8))
+			p, last := makeEven(t, n, seed, WithLots(randomLots(r, n))), make([]time.Time, n)
 			for i := range 40 * n {
 				now := in(time.Duration(i))
 				if n <= draw.ShortWay || i < n { // beyond, slots that come and go may be late
 					disturb(p, r, now)
 				}
-				c := p.Census(now)
-				if c.Ready == 0 {
+				w := Want{Shut: p.randomShut(r)}
+				if p.CensusFor(now, w).Ready == 0 {
 					continue
 				}
-				s := take(t, p, now, Want{})
+				s := take(t, p, now, w)
 				for other := range Slot(n) {
-					if p.all.IsReady(other) && last[other].Before(last[s]) {
+					if p.all.IsReady(other) && p.isOpen(other, w) && last[other].Before(last[s]) {
 						t.Fatalf("%d keys, seed %d, draw %d: slot %d, used at %v, before slot %d, used at %v", n, seed, i, s, last[s], other, last[other])
 					}
 				}
@@ -175,7 +175,8 @@ func TestTurnsOfManyPassOverTheBusy(t *testing.T) {
 func TestTurnsGoToTheIdle(t *testing.T) {
 	for seed := range uint64(50) {
 		const n = 9
-		p, r := makeEven(t, n, seed), rand.New(rand.NewPCG(seed, 10))
+		r := rand.New(rand.NewPCG(seed, 10))
+		p := makeEven(t, n, seed, WithLots(randomLots(r, n)))
 		inFlight, last := make([]int, n), make([]int, n)
 		var open []Slot
 		for i := 1; i < 2000; i++ {
@@ -186,8 +187,15 @@ func TestTurnsGoToTheIdle(t *testing.T) {
 				open = slices.Delete(open, k, k+1)
 				continue
 			}
-			d, _ := p.Draw(in(time.Duration(i)), Want{})
+			w := Want{Shut: p.randomShut(r)}
+			d, ok := p.Draw(in(time.Duration(i)), w)
+			if !ok {
+				continue // none of its lots has keys
+			}
 			for s := range Slot(n) {
+				if !p.isOpen(s, w) {
+					continue
+				}
 				if inFlight[s] < inFlight[d.Slot] || inFlight[s] == inFlight[d.Slot] && last[s] < last[d.Slot] {
 					t.Fatalf("seed %d, draw %d: slot %d with %d under way, used at %d, before slot %d with %d, used at %d",
 						seed, i, d.Slot, inFlight[d.Slot], last[d.Slot], s, inFlight[s], last[s])
@@ -235,6 +243,59 @@ func TestTurnsByRank(t *testing.T) {
 	}
 	if !slices.Equal(counts, []int{0, 0, 0, 0, 0, 90, 10}) {
 		t.Errorf("of the second tier %v", counts)
+	}
+}
+
+// So it is where requests do not get all keys: they take their turns in proportion to the
+// weights of those that they get, together, and keys of one weight stay even.
+func TestTurnsByRankAndLot(t *testing.T) {
+	ranks := []Rank{{Tier: 1, Weight: 1}, {Tier: 1, Weight: 1}, {Tier: 1, Weight: 3}, {Tier: 1, Weight: 3}, {Tier: 1, Weight: 5}, {Tier: 1, Weight: 5}}
+	lots := []uint16{0, 1, 0, 1, 2, 1}
+	for seed := range uint64(20) {
+		p, r := makeEven(t, len(ranks), seed, WithRanks(ranks), WithLots(lots)), rand.New(rand.NewPCG(seed, 12))
+		counts, want := make(map[uint8]float64), make(map[uint8]float64) // by weight
+		for i := 1; i <= 3000; i++ {
+			w := Want{Shut: [...]Lots{nil, {1}, {2}, {1 | 4}}[r.IntN(4)]}
+			s, total := take(t, p, in(time.Duration(i)), w), 0.0
+			if !p.isOpen(s, w) {
+				t.Fatalf("seed %d: slot %d is of a shut lot", seed, s)
+			}
+			for other, rank := range ranks {
+				if p.isOpen(Slot(other), w) {
+					total += float64(rank.Weight)
+				}
+			}
+			for other, rank := range ranks {
+				if p.isOpen(Slot(other), w) {
+					want[rank.Weight] += float64(rank.Weight) / total
+				}
+			}
+			counts[ranks[s].Weight]++
+			for weight, n := range want {
+				if off := counts[weight] - n; off < -3 || off > 3 {
+					t.Fatalf("seed %d: after %d draws keys of weight %d had %.0f, want %.1f", seed, i, weight, counts[weight], n)
+				}
+			}
+		}
+		checkPool(t, p)
+	}
+}
+
+// A small request does not make the tier forget what it owes: where one that gets a single
+// key comes between any two others, these get all keys in proportion.
+func TestTurnsAreOwedOverSmallRequests(t *testing.T) {
+	ranks := []Rank{{Tier: 1, Weight: 1}, {Tier: 1, Weight: 100}, {Tier: 1, Weight: 100}, {Tier: 1, Weight: 100}, {Tier: 1, Weight: 100}}
+	p := makeEven(t, len(ranks), 1, WithRanks(ranks), WithLots([]uint16{0, 1, 1, 1, 1}))
+	light := 0
+	for i := range 401 * 5 {
+		now := in(time.Duration(2 * i))
+		take(t, p, now, Want{Shut: Lots{2}}) // the light key
+		if take(t, p, now.Add(1), Want{}) == 0 {
+			light++
+		}
+	}
+	if light < 4 || light > 6 {
+		t.Errorf("the light key had %d turns of %d, want 5", light, 401*5)
 	}
 }
 
@@ -302,7 +363,11 @@ func TestTurnsBeginAtRandom(t *testing.T) {
 // does once per key.
 func TestDrawAllocations(t *testing.T) {
 	for _, even := range []bool{false, true} {
-		options := []Option{WithRanks(randomRanks(rand.New(rand.NewPCG(1, 1)), 1000))}
+		lots := make([]uint16, 1000)
+		for i := range lots {
+			lots[i] = uint16(i % 2)
+		}
+		options := []Option{WithRanks(randomRanks(rand.New(rand.NewPCG(1, 1)), 1000)), WithLots(lots), WithAffinity()}
 		if even {
 			options = append(options, WithTurns())
 		}
@@ -351,6 +416,14 @@ func TestDrawAllocations(t *testing.T) {
 				}
 			}},
 			{"Census", func() { p.CensusIn(now, "gpt-x") }},
+			{"a request that does not get all lots", func() {
+				for _, w := range []Want{{Shut: Lots{1}}, {Shut: Lots{1}, Affinity: 7}, {Shut: Lots{3}}} {
+					if d, ok := p.Draw(now, w); ok {
+						p.End(d.Slot)
+					}
+				}
+			}},
+			{"its census", func() { p.CensusFor(now, Want{Scope: "gpt-x", Shut: Lots{1}}) }},
 		} {
 			if got := testing.AllocsPerRun(1000, row.call); got != 0 {
 				t.Errorf("even %t: %s allocates %v times", even, row.sentence, got)

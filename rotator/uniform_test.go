@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -81,6 +82,64 @@ func TestPickIsUniformAfterRetries(t *testing.T) {
 	}
 	checkPool(t, p)
 	checkShares(t, counts, nil, 0.001)
+}
+
+// Requests that do not get some lots draw among the others as if there were no more.
+func TestPickIsUniformAmongOpenLots(t *testing.T) {
+	lots := make([]uint16, 20)
+	for s := range lots {
+		lots[s] = uint16(s % 3)
+	}
+	p, err := NewPool(makeKeys(t, 20), NewState(start), start, WithSource(rand.NewPCG(5, 6)), WithLots(lots))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cooling, tried := []Slot{0, 4, 5}, []Slot{7, 8}
+	for _, s := range cooling {
+		p.Cool(start, s, Cooldown{For: time.Hour})
+	}
+	for _, shut := range []Lots{nil, {1}, {2}, {1 | 4}} {
+		counts, out := make([]int, 20), slices.Concat(cooling, tried)
+		for s := range Slot(20) {
+			if shut.Has(lots[s]) {
+				out = append(out, s)
+			}
+		}
+		for range 20_000 {
+			s, ok := p.PickFor(start, Want{Tried: tried, Shut: shut})
+			if !ok {
+				t.Fatal("no key, though some are ready")
+			}
+			counts[s]++
+		}
+		checkPool(t, p)
+		checkShares(t, counts, out, 0.001)
+	}
+	if s, ok := p.PickFor(start, Want{Shut: Lots{7}}); ok {
+		t.Errorf("slot %d, though all lots are shut", s)
+	}
+}
+
+// Where all keys are of one lot, a request that does not get it has none.
+func TestTheOnlyLotIsShut(t *testing.T) {
+	for _, option := range []Option{func(*Pool) {}, WithTurns(), WithAffinity()} {
+		p, err := NewPool(makeKeys(t, 3), NewState(start), start, option)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []Want{{}, {Affinity: 5}, {Among: []Slot{1}}, {Tried: []Slot{1}}, {Explore: 1}} {
+			if _, ok := p.Take(start, w); !ok {
+				t.Errorf("%+v: none", w)
+			}
+			w.Shut.Add(0)
+			if s, ok := p.Take(start, w); ok {
+				t.Errorf("%+v: slot %d", w, s)
+			}
+			if c := p.CensusFor(start, w); c != (Census{}) {
+				t.Errorf("%+v: census %+v", w, c)
+			}
+		}
+	}
 }
 
 // Keys that come and go while picks go on: shares stay equal among those that

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/catalog"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/reason"
@@ -28,11 +30,17 @@ func (d *dryModels) names() []string {
 	return nil
 }
 
-// concerns tells whether a key for the model may be news. A name that none stands for may
-// be one of those that share a scope.
+// concerns tells whether a key for the model may be news: it may be of a pattern or, where
+// none stands for it, of those that share a scope, as rotator.Overflow says.
 func (d *dryModels) concerns(model string) bool {
-	told := d.names()
-	return len(told) > 0 && model != "" && (slices.Contains(told, model) || slices.Contains(told, rotator.Overflow))
+	return model != "" && slices.ContainsFunc(d.names(), func(told string) bool { return catalog.Fits(told, model) })
+}
+
+// has tells whether the log was told of the model, or of a pattern that it is of.
+func (d *dryModels) has(model string) bool {
+	return slices.ContainsFunc(d.names(), func(told string) bool {
+		return told == model || told != rotator.Overflow && catalog.Fits(told, model)
+	})
 }
 
 // tellExhaustedModel tells that no key is ready for the request's model: once, but where a
@@ -40,8 +48,8 @@ func (d *dryModels) concerns(model string) bool {
 func (x *exchange) tellExhaustedModel(now time.Time, census rotator.Census, f provider.Refusal) {
 	switch {
 	case f.Some:
-		x.g.announcer.ExhaustedLimit(x.scope, census.Keys, shortageOf(f))
-	case !slices.Contains(x.g.dryModels.names(), x.scope):
+		x.g.announcer.ExhaustedLimit(cmp.Or(x.scope, x.model), census.Keys, shortageOf(f))
+	case !x.g.dryModels.has(cmp.Or(x.scope, x.model)):
 		x.g.tellModels(now)
 	}
 }
@@ -52,7 +60,7 @@ func (g *Gateway) tellModels(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, after := d.names(), make([]string, 0, 1)
-	for _, m := range observe.Exhausted(g.KeyPool(), now) {
+	for _, m := range observe.Exhausted(g.roster.Load().Index, now) {
 		if m.Cooling[reason.Limit] > 0 {
 			continue
 		}

@@ -96,13 +96,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err := credential.Refuse(w, r, g.Provider, g.Auth); err != nil {
 		return err
 	}
+	if name, ok := g.listed(r); ok {
+		return g.listModels(w, r, client, name)
+	}
 	x := exchanges.Get().(*exchange)
 	x.begin(g, w, r)
 	defer func() { x.end(err) }()
 	x.report.Client = client
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
-		if x.over(now) || !x.next(now) || !x.replayable() {
+		if x.over(now) || x.unknown() || !x.next(now) || !x.replayable() {
 			return x.unserved(w)
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
@@ -229,7 +232,7 @@ func (x *exchange) scopeNow() string {
 
 // modelNow returns the model that the request names by now, where keys are chosen by it.
 func (x *exchange) modelNow() string {
-	if !x.g.offers {
+	if len(x.g.offers) == 0 {
 		return ""
 	}
 	return strings.TrimPrefix(x.report.Model(), "models/")
@@ -339,6 +342,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	}
 	if says := x.says(); says != nil {
 		return x.send(w, says)
+	}
+	if x.unknown() {
+		return x.unknownModel(w)
 	}
 	return x.exhausted(w, x.latest)
 }

@@ -53,7 +53,7 @@ func (r *roster) address(s rotator.Slot) string {
 	if r.addresses == nil {
 		return ""
 	}
-	return r.addresses[r.lots.lot(s)]
+	return r.addresses[r.lots.Lot(s)]
 }
 
 // at adds the lots at the address to the set.

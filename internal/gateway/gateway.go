@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/catalog"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/keyset"
@@ -58,10 +59,12 @@ type Config struct {
 
 	Memory, Total, Disk int64 // bounds of the copies of bodies, in bytes
 
-	Limit     *rotator.Limit // of each key on this node; nil: none
-	Random    bool           // keys are drawn at random; false: they take turns
-	Hash      string         // the name of the placeholder that keys are chosen by; "": none
-	Resources bool           // requests go out with the key that made what they name
+	Limit          *rotator.Limit // of each key on this node; nil: none
+	Random         bool           // keys are drawn at random; false: they take turns
+	Hash           string         // the name of the placeholder that keys are chosen by; "": none
+	ModelsEndpoint bool           // lists of models are answered here, from what keys serve
+
+	Resources bool // requests go out with the key that made what they name
 
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
@@ -83,7 +86,7 @@ type Gateway struct {
 	replay replay.Limits
 	pace   *blame.Pace
 	room   waitingRoom
-	offers bool // keys serve some models only, or by other names
+	offers []*catalog.Offer // of keys that serve some models only, or by other names
 
 	resources *provider.Resources    // nil: ids are not followed
 	roster    atomic.Pointer[roster] // changes when a keys file does
@@ -107,7 +110,7 @@ type Gateway struct {
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{Config: c}
 	g.room.most = int64(c.MaxWaiting)
-	g.offers = offers(c.Keys)
+	g.offers = offersOf(c.Keys)
 	g.replay = g.replayLimits()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
 	if spreads(c.Keys) {
@@ -127,7 +130,7 @@ func New(c Config) (*Gateway, error) {
 func (g *Gateway) replayLimits() replay.Limits {
 	l := replay.Limits{
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
-		ByModel: g.ByModel, SelectsByModel: g.offers || g.Hash == observe.PlaceholderPrefix+"model",
+		ByModel: g.ByModel, SelectsByModel: len(g.offers) > 0 || g.Hash == observe.PlaceholderPrefix+"model",
 	}
 	carrier := ""
 	if g.Auth != nil {
@@ -170,7 +173,7 @@ func (g *Gateway) show() (err error) {
 		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Logger: g.Logger,
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.waiting.Load,
-		ByModel: g.ByModel,
+		ByModel: g.ByModel || len(g.offers) > 0,
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

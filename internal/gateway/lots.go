@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +21,11 @@ type lots struct {
 	places []*keyset.Place // lot → its place; nil for one of which nothing is said
 	picky  bool            // some lots do not serve all models
 
+	watched []string // see Patterns
+
 	mu     sync.RWMutex
 	models map[string]unserved
+	told   map[string]struct{} // models that no key serves, of which the log was told
 }
 
 // unserved are the lots that do not serve a model. It is never changed.
@@ -50,15 +52,8 @@ func newLots(places []*keyset.Place) (*lots, error) {
 	if len(l.places) > rotator.MaxRanks {
 		return nil, fmt.Errorf("keys of %d different combinations of upstream, proxy and models are too many: at most %d; let more of them have the same", len(l.places), rotator.MaxRanks)
 	}
+	l.watched = patternsOf(l.places)
 	return l, nil
-}
-
-// lot returns the slot's.
-func (l *lots) lot(s rotator.Slot) uint16 {
-	if l.of == nil {
-		return 0
-	}
-	return l.of[s]
 }
 
 // without returns the lots that do not serve the model; "" is that of a request which
@@ -98,20 +93,57 @@ func (l *lots) remember(model string, u unserved) {
 	l.models[model] = u
 }
 
+// news tells whether the log was not yet told of the model, and may be: of so many names.
+func (l *lots) news(model string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, told := l.told[model]; told || len(l.told) >= maxModels {
+		return false
+	}
+	if l.told == nil {
+		l.told = make(map[string]struct{})
+	}
+	l.told[strings.Clone(model)] = struct{}{}
+	return true
+}
+
 // isPicky tells whether there are models that the place's keys do not serve. It may get nil.
 func isPicky(p *keyset.Place) bool { return p != nil && p.Offer != nil && len(p.Offer.Models) > 0 }
 
-// patterns returns what the lots' models are called in the config, each once, in order.
-func (l *lots) patterns() []string {
-	seen := make(map[string]struct{})
-	for _, place := range l.places {
+// maxPatterns is for how many names and patterns of the config it is watched whether a key
+// is ready.
+const maxPatterns = 256
+
+// Patterns implements observe.Offers.
+func (l *lots) Patterns() []string { return l.watched }
+
+// patternsOf returns the names and patterns of models that the places serve alone.
+func patternsOf(places []*keyset.Place) (all []string) {
+	for _, place := range places {
 		if isPicky(place) {
-			for _, pattern := range place.Offer.Models {
-				seen[pattern] = struct{}{}
-			}
+			all = append(all, place.Offer.Models...)
 		}
 	}
-	return slices.Sorted(maps.Keys(seen))
+	slices.Sort(all)
+	all = slices.DeleteFunc(slices.Compact(all), func(pattern string) bool { return pattern == rotator.Overflow })
+	return all[:min(len(all), maxPatterns)]
+}
+
+// Unserving implements observe.Offers. A pattern is as a model of that name. What is
+// remembered is for requests alone.
+func (l *lots) Unserving(model string) rotator.Lots {
+	if !l.picky || model == "" {
+		return nil
+	}
+	return l.look(model).lots
+}
+
+// Lot implements observe.Offers.
+func (l *lots) Lot(s rotator.Slot) uint16 {
+	if l.of == nil {
+		return 0
+	}
+	return l.of[s]
 }
 
 // shut returns the lots whose keys the request does not get, nil for none: those that do
@@ -141,9 +173,4 @@ func nameOfLots(l rotator.Lots) string {
 		return ""
 	}
 	return fmt.Sprintf("\x00%x", []uint64(l))
-}
-
-// offers tells whether keys of the source serve some models only, or by other names.
-func offers(s *keyset.Source) bool {
-	return slices.ContainsFunc(*s.Groups, func(g keyset.Group) bool { return g.Place != nil && g.Place.Offer != nil })
 }

@@ -62,8 +62,10 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	if err != nil {
 		return nil, err
 	}
+	index := observe.NewIndex(pool)
+	index.Offers = lots
 	return &roster{
-		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
+		Index: index, injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
 		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places), names: set.Names,
 	}, nil
 }

@@ -142,7 +142,7 @@ func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, c
 // have refused the request are not.
 func (x *exchange) served() {
 	now, pool := time.Now(), x.roster.Pool
-	x.g.sawReady(now, x.scope)
+	x.g.sawReady(now, cmp.Or(x.scope, x.model))
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
 		x.back(now)
 	}

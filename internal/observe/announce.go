@@ -64,6 +64,11 @@ func (a *Announcer) ExhaustedModel(model string, keys int, out Shortage) {
 		zap.Float64("seconds", out.Wait.Seconds()))
 }
 
+// UnknownModel tells of a request for a model that no key serves.
+func (a *Announcer) UnknownModel(model string, keys int) {
+	a.Logger.Warn("no key serves the model: add it to the models of a block of keys", zap.String("model", model), zap.Int("keys", keys))
+}
+
 // ReadyModel tells that a pool has keys again for a model.
 func (a *Announcer) ReadyModel(model string) {
 	a.Logger.Info("keys are ready again for the model", zap.String("model", model))

@@ -12,8 +12,46 @@ import (
 // the pool learns.
 type Index struct {
 	Pool   *rotator.Pool
+	Offers Offers         // which models keys serve; nil: all keys serve all
 	ByID   func() []Place // all keys, ordered by id: made when it is asked for
 	digest rotator.ID     // of all ids, in any order
+}
+
+// Offers is which keys of a pool serve which models.
+type Offers interface {
+	// Unserving returns the lots of keys that do not serve the model. They must not be changed.
+	Unserving(model string) rotator.Lots
+
+	// Lot returns the slot's.
+	Lot(s rotator.Slot) uint16
+
+	// Patterns returns the names and patterns of models that keys are restricted to: as many
+	// as are to be watched.
+	Patterns() []string
+}
+
+// want is what a request for the model wants.
+func (x *Index) want(model string) rotator.Want {
+	w := rotator.Want{Scope: model}
+	if x.Offers != nil {
+		w.Shut = x.Offers.Unserving(model)
+	}
+	return w
+}
+
+// models returns those of which it may be that no key is ready for them.
+func (x *Index) models() []string {
+	models := x.Pool.Scopes()
+	if x.Offers != nil {
+		models = append(models, x.Offers.Patterns()...)
+	}
+	slices.Sort(models)
+	return slices.Compact(models)
+}
+
+// serves tells whether the key may be used for the model.
+func (x *Index) serves(s rotator.Slot, model string) bool {
+	return x.Offers == nil || !x.Offers.Unserving(model).Has(x.Offers.Lot(s))
 }
 
 func NewIndex(pool *rotator.Pool) *Index {

@@ -37,6 +37,11 @@ var (
 		Help: "Requests that were answered by keycycler, since they had no valid client token.",
 	}, []string{"pool"})
 
+	unknownModelTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "keycycler", Name: "unknown_model_total",
+		Help: "Requests that were answered by keycycler, since no key serves their model.",
+	}, []string{"pool"})
+
 	stoppedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "keycycler", Name: "stopped_total",
 		Help: "Requests that got the upstream's refusal: every key that was tried refused it (request), or the pool's pace held it back (pool).",
@@ -102,6 +107,7 @@ type Metrics struct {
 	Closed    prometheus.Counter // the pace held it back
 
 	Unauthorized prometheus.Counter // requests without a valid client token
+	UnknownModel prometheus.Counter // requests for a model that no key serves
 
 	Attempts prometheus.Observer
 	Wait     prometheus.Observer
@@ -111,7 +117,7 @@ type Metrics struct {
 // its pools, and returns the pool's share.
 func NewMetrics(registry *prometheus.Registry, pool *Pool, more ...prometheus.Collector) (*Metrics, error) {
 	for _, c := range append(more, []prometheus.Collector{
-		attemptsTotal, cooldownsTotal, exhaustedTotal, unauthorizedTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal,
+		attemptsTotal, cooldownsTotal, exhaustedTotal, unauthorizedTotal, unknownModelTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal,
 	}...) {
 		if err := register(registry, c); err != nil {
 			return nil, err
@@ -131,6 +137,7 @@ func NewMetrics(registry *prometheus.Registry, pool *Pool, more ...prometheus.Co
 		Wait:      requestWait.WithLabelValues(pool.Name),
 
 		Unauthorized: unauthorizedTotal.WithLabelValues(pool.Name),
+		UnknownModel: unknownModelTotal.WithLabelValues(pool.Name),
 	}
 	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(pool.Name, reason.NameOther)
 	for class := ttl.RateLimited; class <= ttl.Unknown; class++ {

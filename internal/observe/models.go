@@ -14,17 +14,16 @@ type ModelCensus struct {
 }
 
 // Exhausted returns the models that no key of the pool is ready for while keys are for
-// others, by name: at most rotator.MaxScopes and one more. Where no key is ready at all
-// there are none: that is the whole pool's trouble. It takes as long as there are models
-// for which keys cool, however many keys.
-func Exhausted(p *rotator.Pool, now time.Time) (out []ModelCensus) {
-	models := p.Scopes()
-	if len(models) == 0 || p.Census(now).Ready == 0 {
+// others, by name: at most rotator.MaxScopes and one more, and the patterns that keys are
+// restricted to. Where no key is ready at all there are none: that is the whole pool's
+// trouble. It takes as long as there are such models, however many keys.
+func Exhausted(x *Index, now time.Time) (out []ModelCensus) {
+	models := x.models()
+	if len(models) == 0 || x.Pool.Census(now).Ready == 0 {
 		return nil
 	}
-	slices.Sort(models)
 	for _, model := range models {
-		if c := p.CensusIn(now, model); c.Ready == 0 {
+		if c := x.Pool.CensusFor(now, x.want(model)); c.Keys > 0 && c.Ready == 0 {
 			out = append(out, ModelCensus{model, c})
 		}
 	}
@@ -38,11 +37,11 @@ func (v *View) Models(now time.Time) []ModelCensus {
 	case slices.ContainsFunc(v.Pools, func(p *Pool) bool { return !p.ByModel }):
 		return nil
 	case len(v.sets) == 1:
-		return Exhausted(v.sets[0].Pool, now)
+		return Exhausted(v.sets[0], now)
 	}
 	var models []string
 	for _, x := range v.sets {
-		for _, m := range Exhausted(x.Pool, now) {
+		for _, m := range Exhausted(x, now) {
 			models = append(models, m.Model)
 		}
 	}
@@ -53,7 +52,7 @@ func (v *View) Models(now time.Time) []ModelCensus {
 // exhausted returns those of the models that no set of keys can serve.
 func (v *View) exhausted(now time.Time, models []string) (out []ModelCensus) {
 	for _, model := range models {
-		serves := func(x *Index) bool { return x.Pool.CensusIn(now, model).Ready > 0 }
+		serves := func(x *Index) bool { return x.Pool.CensusFor(now, x.want(model)).Ready > 0 }
 		if !slices.ContainsFunc(v.sets, serves) {
 			out = append(out, ModelCensus{model, v.censusIn(now, model)})
 		}
@@ -64,9 +63,16 @@ func (v *View) exhausted(now time.Time, models []string) (out []ModelCensus) {
 // censusIn counts the keys as requests for a model see them that none is ready for.
 func (v *View) censusIn(now time.Time, model string) (c rotator.Census) {
 	for _, p := range v.places() {
-		count(&c, forModel(p.Status(now), model))
+		if v.serves(p, model) {
+			count(&c, forModel(p.Status(now), model))
+		}
 	}
 	return c
+}
+
+// serves tells whether the key may be used for the model.
+func (v *View) serves(p Place, model string) bool {
+	return slices.ContainsFunc(v.sets, func(x *Index) bool { return x.Pool == p.Pool && x.serves(p.Slot, model) })
 }
 
 // forModel is the key as requests for the model see it: it cools until the later of two

@@ -49,6 +49,9 @@ const (
 	OutcomeCanceled     = "canceled"     // the client left between two attempts
 	OutcomeStopped      = "stopped"      // the process stopped while it waited for a key
 	OutcomeUnauthorized = "unauthorized" // it had no valid client token
+
+	OutcomeUnknownModel = "unknown_model" // no key serves its model
+	OutcomeModels       = "models"        // it was answered from the list of models
 )
 
 const (

@@ -33,6 +33,7 @@ type Preset struct {
 	Dialect *ttl.Dialect         // what its answers mean
 	refuse  func(Refusal) []byte // the body of an error, as its own SDKs read it
 	Made    *Resources           // what is made with a key and found with it alone, or nil
+	models  *modelForm           // how its models are listed
 	GenAI   string               // OpenTelemetry's name of the provider, if it has one
 }
 
@@ -46,36 +47,36 @@ var Presets = map[string]*Preset{
 		Name:    "openai",
 		Auth:    Auth{Bearer: true},
 		account: []string{"Openai-Organization", "Openai-Project"},
-		Dialect: ttl.OpenAI, refuse: openAIError, Made: OpenAIResources, GenAI: "openai",
+		Dialect: ttl.OpenAI, refuse: openAIError, Made: OpenAIResources, models: openAIModels, GenAI: "openai",
 	},
 	"anthropic": {
 		Name:    "anthropic",
 		Auth:    Auth{Header: "X-Api-Key"},
 		OpenAI:  "/v1/chat/completions",
 		account: []string{"Anthropic-Workspace-Id"},
-		Dialect: ttl.Anthropic, refuse: anthropicError, Made: anthropicResources, GenAI: "anthropic",
+		Dialect: ttl.Anthropic, refuse: anthropicError, Made: anthropicResources, models: anthropicModels, GenAI: "anthropic",
 	},
 	"gemini": {
 		Name:    "gemini",
 		Auth:    Auth{Header: "X-Goog-Api-Key"},
 		OpenAI:  "/v1beta/openai/",
 		account: []string{"X-Goog-User-Project"},
-		Dialect: ttl.Gemini, refuse: geminiError, Made: geminiResources, GenAI: "gcp.gemini",
+		Dialect: ttl.Gemini, refuse: geminiError, Made: geminiResources, models: geminiModels, GenAI: "gcp.gemini",
 	},
 	"azure": {
 		Name:    "azure",
 		Auth:    Auth{Header: "Api-Key"},
-		Dialect: ttl.Azure, refuse: azureError, Made: OpenAIResources, GenAI: "azure.ai.openai",
+		Dialect: ttl.Azure, refuse: azureError, Made: OpenAIResources, models: openAIModels.at("/openai/models", "/openai/v1/models"), GenAI: "azure.ai.openai",
 	},
 	"cohere": {
 		Name:    "cohere",
 		Auth:    Auth{Bearer: true},
 		OpenAI:  "/compatibility/v1/",
-		Dialect: ttl.Cohere, refuse: cohereError, Made: cohereResources, GenAI: "cohere",
+		Dialect: ttl.Cohere, refuse: cohereError, Made: cohereResources, models: cohereModels, GenAI: "cohere",
 	},
-	"github":     {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError},
-	"volcengine": {Name: "volcengine", Auth: Auth{Bearer: true}, Dialect: ttl.Volcengine, refuse: openAIError},
-	"generic":    {Name: "generic", Auth: Auth{Bearer: true}, Dialect: ttl.Generic, refuse: openAIError, Made: OpenAIResources},
+	"github":     {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError, models: openAIModels},
+	"volcengine": {Name: "volcengine", Auth: Auth{Bearer: true}, Dialect: ttl.Volcengine, refuse: volcengineError, models: openAIModels.at("/api/v3/models")},
+	"generic":    {Name: "generic", Auth: Auth{Bearer: true}, Dialect: ttl.Generic, refuse: openAIError, Made: OpenAIResources, models: openAIModels},
 }
 
 // Imitates tells whether the upstream imitates OpenAI's API at this path: there it

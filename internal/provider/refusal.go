@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/ttl"
@@ -27,12 +28,20 @@ type Refusal struct {
 	Path     string        // of the request: some providers imitate OpenAI's API at some paths
 
 	Unauthorized bool // the client has no valid token: nothing else counts
+
+	// Model is what the request wants, where the gateway has no such model: nothing else
+	// counts. It is the client's text, and may be of any length.
+	Model string
 }
+
+// maxModel is how much of a model's name is told to a client, in bytes.
+const maxModel = 256
 
 // WriteRefusal writes the answer of a pool that has no key for this request, or that
 // does not take it.
 func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 	refuse := p.refuse
+	f.Model = shortened(f.Model)
 	if p.Imitates(f.Path) {
 		refuse = openAIError
 	}
@@ -56,12 +65,19 @@ func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 // that it has never seen, but it can wait. It can do something about its own token.
 func (f Refusal) status() int {
 	switch {
+	case f.Model != "":
+		return http.StatusNotFound
 	case f.Unauthorized:
 		return http.StatusUnauthorized
 	case f.unavailable():
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
+}
+
+// shortened cuts a model's name, and makes it UTF-8.
+func shortened(model string) string {
+	return strings.ToValidUTF8(model[:min(len(model), maxModel)], "")
 }
 
 // unavailable tells whether it is about the gateway, and not about limits.
@@ -73,10 +89,12 @@ func (f Refusal) seconds() string { return strconv.FormatInt(int64(f.Wait/time.S
 // message says it to people.
 func (f Refusal) message() string {
 	again := fmt.Sprintf("Please try again in %s.", f.Wait)
-	if f.Bound {
+	if f.Bound && f.Model == "" {
 		return f.boundMessage(again)
 	}
 	switch {
+	case f.Model != "":
+		return "The model `" + f.Model + "` does not exist or you do not have access to it."
 	case f.Stopped:
 		return "This gateway is stopping. " + again
 	case f.Unauthorized:
@@ -119,6 +137,8 @@ func openAIError(f Refusal) []byte {
 	}
 	o := object{Message: f.message(), Type: "requests", Code: "rate_limit_exceeded"}
 	switch {
+	case f.Model != "":
+		o.Type, o.Code = "invalid_request_error", "model_not_found"
 	case f.Stopped:
 		o.Type, o.Code = "server_error", "service_unavailable"
 	case f.Disabled:
@@ -141,6 +161,8 @@ func anthropicError(f Refusal) []byte {
 	}
 	o := object{"rate_limit_error", f.message()}
 	switch {
+	case f.Model != "":
+		o = object{"not_found_error", "model: " + f.Model}
 	case f.Unauthorized:
 		o.Type = "authentication_error"
 	case f.unavailable():
@@ -171,6 +193,9 @@ func geminiError(f Refusal) []byte {
 	}
 	o := object{Code: f.status(), Message: f.message(), Status: "UNAVAILABLE"}
 	switch {
+	case f.Model != "":
+		o.Status = "NOT_FOUND"
+		o.Message = "models/" + f.Model + " is not found. Call ListModels to see the list of available models and their supported methods."
 	case f.Unauthorized:
 		o.Status = "UNAUTHENTICATED"
 	case !f.unavailable():
@@ -186,8 +211,12 @@ type codeAndMessage struct {
 	Message string `json:"message"`
 }
 
-// azureError gives the error object of Azure OpenAI, whose codes are statuses.
+// azureError gives the error object of Azure OpenAI, whose codes are statuses but for that
+// of an unknown deployment.
 func azureError(f Refusal) []byte {
+	if f.Model != "" {
+		return errorBody(codeAndMessage{"DeploymentNotFound", "The API deployment `" + f.Model + "` does not exist for this resource."})
+	}
 	return errorBody(codeAndMessage{strconv.Itoa(f.status()), f.message()})
 }
 
@@ -197,6 +226,8 @@ func azureError(f Refusal) []byte {
 func gitHubError(f Refusal) []byte {
 	o := codeAndMessage{"RateLimitReached", f.message()}
 	switch {
+	case f.Model != "":
+		o = codeAndMessage{"unknown_model", "Unknown model: " + f.Model}
 	case f.Unauthorized:
 		o.Code = "unauthorized"
 	case f.unavailable():
@@ -208,9 +239,27 @@ func gitHubError(f Refusal) []byte {
 // cohereError gives Cohere's error object: a message, and no codes
 // (https://docs.cohere.com/reference/errors).
 func cohereError(f Refusal) []byte {
+	message := f.message()
+	if f.Model != "" {
+		message = "model '" + f.Model + "' not found, make sure the correct model ID was used and that you have access to the model."
+	}
 	return marshal(struct {
 		Message string `json:"message"`
-	}{f.message()})
+	}{message})
+}
+
+// volcengineError gives OpenAI's error object, but for an unknown model, where Volcengine
+// has words of its own.
+func volcengineError(f Refusal) []byte {
+	if f.Model == "" {
+		return openAIError(f)
+	}
+	return errorBody(struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Param   string `json:"param"`
+		Type    string `json:"type"`
+	}{"InvalidEndpointOrModel.NotFound", "The model or endpoint " + f.Model + " does not exist or you do not have access to it.", "", "NotFound"})
 }
 
 // errorBody puts a provider's error object where most have it.

@@ -22,7 +22,7 @@ type affine struct {
 	out    map[string]map[draw.Slot]bool // by scope: those that cool or are disabled
 }
 
-func newAffine(t *testing.T, r *rand.Rand, n int, ranks []draw.Rank) *affine {
+func newAffine(t *testing.T, r *rand.Rand, n int, ranks []draw.Rank, lots []uint16) *affine {
 	t.Helper()
 	keys := make([]rotator.Key, n)
 	for i := range keys {
@@ -32,11 +32,11 @@ func newAffine(t *testing.T, r *rand.Rand, n int, ranks []draw.Rank) *affine {
 		}
 		keys[i] = k
 	}
-	p, err := rotator.NewPool(keys, rotator.NewState(start), start, rotator.WithRanks(ranks), rotator.WithAffinity())
+	p, err := rotator.NewPool(keys, rotator.NewState(start), start, rotator.WithRanks(ranks), rotator.WithLots(lots), rotator.WithAffinity())
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &affine{Pool: p, config: draw.Config{Uses: make([]*draw.Use, n), Ranks: ranks, Secret: func(s draw.Slot) uint64 {
+	a := &affine{Pool: p, config: draw.Config{Uses: make([]*draw.Use, n), Ranks: ranks, Lots: lots, Secret: func(s draw.Slot) uint64 {
 		sum := sha256.Sum256([]byte("keycycler key affinity v1\x00" + keys[s].Secret()))
 		return binary.BigEndian.Uint64(sum[:])
 	}}, out: map[string]map[draw.Slot]bool{"": {}, "x": {}}}
@@ -63,7 +63,11 @@ func (a *affine) keepOut(s draw.Slot, scope string) {
 // left returns the slots that are ready and untried.
 func (a *affine) left(w draw.Want) (slots []draw.Slot) {
 	for s := range draw.Slot(a.Len()) {
-		if !a.out[w.Scope][s] && !slices.Contains(w.Tried, s) {
+		lot := uint16(0)
+		if a.config.Lots != nil {
+			lot = a.config.Lots[s]
+		}
+		if !w.Shut.Has(lot) && !a.out[w.Scope][s] && !slices.Contains(w.Tried, s) {
 			slots = append(slots, s)
 		}
 	}
@@ -79,17 +83,27 @@ func randomRanks(r *rand.Rand, n int) []draw.Rank {
 }
 
 // The order of a value is what is written above orders: worked out here key by key,
-// it gives what the pool gives, whatever cools, is disabled or has been tried. The pools
+// it gives what the pool gives, whatever cools, is disabled, is of a shut lot or has been
+// tried, and lots change no order. The pools
 // are of one cluster, of several, and of many.
 func TestAffinityFollowsTheOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, n := range []int{7, 200, 600, 5000} {
 		for _, ranks := range [][]draw.Rank{nil, randomRanks(r, n), randomRanks(r, n)} {
-			p := newAffine(t, r, n, ranks)
+			var lots []uint16
+			for range n * r.IntN(2) {
+				lots = append(lots, uint16(r.IntN(3)))
+			}
+			p := newAffine(t, r, n, ranks, lots)
 			for i := range 100 {
 				w := draw.Want{Affinity: draw.AffinityOf(fmt.Sprint(i)), Scope: []string{"", "x"}[i%2]}
 				for range r.IntN(6) {
 					w.Tried = append(w.Tried, draw.Slot(r.IntN(n)))
+				}
+				for lot := range uint16(3) {
+					if r.IntN(3) == 0 {
+						w.Shut.Add(lot)
+					}
 				}
 				got, ok := p.PickFor(start, w)
 				left := p.left(w)

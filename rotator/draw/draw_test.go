@@ -3,13 +3,18 @@ package draw
 import (
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
-// makeDraw returns a draw of so many slots, some with ranks and affinities.
-func makeDraw(t *testing.T, r *rand.Rand, slots int) *Draw {
+// makeDraw returns a draw of so many slots, some with ranks, lots and affinities.
+func makeDraw(t *testing.T, r *rand.Rand, slots int) (*Draw, *Config) {
 	t.Helper()
-	c := Config{Uses: make([]*Use, slots), Turns: r.IntN(2) == 0, Rand: r}
+	c := Config{
+		Uses: make([]*Use, slots), Turns: r.IntN(2) == 0, Rand: r, Lots: randomLots(r, slots),
+		Shared: new(atomic.Bool), Claim: func(Slot) bool { return r.IntN(3) > 0 },
+	}
+	c.Shared.Store(r.IntN(4) == 0)
 	for i := range c.Uses {
 		c.Uses[i] = new(Use)
 	}
@@ -25,7 +30,7 @@ func makeDraw(t *testing.T, r *rand.Rand, slots int) *Draw {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &d
+	return &d, &c
 }
 
 // told is what a draw was told of a slot.
@@ -46,7 +51,7 @@ func (m *told) kind(at int64) Kind {
 func TestDrawAgainstModel(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 5))
-		d := makeDraw(t, r, 1+r.IntN(90))
+		d, c := makeDraw(t, r, 1+r.IntN(90))
 		model, at := make([]told, len(d.order)), int64(0)
 		var clone Draw
 		var then []told
@@ -58,9 +63,13 @@ func TestDrawAgainstModel(t *testing.T) {
 			d.Expire(at)
 			change(r, d, model, at)
 			checkModel(t, d, model, at)
+			checkCensus(t, r, d, c, at)
+			checkChoice(t, r, d, c, at)
 		}
 		clone.Expire(at)
 		checkModel(t, &clone, then, at)
+		checkCensus(t, r, &clone, c, at)
+		checkChoice(t, r, &clone, c, at)
 	}
 }
 
@@ -132,9 +141,11 @@ func TestCheckSeesFaults(t *testing.T) {
 		"a count":          func(d *Draw) { d.tallies[0].counts[2]++ },
 		"the disabled":     func(d *Draw) { d.tallies[0].off-- },
 		"those under way":  func(d *Draw) { d.tallies[0].busy++ },
-		"a cluster's part": func(d *Draw) { d.readyIn[0]++ },
+		"a cluster's keys": func(d *Draw) { d.readyIn[0]++ },
+		"a cluster's part": func(d *Draw) { d.readyOf[1]++ },
+		"a lot's marks":    func(d *Draw) { d.tallies[1].marks++ },
 	} {
-		d, err := New(Config{Uses: make([]*Use, 5), Ranks: []Rank{{}, {}, {}, {}, {Tier: 2}}, Secret: func(s Slot) uint64 { return mix(uint64(s)) }})
+		d, err := New(Config{Uses: make([]*Use, 5), Ranks: []Rank{{}, {}, {}, {}, {Tier: 2}}, Lots: []uint16{0, 1, 0, 0, 0}, Secret: func(s Slot) uint64 { return mix(uint64(s)) }})
 		if err != nil {
 			t.Fatal(err)
 		}

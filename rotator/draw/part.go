@@ -140,36 +140,40 @@ func (d *Draw) used(s Slot) int64 { return d.uses[s].LastUsed.Load() }
 
 // takeTurn returns the ready slot whose turn it is, of the lowest tier that has one that
 // the request may get: with the fewest requests under way, and of these the one that was
-// not used for longest. Those of one tier have turns in proportion to their weights, each
-// request for itself: one that does not get all of them takes nothing from the others.
+// not used for longest. Those of one tier have turns in proportion to their weights: of
+// each request, the slots that it may get are owed what they would get of it on average.
 func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
 	for from, to := 0, 0; from < len(d.buckets); from = to {
-		best, total, most := candidate{}, int64(0), int64(0)
+		best, total := candidate{}, int64(0)
 		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to = d.alike(to) {
-			t, all := d.nextAlike(to, w, r)
-			most += all
+			t := d.nextAlike(to, w, r)
 			if t.bucket == nil {
 				continue
 			}
-			t.rank.credit += t.gain
-			total += t.gain
+			total += t.rank.gain
 			if best.bucket == nil || t.before(best) {
 				best = t
 			}
 		}
 		if best.bucket != nil {
-			best.rank.credit -= total
-			settle(d.buckets[from:to], most)
+			best.rank.credit--
+			settle(d.buckets[from:to], float64(total))
 			return d.advance(best), true
 		}
 	}
 	return 0, false
 }
 
-// settle forgives what buckets are owed that had more requests under way for long.
-func settle(tier []bucket, most int64) {
+// mostOwed is how many turns buckets are owed at most, or have had too many: what they
+// missed beyond it, since they had more requests under way for long, is forgiven.
+const mostOwed = 2
+
+// settle shares out a turn among the buckets of a tier.
+func settle(tier []bucket, total float64) {
 	for i := range tier {
-		tier[i].credit = max(min(tier[i].credit, most), -most)
+		b := &tier[i]
+		b.credit = max(min(b.credit+float64(b.gain)/total, mostOwed), -mostOwed)
+		b.gain = 0
 	}
 }
 
@@ -179,7 +183,6 @@ type candidate struct {
 	index    int32 // of the slot among the ready ones
 	inFlight int32
 	rank     *bucket // the first one of its rank
-	gain     int64   // the weight of the ready slots of its rank that the request may get
 }
 
 func (t candidate) before(other candidate) bool {
@@ -189,13 +192,11 @@ func (t candidate) before(other candidate) bool {
 
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
 
-// nextAlike returns whose turn it is of the buckets of one rank from this one on, and the
-// weight of all their ready slots.
-func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate, all int64) {
-	for i := from; i < len(d.buckets) && (i == from || d.buckets[i].Rank == d.buckets[from].Rank); i++ {
+// nextAlike returns whose turn it is of the buckets of one rank from this one on.
+func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate) {
+	rank := &d.buckets[from]
+	for i := from; i < len(d.buckets) && (i == from || d.buckets[i].Rank == rank.Rank); i++ {
 		b := &d.buckets[i]
-		weight := int64(b.weight()) * int64(b.size[Ready])
-		all += weight
 		if !w.isOpen(b) {
 			continue
 		}
@@ -203,13 +204,14 @@ func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate, all i
 		if !ok {
 			continue
 		}
-		gain := best.gain + weight
-		if best.bucket == nil || d.sooner(t, best, weight, gain, r) {
+		weight := int64(b.weight()) * int64(b.size[Ready])
+		rank.gain += weight
+		if best.bucket == nil || d.sooner(t, best, weight, rank.gain, r) {
 			best = t
 		}
-		best.rank, best.gain = &d.buckets[from], gain
+		best.rank = rank
 	}
-	return best, all
+	return best
 }
 
 // sooner tells whether it is this one's turn, and not that of the other lot, of those of

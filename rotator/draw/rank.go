@@ -36,7 +36,8 @@ type bucket struct {
 	size   [Out]int32 // how many of its slots are of each kind; the rest is out
 	free   int32      // ready and untried, while a pick is under way
 	hand   int32      // whose turn it is, among the ready ones
-	credit int64      // turns that the buckets of its rank are owed, of which it is the first, against others of its tier
+	credit float64    // turns that the buckets of its rank are owed, of which it is the first, against others of its tier
+	gain   int64      // while a turn is taken, their weight, as far as the request may get them
 	looks  [Out]int32 // where the next look at slots of each kind begins
 }
 
