@@ -385,6 +385,7 @@ var lateValues = []struct{ prefix, why string }{
 	{"http.response.", "is not known before the upstream has answered"},
 	{"http.reverse_proxy.", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "key_id", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "upstream", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
 }

@@ -41,6 +41,7 @@ type exchange struct {
 	judged bool          // the attempt's response was judged to be of the …
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
+	rested *observe.Rested      // its address, if that rests since, or no longer; or nil
 
 	want     rotator.Want // which key the request wants
 	closed   rotator.Lots // at addresses that have failed
@@ -318,7 +319,10 @@ func (x *exchange) tell(err error) {
 	for _, c := range x.cooled {
 		x.g.announcer.EmitCooling(*c)
 	}
-	x.cooled = nil
+	if x.rested != nil {
+		x.g.announcer.EmitRest(*x.rested)
+	}
+	x.cooled, x.rested = nil, nil
 }
 
 // canceled ends the request of a client that has left.

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/respond"
 	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
@@ -177,8 +178,15 @@ func (x *exchange) rest(f upstream.Fault, err error) {
 		return
 	}
 	if seconds := rests.Fail(x.latest, time.Now(), a); seconds > 0 {
-		x.g.announcer.Rests(a, f.String(), shown(f, err), seconds)
+		x.tellRest(observe.Rested{Address: a, Kind: f.String(), Err: shown(f, err), Rests: seconds})
 	}
+}
+
+// tellRest tells people that an address rests, or is back.
+func (x *exchange) tellRest(r observe.Rested) {
+	r.Pool = x.g.Pool
+	x.g.announcer.LogRest(r)
+	x.rested = &r
 }
 
 // shown returns what an error may show in the log: one that comes before a connection
@@ -202,7 +210,7 @@ func (x *exchange) heard(status int) {
 		return
 	}
 	if a := x.roster.address(x.drawn.Slot); a != "" && rests.Any() && rests.Serve(a) {
-		x.g.announcer.Awake(a)
+		x.tellRest(observe.Rested{Address: a})
 	}
 }
 
