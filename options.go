@@ -110,10 +110,29 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	if err := g.checkModels(); err != nil {
-		return err
+	return cmp.Or(g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
+}
+
+// checkProxy checks the URL of a proxy likewise.
+func checkProxy(text string) error {
+	if text == "" || strings.Contains(text, "{") {
+		return nil
 	}
-	return checkUpstream(g.Upstream)
+	_, err := proxyOf(text)
+	return err
+}
+
+// proxyOf reads the URL of a proxy, which may be a placeholder.
+func proxyOf(text string) (upstream.Proxy, error) {
+	text, err := keyset.Expand(caddy.NewReplacer(), text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	proxy, err := upstream.ParseProxy(text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	return proxy, nil
 }
 
 // maxPatterns bounds how many models a group's keys serve, and have other names for.
@@ -272,8 +291,8 @@ func (h *Handler) place(g Group) (p keyset.Place, err error) {
 		}
 	}
 	if g.Proxy != "" {
-		if p.Site.Proxy, err = keyset.Expand(caddy.NewReplacer(), g.Proxy); err != nil {
-			return p, fmt.Errorf("proxy: %w", err)
+		if p.Site.Proxy, err = proxyOf(g.Proxy); err != nil {
+			return p, err
 		}
 	}
 	p.Offer = g.offer()
@@ -397,6 +416,7 @@ var lateValues = []struct{ prefix, why string }{
 	{"http.response.", "is not known before the upstream has answered"},
 	{"http.reverse_proxy.", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "key_id", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "upstream", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
 }

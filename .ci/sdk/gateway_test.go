@@ -86,7 +86,12 @@ func startGatewayWith(t *testing.T, up *upstream, n int, options, global string)
 		plain: fmt.Sprintf("http://127.0.0.1:%d/v1", port(plain)),
 		tls:   fmt.Sprintf("https://127.0.0.1:%d/v1", port(tls)),
 	}
-	g.start(t, fmt.Sprintf(caddyfile, strings.Join(keys, " "), options, strings.TrimPrefix(up.url, "http://"),
+	to := strings.TrimPrefix(up.url, "http://")
+	if *transport != "" {
+		options += "\nupstream " + up.url
+		to = "{\ndynamic keycycler\ntransport " + *transport + "\n}"
+	}
+	g.start(t, fmt.Sprintf(caddyfile, strings.Join(keys, " "), options, to,
 		port(plain), port(tls), edge.certFile, edge.keyFile, global), plain, tls)
 	return g
 }

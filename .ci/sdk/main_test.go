@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,9 @@ import (
 // turns a test that would hang into one that fails.
 const patience = 60 * time.Second
 
+// How the gateways reach the upstream.
+var transport = flag.String("transport", "", "keys have the upstream for their own, and `module` is reverse_proxy's transport")
+
 // Built once for all tests.
 var (
 	caddyBinary string
@@ -20,6 +24,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type gatewayConfig struct {
 	spareFile string // of a pool that nobody asks, or ""
 	options   string // of keycycler's block
 	proxied   string // options of keycycler's reverse_proxy
+	carrier   string // its transport
 	redis     string // address, or "" for state in memory
 	upstream  string // address
 }
@@ -148,9 +150,9 @@ func (c *gatewayConfig) caddyfile(site, adminAddress, spare string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\n\tadmin %s\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n}\n", adminAddress)
 	if c.keycycler {
-		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(poolName, c.keysFile), c.proxy(c.proxied))
+		fmt.Fprintf(&text, "%s://%s {\n%s%s}\n", scheme, site, c.pool(poolName, c.keysFile), c.proxy(c.proxied, cmp.Or(c.carrier, "http")))
 	} else {
-		fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("header_up Authorization \"Bearer sk-demo-1\""))
+		fmt.Fprintf(&text, "%s://%s {\n%s}\n", scheme, site, c.proxy("header_up Authorization \"Bearer sk-demo-1\"", "http"))
 	}
 	if c.spareFile != "" {
 		fmt.Fprintf(&text, "http://%s {\n%s}\n", spare, c.pool(sparePool, c.spareFile))
@@ -171,12 +173,12 @@ func (c *gatewayConfig) pool(name, keysFile string) string {
 	return text.String()
 }
 
-func (c *gatewayConfig) proxy(options string) string {
+func (c *gatewayConfig) proxy(options, transport string) string {
 	if options != "" {
 		options = "\t\t" + options + "\n"
 	}
 	return "\treverse_proxy " + c.upstream + " {\n" + options +
-		"\t\ttransport http {\n\t\t\tkeepalive_idle_conns 4096\n\t\t\tkeepalive_idle_conns_per_host 4096\n\t\t}\n\t}\n"
+		"\t\ttransport " + transport + " {\n\t\t\tkeepalive_idle_conns 4096\n\t\t\tkeepalive_idle_conns_per_host 4096\n\t\t}\n\t}\n"
 }
 
 // keyPrefix begins the keys of most pools.

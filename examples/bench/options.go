@@ -23,6 +23,7 @@ type options struct {
 	format  string        // text or markdown
 	json    string        // a file, or ""
 	profile string        // a directory, or ""
+	carrier string        // keycycler's transport in reverse_proxy
 	gateway string        // a Caddy with keycycler, or "" to build one
 	seed    uint64
 }
@@ -39,6 +40,7 @@ func parseOptions(args []string, log io.Writer) (o options, err error) {
 	flags.StringVar(&o.format, "format", "text", "text or markdown")
 	flags.StringVar(&o.json, "json", "", "write everything that was measured to this `file`, too")
 	flags.StringVar(&o.profile, "profile", "", "take a CPU profile of 5s of each gateway in each scenario, into this `directory`")
+	flags.StringVar(&o.carrier, "transport", "http", "of keycycler's reverse_proxy: http, as bare Caddy's, or keycycler")
 	flags.StringVar(&o.gateway, "gateway", "", "a Caddy with keycycler; default: build examples/caddy")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the order of the slices, and of the intervals' bootstrap")
 	if err := flags.Parse(args); err != nil {
@@ -67,6 +69,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-slice %s: must be 10ms to 1m", o.slice)
 	case !bounded(o.warmup):
 		return fmt.Errorf("-warmup %s: must be 10ms to 1m", o.warmup)
+	case o.carrier != "http" && o.carrier != "keycycler":
+		return fmt.Errorf("-transport %s: must be http or keycycler", o.carrier)
 	case o.format != "text" && o.format != "markdown":
 		return fmt.Errorf("-format %s: must be text or markdown", o.format)
 	}

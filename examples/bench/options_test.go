@@ -16,6 +16,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		{"slices without end", "-slice 2m", "-slice 2m0s"},
 		{"no time to warm up", "-warmup 0s", "-warmup 0s"},
 		{"a format it does not write", "-format html", "-format html"},
+		{"a transport that it does not know", "-transport fastcgi", "-transport fastcgi"},
 		{"a pattern that is none", "-run (", "-run: "},
 		{"an argument that is no flag", "json", `"json"`},
 	} {

@@ -55,7 +55,7 @@ func (l *lab) setUp(s scenario) (r *rig, err error) {
 
 // keycyclerConfig returns the config of the scenario's keycycler.
 func (l *lab) keycyclerConfig(s scenario) (gatewayConfig, error) {
-	c := gatewayConfig{name: "gateway", keycycler: true, http2: s.http2, options: s.options, proxied: s.proxy, upstream: l.upstreamAddress}
+	c := gatewayConfig{name: "gateway", keycycler: true, http2: s.http2, options: s.options, proxied: s.proxy, carrier: l.options.carrier, upstream: l.upstreamAddress}
 	path, err := writeKeys(l.dir, keyPrefix, s.keys, s.limited)
 	if err != nil {
 		return c, err

@@ -41,15 +41,20 @@ type exchange struct {
 	judged bool          // the attempt's response was judged to be of the …
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
+	rested *observe.Rested      // its address, if that rests since, or no longer; or nil
 
-	want    rotator.Want // which key the request wants
-	closed  rotator.Lots // at addresses that have failed
-	merged  rotator.Lots // room for shut
-	met     []met        // the keys that have refused the request
-	answer  answer       // what the client gets where no key serves it
-	limited bool         // a key was refused for a limit
-	held    []holding    // the keys of which the request finds out what they are worth
-	allowed int          // calls that the pace lets the request make; 0: it does not say
+	want     rotator.Want // which key the request wants
+	closed   rotator.Lots // at addresses that have failed
+	merged   rotator.Lots // room for shut
+	avoided  rotator.Lots // room for drawAwake
+	met      []met        // the keys that have refused the request
+	answer   answer       // what the client gets where no key serves it
+	limited  bool         // a key was refused for a limit
+	again    bool         // the attempt has failed, and the next key is tried
+	failure  error        // by which one has failed, and none has been answered so since
+	failedAt []string     // addresses, in this request
+	held     []holding    // the keys of which the request finds out what they are worth
+	allowed  int          // calls that the pace lets the request make; 0: it does not say
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -106,7 +111,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
 		x.calls++
-		if err := x.attempt(next); !x.writer.Rejected() {
+		if err := x.attempt(next); !x.again {
 			return err
 		}
 		x.writer.Base.Restore(w.Header())
@@ -173,7 +178,7 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.closed = x.closed[:0]
+	x.closed, x.failedAt, x.failure = x.closed[:0], x.failedAt[:0], nil
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
@@ -201,12 +206,13 @@ func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.want.Tried = r, x.want.Tried[:0]
+		x.closeAgain()
 	}
 	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
-	x.drawn, ok = x.roster.Pool.Draw(now, x.want)
+	x.drawn, ok = x.draw(now)
 	return ok
 }
 
@@ -255,48 +261,64 @@ func (x *exchange) newAttempt() *attempt {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	defer cancel(nil)
+	watch := x.watched()
+	if watch != nil {
+		ctx = watch.In(ctx)
+	}
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
 	defer pool.End(slot)
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
-	sent := x.newAttempt()
-	request := &sent.Request
-	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
-	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
-	x.renameInURL(request, slot) // the client's: what an upstream's own path has is no model
-	if x.shows {
-		resource.Readable(request.Header)
-	}
-	if x.body != nil {
-		body := x.body.Attempt(request)
-		defer body.Close() //nolint:errcheck // never fails
-		request.Body = body
-		x.renameInBody(body, request, slot)
+	sent, body := x.outgoing(ctx, slot)
+	if body != nil {
+		defer body.End()
 	}
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
 	x.g.pace.Call(1)
+	deadline := x.beginDeadline()
 	defer func() {
 		x.writer.End()
+		deadline.end()
 		sent.context.End()
 		x.answered()
+		err = x.ends(err, watch.Reach())
 		x.tell(err)
 		if !x.writer.Rejected() {
 			return
 		}
-		err = nil
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 			panic(p)
 		}
 	}()
-	err = next.ServeHTTP(&x.writer, request)
+	err = next.ServeHTTP(&x.writer, &sent.Request)
 	x.writer.Returned = true
 	return err
+}
+
+// outgoing makes the attempt's request, and its body: nil where there is none.
+func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attempt, body *replay.AttemptBody) {
+	key := x.roster.Pool.Key(slot)
+	x.report.Key, x.report.Attempts, x.report.Upstream = key.ID(), uint16(x.calls), x.roster.way(slot)
+	sent = x.newAttempt()
+	request := &sent.Request
+	sent.context.Begin(ctx, request, x.report, key)
+	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	x.renameInURL(request, slot) // the client's: what an upstream's own path has is no model
+	x.report.Upstream.Direct(request)
+	if x.shows {
+		resource.Readable(request.Header)
+	}
+	if x.body != nil {
+		body = x.body.Attempt(request)
+		request.Body = body
+		x.renameInBody(body, request, slot)
+	}
+	return sent, body
 }
 
 // tell notes what has become of the attempt.
@@ -307,7 +329,10 @@ func (x *exchange) tell(err error) {
 	for _, c := range x.cooled {
 		x.g.announcer.EmitCooling(*c)
 	}
-	x.cooled = nil
+	if x.rested != nil {
+		x.g.announcer.EmitRest(*x.rested)
+	}
+	x.cooled, x.rested = nil, nil
 }
 
 // canceled ends the request of a client that has left.
@@ -325,6 +350,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	if x.stopped {
 		x.report.Outcome = observe.OutcomeStopped
 		return x.g.writeRefusal(w, x.r, provider.Refusal{Stopped: true, Wait: wholeSeconds(0)})
+	}
+	if x.failure != nil {
+		return x.failure
 	}
 	if says := x.says(); says != nil {
 		return x.send(w, says)

@@ -177,11 +177,11 @@ func (x *exchange) compare(now time.Time, m *met) {
 
 // keep keeps the answer, if it says more to its client than those before.
 func (x *exchange) keep(w *respond.Writer, v blame.Verdict) {
-	if weight := v.Weight(x.drawn.Convicted); x.answer.Kept == nil || weight > x.answer.weight {
-		if k := w.Keep(); k != nil {
-			x.answer = answer{k, weight}
-		}
+	k := w.Keep()
+	if weight := v.Weight(x.drawn.Convicted); k != nil && (x.answer.Kept == nil || weight > x.answer.weight) {
+		x.answer = answer{k, weight}
 	}
+	x.leave(w, k)
 	x.repeat()
 }
 

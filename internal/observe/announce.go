@@ -33,6 +33,8 @@ func Sampled(logger *zap.Logger) *zap.Logger {
 const (
 	eventCooling   = "keycycler_cooling"
 	eventExhausted = "keycycler_exhausted"
+	eventRests     = "keycycler_upstream_rests"
+	eventBack      = "keycycler_upstream_back"
 )
 
 // Announcer tells people and other modules what happens to a pool: one line a
@@ -163,6 +165,40 @@ func (a *Announcer) Back(key rotator.Key) {
 	a.Logger.Info("key is ready before its time", zap.Stringer("key_id", key))
 }
 
+// Rested is an address of an upstream at which attempts fail, or have failed.
+type Rested struct {
+	Pool    string
+	Address string
+	Kind    string // of the failure; "": it has answered, and its rest is over
+	Err     error  // or nil
+	Rests   time.Duration
+}
+
+// LogRest writes the line.
+func (a *Announcer) LogRest(r Rested) {
+	if r.Kind == "" {
+		a.Logger.Info("upstream is back", zap.String("upstream", r.Address))
+		return
+	}
+	a.Logger.Warn("upstream rests",
+		zap.String("upstream", r.Address),
+		zap.String("kind", r.Kind),
+		zap.Float64("seconds", r.Rests.Seconds()),
+		zap.Error(r.Err))
+}
+
+// EmitRest runs subscribers, which may take their time: call it without a lock.
+func (a *Announcer) EmitRest(r Rested) {
+	data := map[string]any{"pool": r.Pool, "upstream": r.Address}
+	event := eventBack
+	if r.Kind != "" {
+		event, data["kind"], data["seconds"] = eventRests, r.Kind, r.Rests.Seconds()
+	}
+	if a.listened(event) {
+		a.events.Emit(a.ctx, event, data)
+	}
+}
+
 // Paced tells that a pool asks the upstream now and then only, since it refuses everything.
 func (a *Announcer) Paced() {
 	a.Logger.Warn("every key refuses every request: the upstream is asked now and then")
@@ -204,7 +240,7 @@ func (t Tracer) Attempt(system string, rep *Report, status int, outcome string) 
 	attributes := []attribute.KeyValue{
 		attribute.String("keycycler.pool", rep.Pool),
 		attribute.String("keycycler.key_id", rep.Key.String()),
-		attribute.Int("keycycler.attempt", rep.Attempts),
+		attribute.Int("keycycler.attempt", int(rep.Attempts)),
 		attribute.String("keycycler.outcome", outcome),
 	}
 	if system != "" {

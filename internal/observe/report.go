@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -19,14 +20,16 @@ import (
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
-	Key      rotator.ID // of the last attempt
-	Attempts int
-	Named    string     // the model that the request's URL names; "" if none
-	Body     modelNamer // nil when it has none
-	Outcome  string     // of the last attempt that is over, or of the request
-	Client   string     // whose token the request had; "" where it has no name
+	Key      rotator.ID        // of the last attempt
+	Attempts uint16            // 1000 at most
+	Upstream *upstream.Attempt // where the last attempt goes; nil before the first
+	Named    string            // the model that the request's URL names; "" if none
+	Body     modelNamer        // nil when it has none
+	Outcome  string            // of the last attempt that is over, or of the request
+	Client   string            // whose token the request had; "" where it has no name
 
-	vars   map[string]any                 // the request's; nil outside of Caddy
+	client *http.Request                  // the request, as it has come to us
+	vars   map[string]any                 // its variables; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
 	below  caddy.Replacer                 // repl, without what reports add to it
 	before *Report                        // that of the pool which the request has come to before
@@ -63,7 +66,7 @@ const (
 // pool before, as one that handle_errors falls back from, placeholders tell of the
 // new one from now on.
 func (p *Report) Begin(r *http.Request) {
-	p.latest = p
+	p.latest, p.client = p, r
 	p.Named, _ = peek.ModelInURL(r.URL)
 	ctx := r.Context()
 	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
@@ -150,7 +153,9 @@ func (p *Report) field(name string) (any, bool) {
 		}
 		return p.Key.String(), true
 	case "attempts":
-		return p.Attempts, true
+		return int(p.Attempts), true
+	case "upstream":
+		return p.Upstream.Text(), true
 	case "client":
 		return p.Client, true
 	case "outcome":
