@@ -188,11 +188,11 @@ var digests = []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest",
 func (e *edit) adapt(request *http.Request) {
 	h := request.Header
 	for _, name := range digests {
-		h.Del(name)
+		delete(h, name)
 	}
 	e.adaptTrailer(request.Trailer)
 	if e.plain {
-		h.Del("Content-Encoding")
+		delete(h, "Content-Encoding")
 	}
 	if request.ContentLength < 0 {
 		return
@@ -209,6 +209,6 @@ func (e *edit) adaptTrailer(trailer http.Header) {
 		return
 	}
 	for _, name := range digests {
-		trailer.Del(name)
+		delete(trailer, name)
 	}
 }
