@@ -19,12 +19,15 @@ func (a *AttemptBody) Whole(length int64) ([]byte, bool) {
 	if !a.isWhole(length) {
 		return nil, false
 	}
-	text := make([]byte, 0, length)
+	text := make([]byte, 0, b.copy.size)
 	for _, c := range b.copy.chunks {
 		text = append(text, c...)
 	}
-	a.offset, a.taken = length, true
+	a.offset, a.taken = b.copy.size, true
 	b.trim()
+	if a.edit != nil {
+		return []byte(a.edit.apply(text)), true
+	}
 	return text, true
 }
 
@@ -35,7 +38,8 @@ func (a *AttemptBody) isWhole(length int64) bool {
 	b := a.body
 	ended := errors.Is(b.end, io.EOF) || b.end == nil && b.request.ProtoMajor > 1
 	return a == b.active && !a.closed && (a.offset == 0 || a.taken) && b.trailer == nil &&
-		ended && !b.pulling && b.start == 0 && b.copy.inRAM == length && b.copy.size == length && b.request.ContentLength == length
+		ended && !b.pulling && b.start == 0 && b.copy.inRAM == b.copy.size && b.copy.size == b.request.ContentLength &&
+		length == b.copy.size+a.edit.growth()
 }
 
 // Again implements upstream.Body.
@@ -43,11 +47,12 @@ func (a *AttemptBody) Again() (upstream.Body, error) {
 	b := a.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.round != b.round || b.phase != keeping || b.trailer != nil {
+	e, ok := a.edit.again()
+	if !ok || a.round != b.round || b.phase != keeping || b.trailer != nil {
 		return nil, errSpool
 	}
 	a.closed = true
-	b.active = &AttemptBody{body: b, round: a.round}
+	b.active = &AttemptBody{body: b, round: a.round, edit: e}
 	b.turn.Broadcast()
 	return b.active, nil
 }
@@ -58,6 +63,7 @@ func (a *AttemptBody) End() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a.closed = true
+	a.edit.free()
 	if a.round == b.round {
 		b.round++
 		b.active = nil

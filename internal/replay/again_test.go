@@ -136,3 +136,35 @@ func TestAgainAfterTheAnswer(t *testing.T) {
 		b.Finish()
 	}
 }
+
+// TestARenamedBodyWholeAndAgain: a transport that takes the body whole, or sends it again,
+// sends the attempt's name of the model.
+func TestARenamedBodyWholeAndAgain(t *testing.T) {
+	const body = `{"model":"gpt","n":1}`
+	for _, to := range []string{"m", "abc", "a-longer-name"} {
+		b, r := renaming(t, "stated", "application/json", body)
+		r.ProtoMajor = 2
+		want := strings.Replace(body, "gpt", to, 1)
+		sent := r.Clone(t.Context())
+		a := b.Attempt(sent)
+		if !a.Rename(sent, called(to)) || sent.ContentLength != int64(len(want)) {
+			t.Fatalf("%d bytes are stated", sent.ContentLength)
+		}
+		if text, ok := a.Whole(int64(len(want))); !ok || string(text) != want {
+			t.Errorf("whole: %q %t, want %q", text, ok, want)
+		}
+		a.End()
+		sent = r.Clone(t.Context())
+		a = b.Attempt(sent)
+		a.Rename(sent, called(to))
+		io.ReadFull(a, make([]byte, 12))
+		again, err := a.Again()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(again); string(text) != want || err != nil {
+			t.Errorf("again: %q %v, want %q", text, err, want)
+		}
+		a.End()
+	}
+}

@@ -104,6 +104,18 @@ func (e *edit) free() {
 	}
 }
 
+// again returns the same for who reads from the start. A text of its own is not kept for
+// that.
+func (e *edit) again() (fresh *edit, ok bool) {
+	switch {
+	case e == nil:
+		return nil, true
+	case e.plain:
+		return nil, false
+	}
+	return &edit{spans: e.spans, text: e.text}, true
+}
+
 // apply returns the body with what is put in.
 func (e *edit) apply(body []byte) string {
 	var text strings.Builder
@@ -172,6 +184,9 @@ func (a *AttemptBody) readEdit(p []byte) int {
 
 // growth returns by how much the body becomes longer, in bytes.
 func (e *edit) growth() (n int64) {
+	if e == nil {
+		return 0
+	}
 	for _, s := range e.spans {
 		n += int64(len(e.text)) - (s.To - s.From)
 	}
