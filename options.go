@@ -93,12 +93,29 @@ func (g Group) check() error {
 		return fmt.Errorf("group: a name, a weight, a tier, an upstream, models or a label is needed")
 	case !directive.IsName(g.Name):
 		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(g.Name), directive.MaxName)
+	case directive.HasKeyPrefix(g.Name):
+		return errors.New("group: the name (not shown) begins as keys do: keys belong behind 'keys'")
 	case g.Weight < 0 || g.Weight > rotator.MaxRank:
 		return fmt.Errorf("weight: %d is out of range: 1 to %d", g.Weight, rotator.MaxRank)
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return checkUpstream(g.Upstream)
+	return cmp.Or(g.checkLabel(), checkUpstream(g.Upstream))
+}
+
+func (g Group) checkLabel() error {
+	switch {
+	case g.Label == "":
+		return nil
+	case len(g.KeysFiles) > 0:
+		return errors.New("name: in a file, a key's name stands behind the key: <key> <name>")
+	case len(g.Keys) > 1:
+		return fmt.Errorf("name: the block has %d keys, and a name is for one: give each key a block of its own", len(g.Keys))
+	}
+	if err := keyset.CheckName(g.Label); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	return nil
 }
 
 // checkUpstream checks the URL where that can be: placeholders are replaced later.
@@ -289,6 +306,8 @@ var lateValues = []struct{ prefix, why string }{
 	{"http.response.", "is not known before the upstream has answered"},
 	{"http.reverse_proxy.", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "key_id", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "key_name", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "group", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
 }

@@ -56,7 +56,7 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 			return
 		}
 		for p, st := range v.Keys(now, observe.KeyFilter{}, nil) {
-			if !yield(pageKey(p.ID(), st)) {
+			if !yield(pageKey(p, st)) {
 				return
 			}
 		}
@@ -64,9 +64,10 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 }
 
 // pageKey is what the status page shows of a key.
-func pageKey(id rotator.ID, st rotator.Status) status.Key {
+func pageKey(p observe.Place, st rotator.Status) status.Key {
+	l := p.Label()
 	k := status.Key{
-		ID: id.String(), State: st.Condition.String(),
+		ID: p.ID().String(), Name: l.Name, Group: l.Group, Tier: l.Tier, Upstream: l.Upstream, Origin: l.Origin, State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
 	pageCooling(&k, st)

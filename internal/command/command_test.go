@@ -698,7 +698,9 @@ func TestCommandID(t *testing.T) {
 		{"keys, in order, each time they come", "sk-demo-2\nsk-demo-1\nsk-demo-2", "sk-demo-2 sk-demo-1 sk-demo-2", ""},
 		{"a file as Windows writes it", "\xef\xbb\xbfsk-demo-1\r\n\r\n# old\r\n  # older\r\n\t sk-demo-2 \r\n", "sk-demo-1 sk-demo-2", ""},
 		{"the longest key", long + "\n", long, ""},
-		{"a comment after the key is part of it", "sk-demo-1 # mine\n", "", "line 1: key "},
+		{"a comment after the key", "sk-demo-1 # mine\n", "", "line 1: a comment stands behind it"},
+		{"a name after the key", "sk-demo-1 mine\n", "sk-demo-1", ""},
+		{"a list", "sk-demo-1\nsk-demo-1,sk-demo-2\n", "", "line 2: commas or semicolons"},
 		{"a bad key after a good one", "# head\nsk-demo-1\nsk-demo-ü\n", "", "line 3: key "},
 		{"a mark in the middle", "sk-demo-1\n\xef\xbb\xbfsk-demo-2\n", "", "line 2: key "},
 		{"a key that is too long", "sk-demo-1\n" + long + "k", "", "line 2: key "},
@@ -738,7 +740,7 @@ func TestCommandIDAtTerminal(t *testing.T) {
 		{"a key is corrected", "sk-demo-9\x7f1\r\r", "sk-demo-1", ""},
 		{"Ctrl-C is no end", "sk-demo-1\r\x03", "", "interrupted"},
 		{"no key", "\r", "", ""},
-		{"a bad key", "sk-demo-1\rsk demo\r\r", "", "line 2: key "},
+		{"a bad key", "sk-demo-1\rsk demo 2\r\r", "", "line 2: the line has more than two words"},
 	} {
 		screen := &terminal{Reader: strings.NewReader(row.typed)}
 		ids, err := promptIDs(screen)

@@ -249,7 +249,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
+	x.report.Attempt(observe.Place{Index: x.roster.Index, Slot: slot}, x.calls)
 	sent := x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))

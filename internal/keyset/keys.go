@@ -37,6 +37,7 @@ type Set struct {
 	Keys    []rotator.Key
 	Groups  []string           // of the keys, in the same order; "": none. At the end nil, where there is no group
 	Ranks   []rotator.Rank     // likewise; at the end nil, where all are alike
+	Rank    rotator.Rank       // of the first key, and of all where Ranks is nil
 	Places  []*Place           // likewise; nil: none. At the end nil, where there is none
 	Names   []string           // likewise, for people; "": none. At the end nil, where there is none
 	Origins Origins            // of the keys
@@ -140,9 +141,18 @@ func (s *Source) Load() (*Set, error) {
 func (s *Set) trim() {
 	s.Keys, s.Ranks, s.Origins.at = trimmed(s.Keys), trimmed(s.Ranks), trimmed(s.Origins.at)
 	s.Groups, s.Places, s.Names = trimmedSome(s.Groups), trimmedSome(s.Places), trimmedSome(s.Names)
+	s.Rank = s.Ranks[0]
 	if !slices.ContainsFunc(s.Ranks, func(r rotator.Rank) bool { return r != s.Ranks[0] }) {
 		s.Ranks = nil
 	}
+}
+
+// RankOf returns how key i is preferred.
+func (s *Set) RankOf(i int) rotator.Rank {
+	if s.Ranks == nil {
+		return s.Rank
+	}
+	return s.Ranks[i]
 }
 
 func trimmed[T any](all []T) []T { return append(make([]T, 0, len(all)), all...) }

@@ -19,8 +19,9 @@ import (
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
-	Key      rotator.ID // of the last attempt
-	Attempts int
+	index    *Index // of the last attempt's key; nil before the first
+	slot     rotator.Slot
+	attempts int32
 	Path     string     // of the request
 	Body     modelNamer // nil when it has none
 	Outcome  string     // of the last attempt that is over, or of the request
@@ -82,6 +83,14 @@ func (p *Report) Begin(r *http.Request) {
 	}
 }
 
+// Attempt notes the key of the attempt that begins, and that it is the n-th.
+func (p *Report) Attempt(key Place, n int) {
+	p.index, p.slot, p.attempts = key.Index, key.Slot, int32(n) //nolint:gosec // a request has at most 1000
+}
+
+// key is that of the last attempt.
+func (p *Report) key() Place { return Place{p.index, p.slot} }
+
 // lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what
 // Caddy shows them.
 func (p *Report) lookup(name string) (any, bool) {
@@ -141,12 +150,18 @@ func (p *Report) field(name string) (any, bool) {
 	case "pool":
 		return p.Pool, true
 	case "key_id":
-		if p.Attempts == 0 {
+		if p.index == nil {
 			return "", true
 		}
-		return p.Key.String(), true
+		return p.key().ID().String(), true
+	case "key_name":
+		name, _ := p.key().names()
+		return name, true
+	case "group":
+		_, group := p.key().names()
+		return group, true
 	case "attempts":
-		return p.Attempts, true
+		return int(p.attempts), true
 	case "client":
 		return p.Client, true
 	case "outcome":
