@@ -706,7 +706,7 @@ func TestCommandID(t *testing.T) {
 		{"the longest key", long + "\n", long, ""},
 		{"a comment after the key", "sk-demo-1 # mine\n", "", "line 1: a comment stands behind it"},
 		{"a name after the key", "sk-demo-1 mine\n", "sk-demo-1", ""},
-		{"a list", "sk-demo-1\nsk-demo-1,sk-demo-2\n", "", "line 2: commas or semicolons"},
+		{"a list", "sk-demo-1\nsk-demo-1,sk-demo-2\n", "", "line 2: commas or semicolons stand between several"},
 		{"a bad key after a good one", "# head\nsk-demo-1\nsk-demo-ü\n", "", "line 3: key "},
 		{"a mark in the middle", "sk-demo-1\n\xef\xbb\xbfsk-demo-2\n", "", "line 2: key "},
 		{"a key that is too long", "sk-demo-1\n" + long + "k", "", "line 2: key "},
