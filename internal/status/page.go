@@ -4,7 +4,6 @@ import (
 	"html/template"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -285,14 +284,10 @@ func newRow(now time.Time, k *Key) row {
 
 // about is all that people know the key by.
 func about(k *Key) string {
-	parts := []string{k.Name, k.Upstream, k.Origin}
-	if k.Group != "" {
-		parts = append(parts, "group "+k.Group)
+	if k.About == nil {
+		return ""
 	}
-	if k.Tier > 1 {
-		parts = append(parts, "tier "+count(k.Tier))
-	}
-	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
+	return k.About.String()
 }
 
 func newSpan(d time.Duration) span {

@@ -10,6 +10,7 @@ package status
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -92,10 +93,7 @@ const (
 type Key struct {
 	ID         string        // 12 hex digits
 	Name       string        // for people; "": none
-	Group      string        // of keys that share their limits; "": none
-	Tier       int           // from 1 on; 0: nobody knows
-	Upstream   string        // where it works; "": where all do
-	Origin     string        // where it stands, such as openai.keys:17
+	About      fmt.Stringer  // all that people know it by; asked of those that are shown. nil: nothing
 	State      string        // Ready, Cooling or Disabled
 	Class      string        // why it cools: rate_limited, operator, …
 	Suspect    bool          // it was refused for that, and nobody knows whether that was its fault
