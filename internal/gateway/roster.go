@@ -157,7 +157,7 @@ func (g *Gateway) reloadKeys() error {
 // ones, maybe in another order.
 func (r *roster) equips(set *keyset.Set) bool {
 	for i, key := range set.Keys {
-		now, s := rotator.Slot(i), rotator.Slot(i) //nolint:gosec // as many as a pool has
+		now, s := rotator.Slot(i), rotator.Slot(i)
 		if r.Pool.Key(s).ID() != key.ID() {
 			place, _ := r.Find(key.ID())
 			s = place.Slot

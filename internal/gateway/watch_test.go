@@ -188,7 +188,7 @@ func TestBadKeysAreToldOnce(t *testing.T) {
 		var got []string
 		for _, entry := range logs.All() {
 			got = append(got, entry.Message)
-			if text := fmt.Sprint(entry.ContextMap()); strings.Contains(text, "sk demo key") || strings.Contains(text, "sk-demo") {
+			if text := fmt.Sprint(entry.ContextMap()); strings.Contains(text, "sk demo") || strings.Contains(text, "sk-demo") {
 				t.Errorf("a key is in the log: %s", text)
 			}
 		}

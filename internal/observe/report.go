@@ -85,7 +85,7 @@ func (p *Report) Begin(r *http.Request) {
 
 // Attempt notes the key of the attempt that begins, and that it is the n-th.
 func (p *Report) Attempt(key Place, n int) {
-	p.index, p.slot, p.attempts = key.Index, key.Slot, int32(n) //nolint:gosec // a request has at most 1000
+	p.index, p.slot, p.attempts = key.Index, key.Slot, int32(n)
 }
 
 // key is that of the last attempt.
