@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/keycycler/keycycler/internal/backend"
 	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/provider"
 )
 
@@ -128,15 +130,33 @@ func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
-	keys, err := directive.Values(d, "keys", "<key...>")
+	keys, err := directive.Values(d, "keys", "<key...>", directive.OrUnset)
 	if err != nil {
 		return err
+	}
+	if err := checkKeys(keys); err != nil {
+		return d.WrapErr(err)
 	}
 	return h.addGroup(d, "keys", keys, nil)
 }
 
+// checkKeys finds what is no key before the config is loaded, so that the error names the
+// line.
+func checkKeys(keys []string) error {
+	for i, text := range keys {
+		err := keyset.CheckText(text)
+		if _, isOption := new(Group).options("keys")[text]; isOption {
+			err = fmt.Errorf("'%s' is an option and no key: options stand in a block, as in { %s … }", text, text)
+		}
+		if err != nil {
+			return fmt.Errorf("keys: key %d of the line: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
-	path, err := directive.Value(d, "keys_file", "<path>")
+	path, err := directive.Value(d, "keys_file", "<path>", directive.OrUnset)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 
 // parseClientTokens parses `client_tokens <token...>`.
 func (h *Handler) parseClientTokens(d *caddyfile.Dispenser) error {
-	tokens, err := directive.Values(d, "client_tokens", "<token...>")
+	tokens, err := directive.Values(d, "client_tokens", "<token...>", directive.OrUnset)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (h *Handler) parseClientTokens(d *caddyfile.Dispenser) error {
 
 // parseClientTokensFile parses `client_tokens_file <path>`.
 func (h *Handler) parseClientTokensFile(d *caddyfile.Dispenser) error {
-	path, err := directive.Value(d, "client_tokens_file", "<path>")
+	path, err := directive.Value(d, "client_tokens_file", "<path>", directive.OrUnset)
 	if err != nil {
 		return err
 	}
@@ -95,10 +95,24 @@ func (h *Handler) parseSelect(d *caddyfile.Dispenser) (err error) {
 func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []string) error {
 	g := Group{Keys: keys, KeysFiles: files}
 	line := *d
+	_, err := directive.ParseBlock(d, block, g.options(block))
+	switch {
+	case err != nil:
+		return err
+	case g.plain():
+		h.Keys, h.KeysFiles = append(h.Keys, keys...), append(h.KeysFiles, files...)
+		return nil
+	}
+	h.Groups = append(h.Groups, g)
+	return directive.Wrap(&line, h.checkGroups())
+}
+
+// options are those of the block.
+func (g *Group) options(block string) map[string]directive.Option {
 	number := func(field *int) directive.Option {
 		return directive.Option{Parse: func(d *caddyfile.Dispenser) error { return g.parseNumber(d, block, field) }}
 	}
-	_, err := directive.ParseBlock(d, block, map[string]directive.Option{
+	return map[string]directive.Option{
 		"group": {Parse: func(d *caddyfile.Dispenser) (err error) {
 			if g.Name, err = directive.Value(d, block+" group", "<name>"); err != nil {
 				return err
@@ -120,16 +134,7 @@ func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []s
 			return directive.Wrap(d, g.check())
 		}},
 		"model": {Many: true, Parse: func(d *caddyfile.Dispenser) error { return g.parseModel(d, block+" model") }},
-	})
-	switch {
-	case err != nil:
-		return err
-	case g.plain():
-		h.Keys, h.KeysFiles = append(h.Keys, keys...), append(h.KeysFiles, files...)
-		return nil
 	}
-	h.Groups = append(h.Groups, g)
-	return directive.Wrap(&line, h.checkGroups())
 }
 
 // text is an option that is one word.

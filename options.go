@@ -105,12 +105,14 @@ func (g Group) check() error {
 		return fmt.Errorf("group: a name, a weight, a tier, an upstream, models or a label is needed")
 	case !directive.IsName(g.Name):
 		return fmt.Errorf("group: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(g.Name), directive.MaxName)
+	case directive.HasKeyPrefix(g.Name):
+		return errors.New("group: the name (not shown) begins as keys do: keys belong behind 'keys'")
 	case g.Weight < 0 || g.Weight > rotator.MaxRank:
 		return fmt.Errorf("weight: %d is out of range: 1 to %d", g.Weight, rotator.MaxRank)
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return cmp.Or(g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
+	return cmp.Or(g.checkLabel(), g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
 }
 
 // checkProxy checks the URL of a proxy likewise.
@@ -179,7 +181,7 @@ func checkPatterns(patterns []string) error {
 
 func (r Rename) check() error {
 	switch {
-	case hasKeyPrefix(r.To):
+	case directive.HasKeyPrefix(r.To):
 		return errors.New("<to>: it looks like a key (not shown): keys belong behind 'keys'")
 	case !catalog.IsName(r.To):
 		return fmt.Errorf("<to>: %s must be 1 to %d bytes of printable characters", directive.Shown(r.To), catalog.MaxName)
@@ -187,12 +189,6 @@ func (r Rename) check() error {
 		return fmt.Errorf("<to>: %s must be a name, and no pattern", directive.Shown(r.To))
 	}
 	return nil
-}
-
-// hasKeyPrefix tells whether the text begins as the keys of a provider do.
-func hasKeyPrefix(text string) bool {
-	return slices.ContainsFunc([]string{"sk-", "sk_", "csk-", "gsk_", "xai-", "AIza", "nvapi-", "pplx-", "ghp_", "github_pat_"},
-		func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // checkModelsEndpoint finds a list of models with nothing in it.
@@ -206,6 +202,21 @@ func (h *Handler) checkModelsEndpoint() error {
 	}
 	if len(catalog.Names(offers)) == 0 {
 		return errors.New("models_endpoint: there is no model to list: name some without * in `models` or `model` of a block of keys, or turn it off")
+	}
+	return nil
+}
+
+func (g Group) checkLabel() error {
+	switch {
+	case g.Label == "":
+		return nil
+	case len(g.KeysFiles) > 0:
+		return errors.New("name: in a file, a key's name stands behind the key: <key> <name>")
+	case len(g.Keys) > 1:
+		return fmt.Errorf("name: the block has %d keys, and a name is for one: give each key a block of its own", len(g.Keys))
+	}
+	if err := keyset.CheckName(g.Label); err != nil {
+		return fmt.Errorf("name: %w", err)
 	}
 	return nil
 }
@@ -417,6 +428,8 @@ var lateValues = []struct{ prefix, why string }{
 	{"http.reverse_proxy.", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "key_id", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "upstream", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "key_name", "is not known before the key is chosen"},
+	{observe.PlaceholderPrefix + "group", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
 }

@@ -208,7 +208,7 @@ func (*Admin) listKeys(w http.ResponseWriter, r *http.Request) error {
 			page.Next = page.Keys[limit-1].ID
 			break
 		}
-		page.Keys = append(page.Keys, observe.KeyStatusOf(now, p.ID(), st))
+		page.Keys = append(page.Keys, p.KeyStatus(now, st))
 	}
 	return writeJSON(w, page)
 }
@@ -242,7 +242,7 @@ func (*Admin) showKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := time.Now()
-	return writeJSON(w, observe.KeyStatusOf(now, p.ID(), p.Status(now)))
+	return writeJSON(w, p.KeyStatus(now, p.Status(now)))
 }
 
 // changeKey answers POST /keycycler/pools/<pool>/keys/<id>/<verb>.
@@ -257,7 +257,7 @@ func (*Admin) changeKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := time.Now()
 	changeOne(now, v, p, verb)
-	return writeJSON(w, observe.KeyStatusOf(now, p.ID(), p.Status(now)))
+	return writeJSON(w, p.KeyStatus(now, p.Status(now)))
 }
 
 // changeAll answers POST /keycycler/pools/<pool>/keys/<verb>. The verb stands where
@@ -340,7 +340,7 @@ func (v verb) do(now time.Time, p observe.Place) bool {
 func changeOne(now time.Time, v *observe.View, p observe.Place, verb verb) bool {
 	changed := verb.do(now, p)
 	if changed {
-		v.Pools[0].Logger.Info(verb.past, zap.Stringer("key_id", p.ID()), zap.Float64("seconds", verb.cool.Seconds()))
+		v.Pools[0].Logger.Info(verb.past, zap.Stringer("key_id", p.ID()), observe.KeyName(p.Name()), zap.Float64("seconds", verb.cool.Seconds()))
 	}
 	return changed
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/directive"
@@ -56,7 +58,7 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 			return
 		}
 		for p, st := range v.Keys(now, observe.KeyFilter{}, nil) {
-			if !yield(pageKey(p.ID(), st)) {
+			if !yield(pageKey(p, st)) {
 				return
 			}
 		}
@@ -64,9 +66,9 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 }
 
 // pageKey is what the status page shows of a key.
-func pageKey(id rotator.ID, st rotator.Status) status.Key {
+func pageKey(p observe.Place, st rotator.Status) status.Key {
 	k := status.Key{
-		ID: id.String(), State: st.Condition.String(),
+		ID: p.ID().String(), Name: p.Name(), About: about{p}, State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
 	pageCooling(&k, st)
@@ -74,6 +76,22 @@ func pageKey(id rotator.ID, st rotator.Status) status.Key {
 		k.Rejections += uint64(n)
 	}
 	return k
+}
+
+// about is all that people know a key by.
+type about struct{ key observe.Place }
+
+// String implements fmt.Stringer.
+func (a about) String() string {
+	l := a.key.Label()
+	parts := []string{l.Name, l.Upstream, l.Origin}
+	if l.Group != "" {
+		parts = append(parts, "group "+l.Group)
+	}
+	if l.Tier > 1 {
+		parts = append(parts, fmt.Sprintf("tier %d", l.Tier))
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
 }
 
 // pageCooling fills in why the key cools: for all requests, or else for some, or else what

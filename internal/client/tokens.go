@@ -41,12 +41,18 @@ type tokenSet map[digest]*Client
 // parseClient reads `[<name>:]<token>` or `[<name>:]sha256:<64 hex digits>`. What stands
 // before the first colon is the name. Errors show nothing of the text.
 func parseClient(text string) (*Client, error) {
+	if err := keyset.Slip(text); err != nil {
+		return nil, err
+	}
 	name, token := "", text
 	if before, after, ok := strings.Cut(text, ":"); ok && !strings.HasPrefix(text, digestPrefix) {
 		if err := checkClientName(before); err != nil {
 			return nil, err
 		}
 		name, token = before, after
+	}
+	if err := keyset.Slip(token); err != nil {
+		return nil, err
 	}
 	c := &Client{Name: name, user: clientName(name)}
 	if digits, ok := strings.CutPrefix(token, digestPrefix); ok {

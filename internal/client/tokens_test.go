@@ -51,6 +51,15 @@ func TestParseClient(t *testing.T) {
 		{"a token with a space", "demo token", "", "", false, "the token has something else than visible ASCII at byte 5"},
 		{"a token with a letter outside ASCII", "démo", "", "", false, "at byte 2"},
 		{"a token with a byte that is no letter", "demo\xff", "", "", false, "at byte 5"},
+		{"a token in quotes", `"demo-token"`, "", "", false, "quotes stand around the text: write it without them"},
+		{"a token in quotes behind a name", `ada:"demo-token"`, "", "", false, "quotes stand around the text: write it without them"},
+		{"a scheme", "Bearer demo-token", "", "", false, "'Bearer' stands in front: write what follows it alone"},
+		{"an item of YAML", "- demo-token", "", "", false, "a dash stands in front, as in a list of YAML: write what follows it alone"},
+		{"a variable", "ADA_TOKEN=demo-token", "", "", false, "a variable's name and = stand in front: write the value alone"},
+		{"JSON", `["demo-token"]`, "", "", false, "the text is JSON"},
+		{"a list", "sk-demo-1,sk-demo-2", "", "", false, "commas or semicolons stand between several"},
+		{"a comma alone is no list", "demo,token-0123456789", "", "demo,token-0123456789", false, ""},
+		{"padding is no variable", "ada:ZGVtby10b2tlbi0x==", "ada", "ZGVtby10b2tlbi0x==", false, ""},
 		{"a token that is too long", strings.Repeat("t", credential.MaxLen+1), "", "", false, "the token is 4097 bytes long: at most 4096 are allowed"},
 	} {
 		c, err := parseClient(test.text)
@@ -72,6 +81,9 @@ func TestParseClient(t *testing.T) {
 
 func FuzzParseClient(f *testing.F) {
 	for _, text := range []string{"demo-token", "ada:demo-token", testkit.HashOf("demo"), "ada:" + testkit.HashOf("demo"), "sha256:", ":", "a:b:c", "sk-demo:1", "\x00", "é:é"} {
+		f.Add(text)
+	}
+	for _, text := range []string{`ada:"x"`, "Bearer x", "- x", "A=b", `["x"]`, "sk-a,sk-b"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -104,7 +116,7 @@ func FuzzParseClient(f *testing.F) {
 // knownWords are all errors of parseClient's: what stands in them may stand in a text.
 var knownWords = func() string {
 	var all strings.Builder
-	for _, text := range []string{"", ":", "sha256:", "é", strings.Repeat("t", credential.MaxLen+1)} {
+	for _, text := range []string{"", ":", "sha256:", "é", strings.Repeat("t", credential.MaxLen+1), `""`, "Bearer", "-", "A=b", "[]", "sk-a,"} {
 		_, err := parseClient(text)
 		fmt.Fprintln(&all, err)
 	}

@@ -31,9 +31,10 @@ var cliCommand = caddycmd.Command{
 const cliHelp = `Shows the API keys of a running gateway, and changes their state: cools, clears,
 disables and enables them.
 
-Keys are named by their ids, never shown: an id is 12 hex digits, made of the
+Keys are called by their ids, never shown: an id is 12 hex digits, made of the
 key by a hash, the same on every node and in every log line. 'id' tells the ids
-of keys that you have. 'classify' tells what keycycler makes of an answer.
+of keys that you have. A key that has a name can be called by that, too.
+'classify' tells what keycycler makes of an answer.
 
 A key is
 
@@ -111,6 +112,7 @@ func listCommand() *cobra.Command {
 
 const listHelp = `Lists the pools, and the keys of each, ordered by id:
 
+  NAME       if any key has one
   STATE      ready, cooling or disabled
   CLASS      why it cools: rate_limited, quota_exhausted, invalid_key,
              request_too_large, overloaded, unknown (a refusal that nobody
@@ -133,7 +135,7 @@ cut the keys short, there is "next", the id of the last that is there.
 ` + exitCodes
 
 func showCommand() *cobra.Command {
-	cmd := apiCommand("show <id>", "Shows everything that is known about a key", showHelp, show)
+	cmd := apiCommand("show <id>|<name>", "Shows everything that is known about a key", showHelp, show)
 	cmd.Example = `  $ caddy keycycler show 0123456789ab
   $ caddy keycycler show $(caddy keycycler id < key.txt) --json`
 	return cmd
@@ -149,18 +151,19 @@ says of the key, and "pool", the pool's name.
 // verbCommand makes one of the commands that change keys. What all of them have in
 // common is added to its help.
 func verbCommand(verb, short, help string) *cobra.Command {
-	cmd := apiCommand(verb+" <id...>|--all", short, help+"\n\n"+verbHelp, change)
+	cmd := apiCommand(verb+" <id|name...>|--all", short, help+"\n\n"+verbHelp, change)
 	cmd.Example = fmt.Sprintf("  $ caddy keycycler %[1]s 0123456789ab\n"+
 		"  $ caddy keycycler %[1]s $(caddy keycycler id < keys.txt)\n"+
 		"  $ caddy keycycler %[1]s --all --pool main --class rate_limited", verb)
-	cmd.Flags().Bool("all", false, "all keys of one pool, instead of ids")
+	cmd.Flags().Bool("all", false, "all keys of one pool, instead of ids or names")
 	filterFlags(cmd, "with --all: only keys")
 	return cmd
 }
 
-const verbHelp = `The keys are named by ids, or are all keys of one pool: --all, which wants --pool
-unless there is one pool alone, and which --state and --class narrow. If one of
-the ids is unknown, nothing is changed.
+const verbHelp = `The keys are given by ids or names, or are all keys of one pool: --all, which
+wants --pool unless there is one pool alone, and which --state and --class
+narrow. If one of them is unknown, or a name is that of several keys, nothing is
+changed: --pool says whose names count.
 
 It prints a line for each key that says how it is now and how it was before; for
 --all, how many keys there were and how many it has changed. With --json it
@@ -172,7 +175,7 @@ func coolCommand() *cobra.Command {
 	cmd := verbCommand("cool", "Lets keys rest for a while",
 		"Lets keys rest for a while. A key that cools for longer already cools for as\n"+
 			"long as before: clear it first to shorten that.")
-	cmd.Use = "cool <id...>|--all --for <duration>"
+	cmd.Use = "cool <id|name...>|--all --for <duration>"
 	cmd.Example = `  $ caddy keycycler cool 0123456789ab --for 10m
   $ caddy keycycler cool --all --pool main --for 1d12h`
 	cmd.Flags().String("for", "", "how long, as in 90s, 10m, 1h30m, 2d: at most 365d")
@@ -192,8 +195,9 @@ func idCommand() *cobra.Command {
 }
 
 const idHelp = `Reads keys from the standard input and prints their ids, in order. The input is
-as a keys_file is: one key a line; blank lines and lines that begin with # do
-not count. On a terminal it asks for keys, and does not show what is typed.
+as a keys_file is: one key a line, maybe with a name behind it; blank lines and
+lines that begin with # do not count. On a terminal it asks for keys, and does
+not show what is typed.
 
 Keys are never printed, and never are arguments, since other users of a machine
 can see those. It prints nothing if a line is no key, and says which line that is.

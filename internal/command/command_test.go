@@ -34,10 +34,12 @@ type fakeAdmin struct {
 	keys  map[string][]observe.KeyStatus // by pool, ordered by id
 	calls []string                       // method, path, query and body of all but GETs
 	asked int                            // requests
+	uris  []string                       // that it was asked for
 }
 
 func (a *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.asked++
+	a.uris = append(a.uris, r.URL.RequestURI())
 	if r.Method != http.MethodGet {
 		body, _ := io.ReadAll(r.Body)
 		a.calls = append(a.calls, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
@@ -559,6 +561,10 @@ func TestCommandErrors(t *testing.T) {
 		{"show 000000000001 000000000002", 2, "show takes one id"},
 		{"show sk-demo-1", 2, "argument 1 is no key's id"},
 		{"show 00000000000A", 2, "argument 1 is no key's id"},
+		{"show east", 1, "no key has the name that argument 1 is: 'caddy keycycler list' shows names"},
+		{"show east/1", 2, "argument 1 is no key's id, nor a name"},
+		{"clear 000000000001 0123456789abcdef0123456789abcdef", 2, "argument 2 is no key's id, nor a name"},
+		{"clear 000000000001 east", 1, "no key has the name that argument 2 is: 'caddy keycycler list' shows names: nothing was changed"},
 		{"show 000000000009", 1, "no pool has key 000000000009"},
 		{"show 000000000001 --pool spare", 1, "pool spare has no key 000000000001"},
 		{"cool 000000000001", 2, "cool needs --for <duration>"},
@@ -566,8 +572,8 @@ func TestCommandErrors(t *testing.T) {
 		{"cool 000000000001 --for sk-demo-1", 2, "--for: (not shown"},
 		{"cool 000000000001 --for 0s", 2, "--for: '0s' is out of range"},
 		{"cool 000000000001 --for 366d", 2, "--for: '366d' is out of range: above 0, at most 365d"},
-		{"cool --for 10m", 2, "cool takes ids of keys, or --all"},
-		{"clear", 2, "clear takes ids of keys, or --all"},
+		{"cool --for 10m", 2, "cool takes ids or names of keys, or --all"},
+		{"clear", 2, "clear takes ids or names of keys, or --all"},
 		{"clear 000000000001 sk-demo-1", 2, "argument 2 is no key's id"},
 		{"clear 000000000001 --for 10m", 2, "unknown flag '--for'"},
 		{"clear 000000000001 --all", 2, "clear takes ids or --all, not both"},
@@ -698,7 +704,9 @@ func TestCommandID(t *testing.T) {
 		{"keys, in order, each time they come", "sk-demo-2\nsk-demo-1\nsk-demo-2", "sk-demo-2 sk-demo-1 sk-demo-2", ""},
 		{"a file as Windows writes it", "\xef\xbb\xbfsk-demo-1\r\n\r\n# old\r\n  # older\r\n\t sk-demo-2 \r\n", "sk-demo-1 sk-demo-2", ""},
 		{"the longest key", long + "\n", long, ""},
-		{"a comment after the key is part of it", "sk-demo-1 # mine\n", "", "line 1: key "},
+		{"a comment after the key", "sk-demo-1 # mine\n", "", "line 1: a comment stands behind it"},
+		{"a name after the key", "sk-demo-1 mine\n", "sk-demo-1", ""},
+		{"a list", "sk-demo-1\nsk-demo-1,sk-demo-2\n", "", "line 2: commas or semicolons stand between several"},
 		{"a bad key after a good one", "# head\nsk-demo-1\nsk-demo-ü\n", "", "line 3: key "},
 		{"a mark in the middle", "sk-demo-1\n\xef\xbb\xbfsk-demo-2\n", "", "line 2: key "},
 		{"a key that is too long", "sk-demo-1\n" + long + "k", "", "line 2: key "},
@@ -738,7 +746,7 @@ func TestCommandIDAtTerminal(t *testing.T) {
 		{"a key is corrected", "sk-demo-9\x7f1\r\r", "sk-demo-1", ""},
 		{"Ctrl-C is no end", "sk-demo-1\r\x03", "", "interrupted"},
 		{"no key", "\r", "", ""},
-		{"a bad key", "sk-demo-1\rsk demo\r\r", "", "line 2: key "},
+		{"a bad key", "sk-demo-1\rsk demo 2\r\r", "", "line 2: the line has more than two words"},
 	} {
 		screen := &terminal{Reader: strings.NewReader(row.typed)}
 		ids, err := promptIDs(screen)

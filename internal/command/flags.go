@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -67,15 +68,20 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// parseIDs checks that all arguments are ids. It repeats none: one that is no id
+// parseIDs checks that all arguments are ids or names. It repeats none: one that is neither
 // may be a key.
 func parseIDs(args []string) error {
 	for i, arg := range args {
-		if _, ok := rotator.ParseID(arg); !ok {
-			return wrongf("argument %d is no key's id: that is 12 hex digits, as 'caddy keycycler list' and 'caddy keycycler id' print them", i+1)
+		if !isID(arg) && keyset.CheckName(arg) != nil {
+			return wrongf("argument %d is no key's id, nor a name: an id is 12 hex digits, as 'caddy keycycler list' and 'caddy keycycler id' print them", i+1)
 		}
 	}
 	return nil
+}
+
+func isID(arg string) bool {
+	_, ok := rotator.ParseID(arg)
+	return ok
 }
 
 // cliFilter returns the flags state and class as the admin API wants them.

@@ -91,8 +91,12 @@ func (t interruptible) Read(p []byte) (int, error) {
 // scanIDs reads keys as loadKeys reads a keys_file. So many lines came before.
 func scanIDs(r io.Reader, before int) (ids []string, err error) {
 	at := func(n int) string { return fmt.Sprintf("line %d", before+n) }
-	err = keyset.EachLine(r, "standard input", at, func(secret string, n int) error {
-		key, err := rotator.NewKey(secret)
+	err = keyset.EachLine(r, "standard input", at, func(line string, n int) error {
+		var key rotator.Key
+		secret, _, err := keyset.ParseLine(line)
+		if err == nil {
+			key, err = rotator.NewKey(secret)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", at(n), err)
 		}

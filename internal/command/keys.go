@@ -81,7 +81,7 @@ type poolKey struct {
 // show prints what is known about a key.
 func show(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return wrongf("show takes one id")
+		return wrongf("show takes one id or name")
 	}
 	if err := parseIDs(args); err != nil {
 		return err
@@ -90,12 +90,16 @@ func show(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	found, err := g.find(pools, args[0])
+	ids, err := g.identify(pools, args)
+	if err != nil {
+		return err
+	}
+	found, err := g.find(pools, ids[0])
 	switch {
 	case err != nil:
 		return err
 	case len(found) == 0:
-		return g.unknown(pools, args)
+		return g.unknown(pools, ids)
 	case wantsJSON(cmd):
 		return printJSON(cmd.OutOrStdout(), found)
 	}
@@ -107,7 +111,7 @@ func show(cmd *cobra.Command, args []string) error {
 type order struct {
 	verb   string
 	cool   *observe.CoolRequest // of the verb cool
-	ids    []string
+	ids    []string             // or names
 	all    bool
 	filter url.Values // with all
 }
@@ -138,7 +142,7 @@ func parseOrder(cmd *cobra.Command, args []string) (order, error) {
 	case o.all && len(args) > 0:
 		return o, wrongf("%s takes ids or --all, not both", o.verb)
 	case !o.all && len(args) == 0:
-		return o, wrongf("%s takes ids of keys, or --all", o.verb)
+		return o, wrongf("%s takes ids or names of keys, or --all", o.verb)
 	case !o.all && len(o.filter) > 0:
 		return o, wrongf("--state and --class narrow --all: ids need no narrowing")
 	}
@@ -167,7 +171,11 @@ func parseFor(text string) (*observe.CoolRequest, error) {
 
 // changeKeys changes keys one by one, when all of them are found.
 func (o order) changeKeys(cmd *cobra.Command, g endpoint, pools []observe.PoolStatus) error {
-	keys, err := g.findAll(pools, o.ids)
+	ids, err := g.identify(pools, o.ids)
+	if err != nil {
+		return fmt.Errorf("%w: nothing was changed", err)
+	}
+	keys, err := g.findAll(pools, ids)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,7 @@ type column struct {
 	cell  func(now time.Time, k *observe.KeyStatus) string
 }
 
-// keyColumns are the columns, in order. The first fitting are always there; the
-// others go, from the right, where they are one too many.
+// keyColumns are the columns, in order. Where any key has a name, nameColumn is the second.
 var keyColumns = []column{
 	{"ID", 12, false, func(_ time.Time, k *observe.KeyStatus) string { return k.ID }},
 	{"STATE", 8, false, func(_ time.Time, k *observe.KeyStatus) string { return marked(k) }},
@@ -74,11 +73,26 @@ func blamed(k *observe.KeyStatus) (class, source string) {
 	return k.Class, k.Source
 }
 
-const (
-	fitting      = 7 // how many of keyColumns always fit
-	sourceColumn = 3 // the one that is cut where the others need its room
-	sourceRoom   = 12
-)
+// nameColumn is that of the keys' names.
+var nameColumn = column{"NAME", 16, false, func(_ time.Time, k *observe.KeyStatus) string { return k.Name }}
+
+// sourceRoom is what the source's column has at least, where others can go.
+const sourceRoom = 12
+
+// table is columns, of which the first fitting are always there; the others go, from the
+// right, where they are one too many.
+type table struct {
+	columns []column
+	source  int // the one that is cut where the others need its room
+	fitting int
+}
+
+func tableOf(keys []observe.KeyStatus) table {
+	if slices.ContainsFunc(keys, func(k observe.KeyStatus) bool { return k.Name != "" }) {
+		return table{slices.Insert(slices.Clone(keyColumns), 1, nameColumn), 4, 6}
+	}
+	return table{keyColumns, 3, 7}
+}
 
 // printPools prints the pools, each with a table of its keys.
 func printPools(w io.Writer, now time.Time, pools []poolKeys, query url.Values) {
@@ -160,11 +174,12 @@ func printMore(w io.Writer, p poolKeys, query url.Values) {
 
 // printTable prints keys within tableWidth columns.
 func printTable(w io.Writer, now time.Time, keys []observe.KeyStatus) {
+	t := tableOf(keys)
 	rows := make([][]string, 0, len(keys)+1)
-	widths := make([]int, len(keyColumns))
+	widths := make([]int, len(t.columns))
 	add := func(cell func(column) string) {
-		row := make([]string, len(keyColumns))
-		for i, c := range keyColumns {
+		row := make([]string, len(t.columns))
+		for i, c := range t.columns {
 			row[i] = cut(cmp.Or(clean(cell(c)), "-"), c.most)
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
@@ -174,9 +189,9 @@ func printTable(w io.Writer, now time.Time, keys []observe.KeyStatus) {
 	for i := range keys {
 		add(func(c column) string { return c.cell(now, &keys[i]) })
 	}
-	widths = fit(widths)
+	widths = t.fit(widths)
 	for _, row := range rows {
-		printRow(w, row, widths)
+		t.printRow(w, row, widths)
 	}
 	if slices.ContainsFunc(keys, func(k observe.KeyStatus) bool { return isSuspect(&k) }) {
 		fmt.Fprint(w, suspectNote)
@@ -184,24 +199,24 @@ func printTable(w io.Writer, now time.Time, keys []observe.KeyStatus) {
 }
 
 // fit leaves out columns and narrows the source until the table fits.
-func fit(widths []int) []int {
+func (t table) fit(widths []int) []int {
 	for {
 		others := columnGap * (len(widths) - 1)
 		for i, n := range widths {
-			if i != sourceColumn {
+			if i != t.source {
 				others += n
 			}
 		}
 		room := tableWidth - others
-		if source := widths[sourceColumn]; len(widths) == fitting || room >= min(source, sourceRoom) {
-			widths[sourceColumn] = min(source, room)
+		if source := widths[t.source]; len(widths) == t.fitting || room >= min(source, sourceRoom) {
+			widths[t.source] = min(source, room)
 			return widths
 		}
 		widths = widths[:len(widths)-1]
 	}
 }
 
-func printRow(w io.Writer, row []string, widths []int) {
+func (t table) printRow(w io.Writer, row []string, widths []int) {
 	var line strings.Builder
 	for i, width := range widths {
 		if i > 0 {
@@ -209,7 +224,7 @@ func printRow(w io.Writer, row []string, widths []int) {
 		}
 		text := cut(row[i], width)
 		pad := strings.Repeat(" ", width-utf8.RuneCountInString(text))
-		if keyColumns[i].right {
+		if t.columns[i].right {
 			line.WriteString(pad + text)
 		} else {
 			line.WriteString(text + pad)
@@ -233,7 +248,7 @@ func printKeys(w io.Writer, now time.Time, keys []poolKey) {
 
 // keyLines returns names and values of what is known about a key.
 func keyLines(now time.Time, k *observe.KeyStatus) [][2]string {
-	lines := [][2]string{{"state", clean(k.State)}}
+	lines := append(knownLines(k), [2]string{"state", clean(k.State)})
 	if k.Class != "" && k.Remaining <= 0 {
 		lines = append(lines, [2]string{"class", clean(k.Class)}, [2]string{"source", clean(k.Source)}, [2]string{"time left", "until a request ends"})
 	}
@@ -254,6 +269,20 @@ func keyLines(now time.Time, k *observe.KeyStatus) [][2]string {
 		[2]string{"rejections", rejectionsText(k)},
 		[2]string{"in flight", strconv.FormatInt(k.InFlight, 10)},
 		[2]string{"last used", lastUsed(now, k)})
+}
+
+// knownLines say what people know the key by.
+func knownLines(k *observe.KeyStatus) (lines [][2]string) {
+	tier := ""
+	if k.Tier > 1 {
+		tier = strconv.Itoa(k.Tier)
+	}
+	for _, line := range [][2]string{{"name", k.Name}, {"group", k.Group}, {"tier", tier}, {"upstream", k.Upstream}, {"from", k.Origin}} {
+		if line[1] != "" {
+			lines = append(lines, [2]string{line[0], clean(line[1])})
+		}
+	}
+	return lines
 }
 
 // suspectLines say what nobody knows yet of the key.
@@ -316,7 +345,15 @@ func printChange(w io.Writer, before, after poolKey) {
 	} else {
 		text += "; before: " + condition(&before.KeyStatus)
 	}
-	fmt.Fprintf(w, "%s in %s: %s\n", clean(after.ID), clean(after.Pool), text)
+	fmt.Fprintf(w, "%s in %s: %s\n", called(&after.KeyStatus), clean(after.Pool), text)
+}
+
+// called is the key's id, and its name where it has one.
+func called(k *observe.KeyStatus) string {
+	if k.Name == "" {
+		return clean(k.ID)
+	}
+	return clean(k.ID) + " (" + clean(k.Name) + ")"
 }
 
 // condition says in a few words whether the key can be used, and if not, why.

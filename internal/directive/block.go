@@ -66,20 +66,24 @@ func optionName(block, name string) string {
 	return strings.TrimPrefix(block+" "+name, "keycycler ")
 }
 
+// OrUnset is a hint for options whose argument may be a {$VARIABLE}: Caddy replaces it by
+// nothing where the variable is not set.
+const OrUnset = ": if it is a {$VARIABLE}, is the variable set?"
+
 // Value returns the option's only or first argument, which must be there: want
-// says what it is.
-func Value(d *caddyfile.Dispenser, option, want string) (string, error) {
+// says what it is, and the hints what may have become of it.
+func Value(d *caddyfile.Dispenser, option, want string, hints ...string) (string, error) {
 	if !d.NextArg() {
-		return "", d.Errf("%s: %s is missing", option, want)
+		return "", d.Errf("%s: %s is missing%s", option, want, strings.Join(hints, ""))
 	}
 	return d.Val(), nil
 }
 
 // Values returns all arguments of the option, of which there must be one.
-func Values(d *caddyfile.Dispenser, option, want string) ([]string, error) {
+func Values(d *caddyfile.Dispenser, option, want string, hints ...string) ([]string, error) {
 	args := d.RemainingArgs()
 	if len(args) == 0 {
-		return nil, d.Errf("%s: %s is missing", option, want)
+		return nil, d.Errf("%s: %s is missing%s", option, want, strings.Join(hints, ""))
 	}
 	return args, nil
 }

@@ -193,13 +193,77 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("events: %q", events.seen)
 	}
 	for i, want := range []string{
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[0].Key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
-		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[1].Key).String() + `","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[0].Key).String() + `","key_name":"","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
+		`keycycler_cooling {"class":"rate_limited","key_id":"` + rotator.IDOf(upstream.Seen()[1].Key).String() + `","key_name":"","pool":"watched","scope":"key","seconds":40,"source":"retry-after","status":429}`,
 		`keycycler_exhausted {"class":"rate_limited","keys":2,"pool":"watched","seconds":40}`,
 	} {
 		if events.seen[i] != want {
 			t.Errorf("event %d is %s, want %s", i, events.seen[i], want)
 		}
+	}
+}
+
+// What a key is called is seen wherever its id is: in placeholders, during the attempt and
+// after it, in events and in spans.
+func TestNamesOfKeys(t *testing.T) {
+	told := new(spans)
+	server := httptest.NewServer(told)
+	defer live.CloseServer(t, server)
+	for name, value := range map[string]string{
+		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "20",
+	} {
+		t.Setenv(name, value)
+	}
+	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("X-Sent")) })
+	g := newGateway(t)
+	g.global = "events {\n on keycycler_cooling keycycler_test\n}"
+	events.Lock()
+	events.seen = nil
+	events.Unlock()
+	const values = "[{http.keycycler.key_name}][{http.keycycler.group}]"
+	g.start(fmt.Sprintf(`tracing {
+			span gateway
+		}
+		log_append called {http.keycycler.key_name}
+		log_append of {http.keycycler.group}
+		header >X-Told "%[1]s"
+		keycycler named {
+			keys sk-demo-1 {
+				name east
+				group acme
+			}
+			keys sk-demo-2 {
+				tier 2
+			}
+		}
+		reverse_proxy %[2]s {
+			header_up X-Sent "%[1]s"
+		}`, values, upstream.URL))
+	res, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, ""))
+	if string(body) != "[east][acme]" || res.Header.Get("X-Told") != "[east][acme]" {
+		t.Errorf("the attempt sees %s, and afterwards %s is seen", body, res.Header.Get("X-Told"))
+	}
+	upstream.LimitFirst(1)
+	upstream.Prove()
+	if _, body := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain, "")); string(body) != "[][]" {
+		t.Errorf("the attempt with a key without a name sees %s", body)
+	}
+	live.Eventually(t, "access logs tell", func() bool {
+		entries := g.logged("handled request")
+		return len(entries) == 2 && fmt.Sprint(entries[0]["called"], entries[0]["of"], entries[1]["called"], entries[1]["of"]) == "eastacme"
+	})
+	if cooling := g.logged("key is cooling"); len(cooling) != 1 || cooling[0]["key_name"] != "east" {
+		t.Errorf("logged %v", cooling)
+	}
+	live.Eventually(t, "the attempts are told", func() bool { return len(told.attempts()) >= 1 })
+	if got := told.attempts()[0]; !strings.Contains(got, "keycycler.key_name=east") {
+		t.Errorf("an attempt has %s", got)
+	}
+	events.Lock()
+	defer events.Unlock()
+	if len(events.seen) != 1 || !strings.Contains(events.seen[0], `"key_name":"east","pool":"named"`) {
+		t.Errorf("events: %q", events.seen)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestNoKeyIsLogged(t *testing.T) {
 		}
 	})
 	keysFile := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(keysFile, []byte("sk-demo-filed-1\nsk-demo-filed-1\n"), 0o600); err != nil {
+	if err := os.WriteFile(keysFile, []byte("sk-demo-filed-1 filed\nsk-demo-filed-1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Caddy logs the whole config at DEBUG: keys belong into files or the environment.
@@ -59,8 +59,19 @@ func TestNoKeyIsLogged(t *testing.T) {
 	for _, path := range []string{"/fine", "/invalid", "/spent", "/exhausted"} {
 		live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+path, ""))
 	}
+	// What is no key, nor a name, is not told either: each is read within a second.
+	for _, bad := range []string{"sk-demo-filed-2 sk-demo-filed-3", "Bearer sk-demo-filed-4", "KEY=sk-demo-filed-5", "sk-demo-filed-6,sk-demo-filed-7",
+		"sk-demo-filed-8 # sk-demo-filed-9", "0123456789 sk-demo-filed", "sk-demo-filed-1 same\nsk-demo-filed-2 same"} {
+		before := len(g.logged("keys were not read again: going on with the last good ones"))
+		if err := os.WriteFile(keysFile, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		live.Eventually(t, "the log tells of a bad file", func() bool {
+			return len(g.logged("keys were not read again: going on with the last good ones")) > before
+		})
+	}
 	log := g.log()
-	for _, wanted := range []string{"key is cooling", "no key is ready", "key stands twice", "aborting with incomplete response", "upstream roundtrip"} {
+	for _, wanted := range []string{"key is cooling", "no key is ready", "key stands twice", "key's name is that of another", "looks like another key", "aborting with incomplete response", "upstream roundtrip"} {
 		if !strings.Contains(log, wanted) {
 			t.Errorf("the log has no %q: this test looks at nothing", wanted)
 		}

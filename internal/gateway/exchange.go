@@ -302,14 +302,14 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 
 // outgoing makes the attempt's request, and its body: nil where there is none.
 func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attempt, body *replay.AttemptBody) {
-	key := x.roster.Pool.Key(slot)
-	x.report.Key, x.report.Attempts, x.report.Upstream = key.ID(), uint16(x.calls), x.roster.way(slot)
+	key := observe.Place{Index: x.roster.Index, Slot: slot}
+	x.report.Attempt(key, x.calls)
 	sent = x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, key)
 	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
 	x.renameInURL(request, slot) // the client's: what an upstream's own path has is no model
-	x.report.Upstream.Direct(request)
+	x.roster.way(slot).Direct(request)
 	if x.shows {
 		resource.Readable(request.Header)
 	}

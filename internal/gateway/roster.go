@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,14 +21,16 @@ type roster struct {
 	*observe.Index
 	injector *credential.Injector
 
-	groups    []string            // slot → its group's name, "" for none; nil: there are no groups
-	ranks     []rotator.Rank      // slot → how it is preferred; nil: all are alike
+	groups    []string       // slot → its group's name, "" for none; nil: there are no groups
+	ranks     []rotator.Rank // slot → how it is preferred; nil: all are as rank
+	rank      rotator.Rank
 	siblings  [][]rotator.Slot    // slot → all slots of its group; nil for none
 	lots      *lots               // of keys that can serve the same
 	addresses []string            // lot → where its keys work, "" for unknown; nil: there are not two
 	places    []*keyset.Place     // slot → where its key works; nil: nothing is said of any
 	ways      []*upstream.Attempt // slot → what its attempts are told of that; nil: nothing
 	names     []string            // slot → its key's name, "" for none; nil: none has one
+	origins   keyset.Origins      // slot → where its key stands
 }
 
 // family returns the slots that share the slot's limits, itself among them.
@@ -62,12 +63,52 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	index := observe.NewIndex(pool)
-	index.Offers = lots
-	return &roster{
-		Index: index, injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
-		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places), names: set.Names,
-	}, nil
+	r := &roster{
+		injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
+		groups:   set.Groups, ranks: set.Ranks, rank: set.Rank, siblings: siblings(set.Groups),
+		lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places),
+		names: set.Names, origins: set.Origins,
+	}
+	r.Index = observe.NewIndex(pool, known{r})
+	r.Index.Offers = lots
+	return r, nil
+}
+
+// known is what people know the roster's keys by.
+type known struct{ of *roster }
+
+// Name implements observe.Labels.
+func (l known) Name(s rotator.Slot) (name, group string) {
+	return at(l.of.names, s), at(l.of.groups, s)
+}
+
+// Way implements observe.Labels.
+func (l known) Way(s rotator.Slot) *upstream.Attempt { return l.of.way(s) }
+
+// Label implements observe.Labels.
+func (l known) Label(s rotator.Slot) observe.Label {
+	r := l.of
+	k := observe.Label{Name: at(r.names, s), Group: at(r.groups, s), Tier: int(r.rankOf(s).Tier), Origin: r.origins.Of(int(s))}
+	if site := r.place(s).Site; site.Host != "" {
+		k.Upstream = site.String()
+	}
+	return k
+}
+
+// rankOf returns how the slot's key is preferred.
+func (r *roster) rankOf(s rotator.Slot) rotator.Rank {
+	if r.ranks == nil {
+		return r.rank
+	}
+	return r.ranks[s]
+}
+
+// at returns what the slot has, the zero T where none has any.
+func at[T any](all []T, s rotator.Slot) (v T) {
+	if all == nil {
+		return v
+	}
+	return all[s]
 }
 
 // unfit are the reasons for which a key may be refused because it was asked in a wrong way.
@@ -108,7 +149,8 @@ func (g *Gateway) reloadKeys() error {
 	}
 	old := g.roster.Load()
 	added, removed := compare(old.Pool, set.Keys)
-	if added == 0 && removed == 0 && old.equips(set) {
+	same := added == 0 && removed == 0 && old.equips(set)
+	if same && old.origins.Equal(set.Origins) {
 		return nil
 	}
 	next, err := g.newRoster(set)
@@ -118,14 +160,28 @@ func (g *Gateway) reloadKeys() error {
 	g.roster.Store(next)
 	g.room.wake()
 	old.Pool.Close(time.Now())
+	if same { // and stand at other lines
+		return nil
+	}
 	g.Logger.Info("keys have changed", zap.Int("keys", len(set.Keys)), zap.Int("added", added), zap.Int("removed", removed))
 	return nil
 }
 
-// equips tells whether the roster knows the same of its keys as the set.
+// equips tells whether the roster knows the same of its keys as the set, which has the same
+// ones, maybe in another order.
 func (r *roster) equips(set *keyset.Set) bool {
-	return slices.Equal(r.groups, set.Groups) && slices.Equal(r.ranks, set.Ranks) &&
-		slices.Equal(r.places, set.Places) && slices.Equal(r.names, set.Names)
+	for i, key := range set.Keys {
+		now, s := rotator.Slot(i), rotator.Slot(i)
+		if r.Pool.Key(s).ID() != key.ID() {
+			place, _ := r.Find(key.ID())
+			s = place.Slot
+		}
+		if at(r.groups, s) != at(set.Groups, now) || at(r.places, s) != at(set.Places, now) || at(r.names, s) != at(set.Names, now) ||
+			r.rankOf(s) != set.RankOf(i) {
+			return false
+		}
+	}
+	return true
 }
 
 // place returns where the slot's key works, and what it serves there.

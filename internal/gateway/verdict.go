@@ -128,7 +128,7 @@ func (x *exchange) release() {
 func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, cool rotator.Cooldown, rests time.Duration, spent bool) {
 	x.g.metrics.Cooldown(reason.Name(cool.Reason), cool.Source)
 	c := &observe.CooledKey{
-		Pool: x.g.Pool, Key: pool.Key(s), Status: status,
+		Pool: x.g.Pool, Key: pool.Key(s), Name: x.nameOf(pool, s), Status: status,
 		Class: reason.Name(cool.Reason), Source: cool.Source, Scope: cmp.Or(cool.Scope, reason.ScopeKey),
 		Rests: rests, Spent: spent,
 	}
@@ -136,6 +136,19 @@ func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, c
 	if !spent {
 		x.cooled = append(x.cooled, c)
 	}
+}
+
+// nameOf returns the key's name, "" for none. Since the request met the key, other keys may
+// have been read.
+func (x *exchange) nameOf(pool *rotator.Pool, s rotator.Slot) string {
+	place, ok := observe.Place{Index: x.roster.Index, Slot: s}, true
+	if pool != x.roster.Pool {
+		place, ok = x.roster.Find(pool.Key(s).ID())
+	}
+	if !ok {
+		return ""
+	}
+	return place.Name()
 }
 
 // served notes that the upstream has taken the request: the key is good, and those that
@@ -163,7 +176,7 @@ func (x *exchange) back(now time.Time) {
 			x.roster.Pool.Absolve(now, x.latest, s, x.scope)
 		}
 	}
-	x.g.announcer.Back(x.roster.Pool.Key(x.drawn.Slot))
+	x.g.announcer.Back(observe.Place{Index: x.roster.Index, Slot: x.drawn.Slot})
 }
 
 // compare convicts keys that have refused what another one has served.

@@ -59,7 +59,7 @@ func TestKeysFilesAreWatched(t *testing.T) {
 		}, []string{"sk-demo-3"}},
 		{"a file that is gone keeps the last good keys", func(_ *testing.T, path string) { os.Remove(path) }, []string{"sk-demo-1", "sk-demo-2"}},
 		{"so does one that is empty", func(t *testing.T, path string) { writeKeys(t, path) }, []string{"sk-demo-1", "sk-demo-2"}},
-		{"and one with a bad key", func(t *testing.T, path string) { writeKeys(t, path, "sk-demo-3", "sk demo") }, []string{"sk-demo-1", "sk-demo-2"}},
+		{"and one with a bad key", func(t *testing.T, path string) { writeKeys(t, path, "sk-demo-3", "sk demo key") }, []string{"sk-demo-1", "sk-demo-2"}},
 		{"a file of the same size", func(t *testing.T, path string) { writeKeys(t, path, "sk-demo-8", "sk-demo-9") }, []string{"sk-demo-8", "sk-demo-9"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestBadKeysAreToldOnce(t *testing.T) {
 		})
 		logs.TakeAll()
 		for range 3 {
-			writeKeys(t, path, "sk demo")
+			writeKeys(t, path, "sk demo key")
 			settle()
 		}
 		writeKeys(t, path, "sk-demo-1", "sk-demo-2")

@@ -34,14 +34,16 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // Set collects keys, each once, in order.
 type Set struct {
-	Keys   []rotator.Key
-	Groups []string              // of the keys, in the same order; "": none. At the end nil, where there is no group
-	Ranks  []rotator.Rank        // likewise; at the end nil, where all are alike
-	Places []*Place              // likewise; nil: none. At the end nil, where there is none
-	Names  []string              // likewise, for people; "": none. At the end nil, where there is none
-	group  Group                 // of the keys that are added next
-	from   map[rotator.ID]string // where the key stood first
-	log    *zap.Logger
+	Keys    []rotator.Key
+	Groups  []string           // of the keys, in the same order; "": none. At the end nil, where there is no group
+	Ranks   []rotator.Rank     // likewise; at the end nil, where all are alike
+	Rank    rotator.Rank       // of the first key, and of all where Ranks is nil
+	Places  []*Place           // likewise; nil: none. At the end nil, where there is none
+	Names   []string           // likewise, for people; "": none. At the end nil, where there is none
+	Origins Origins            // of the keys
+	group   Group              // of the keys that are added next
+	index   map[rotator.ID]int // of the keys
+	log     *zap.Logger
 }
 
 // Group is keys that have something in common. Files and texts may be placeholders.
@@ -107,13 +109,13 @@ func (s *Source) Inputs() Inputs {
 // Load returns the keys that stand in the config and those of files, in this order,
 // those of no group first.
 func (s *Source) Load() (*Set, error) {
-	set := &Set{from: make(map[rotator.ID]string), log: s.Log}
+	set := &Set{index: make(map[rotator.ID]int), log: s.Log}
 	repl := caddy.NewReplacer()
 	n := 0
 	for text, group := range s.texts() {
 		n++
 		set.group = group
-		if err := set.addInline(repl, text, fmt.Sprintf("keys: key %d", n)); err != nil {
+		if err := set.addInline(repl, text, n); err != nil {
 			return nil, err
 		}
 	}
@@ -127,6 +129,9 @@ func (s *Source) Load() (*Set, error) {
 	if len(set.Keys) == 0 {
 		return nil, noKeys(files)
 	}
+	if err := set.checkNames(); err != nil {
+		return nil, err
+	}
 	set.trim()
 	return set, nil
 }
@@ -134,11 +139,20 @@ func (s *Source) Load() (*Set, error) {
 // trim drops what says nothing, and room that is not needed: there may be very many
 // keys.
 func (s *Set) trim() {
-	s.Keys, s.Ranks = trimmed(s.Keys), trimmed(s.Ranks)
+	s.Keys, s.Ranks, s.Origins.at = trimmed(s.Keys), trimmed(s.Ranks), trimmed(s.Origins.at)
 	s.Groups, s.Places, s.Names = trimmedSome(s.Groups), trimmedSome(s.Places), trimmedSome(s.Names)
+	s.Rank = s.Ranks[0]
 	if !slices.ContainsFunc(s.Ranks, func(r rotator.Rank) bool { return r != s.Ranks[0] }) {
 		s.Ranks = nil
 	}
+}
+
+// RankOf returns how key i is preferred.
+func (s *Set) RankOf(i int) rotator.Rank {
+	if s.Ranks == nil {
+		return s.Rank
+	}
+	return s.Ranks[i]
 }
 
 func trimmed[T any](all []T) []T { return append(make([]T, 0, len(all)), all...) }
@@ -159,13 +173,17 @@ func noKeys(files []string) error {
 	return fmt.Errorf("keys_file: no key in %s", strings.Join(files, ", "))
 }
 
-// addInline adds a key from the config, after its placeholders are replaced.
-func (s *Set) addInline(repl *caddy.Replacer, text, where string) error {
+// addInline adds the n-th key of the config, after its placeholders are replaced.
+func (s *Set) addInline(repl *caddy.Replacer, text string, n int) error {
+	at := origin{n: int32(n)}
 	secret, err := Expand(repl, text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", where, err)
+	if err == nil {
+		secret, err = parseInline(secret)
 	}
-	return s.add(strings.TrimSpace(secret), where)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Origins.where(at), err)
+	}
+	return s.add(secret, s.group.Label, at)
 }
 
 // Expand replaces placeholders. An empty one is an error that names it. An unknown
@@ -204,7 +222,16 @@ func ReadFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, p
 
 // addLines adds one key a line; path names the source in errors.
 func (s *Set) addLines(r io.Reader, path string) error {
-	return EachLineOf(r, path, s.add)
+	s.Origins.paths = append(s.Origins.paths, path)
+	file := int32(len(s.Origins.paths))
+	where := func(n int) string { return s.Origins.where(origin{file, int32(n)}) }
+	return EachLine(r, path, where, func(text string, n int) error {
+		secret, name, err := ParseLine(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where(n), err)
+		}
+		return s.add(secret, name, origin{file, int32(n)})
+	})
 }
 
 // EachLineOf calls add for each line that holds something, and with where it stands.
@@ -245,20 +272,39 @@ func EachLine(r io.Reader, whole string, at func(n int) string, add func(secret 
 	return nil
 }
 
-// add keeps the key unless it is there already. where is for people.
-func (s *Set) add(secret, where string) error {
+// add keeps the key unless it is there already.
+func (s *Set) add(secret, name string, at origin) error {
 	key, err := rotator.NewKey(secret)
 	if err != nil {
-		return fmt.Errorf("%s: %w", where, err)
+		return fmt.Errorf("%s: %w", s.Origins.where(at), err)
 	}
-	if first, doubled := s.from[key.ID()]; doubled {
+	if first, doubled := s.index[key.ID()]; doubled {
 		s.log.Warn("key stands twice: kept once",
-			zap.Stringer("key_id", key), zap.String("at", where), zap.String("first", first))
+			zap.Stringer("key_id", key), zap.String("at", s.Origins.where(at)), zap.String("first", s.Origins.where(s.Origins.at[first])))
 		return nil
 	}
-	s.from[key.ID()] = where
-	s.Keys = append(s.Keys, key)
+	s.index[key.ID()] = len(s.Keys)
+	s.Keys, s.Origins.at = append(s.Keys, key), append(s.Origins.at, at)
 	s.Groups, s.Ranks = append(s.Groups, s.group.Name), append(s.Ranks, s.group.Rank)
-	s.Places, s.Names = append(s.Places, s.group.Place), append(s.Names, s.group.Label)
+	s.Places, s.Names = append(s.Places, s.group.Place), append(s.Names, name)
+	return nil
+}
+
+// checkNames tells whether each name stands for one key, and is none.
+func (s *Set) checkNames() error {
+	named := make(map[string]int)
+	for i, name := range s.Names {
+		if name == "" {
+			continue
+		}
+		if _, isKey := s.index[rotator.IDOf(name)]; isKey {
+			return fmt.Errorf("%s: %w", s.Origins.where(s.Origins.at[i]), errTwo)
+		}
+		if first, doubled := named[name]; doubled {
+			return fmt.Errorf("%s: the key's name is that of another key, at %s: a name stands for one key",
+				s.Origins.where(s.Origins.at[i]), s.Origins.where(s.Origins.at[first]))
+		}
+		named[name] = i
+	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 // newKeySet returns an empty set, and what it logs.
 func newKeySet() (*Set, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
-	return &Set{from: make(map[rotator.ID]string), log: zap.New(core)}, logs
+	return &Set{index: make(map[rotator.ID]int), log: zap.New(core)}, logs
 }
 
 func (s *Set) secrets() []string {
@@ -47,8 +47,11 @@ func TestKeysFile(t *testing.T) {
 		{"the longest key", long, long, ""},
 		{"nothing", "", "", ""},
 		{"only comments", "# one\n# two", "", ""},
-		{"a space within a key", "sk-demo-1\nsk-demo 2\n", "",
-			"keys.txt:2: key " + testkit.IDOf("sk-demo 2") + " has a space at byte 8: only visible ASCII is allowed"},
+		{"a name behind a key", "sk-demo-1 east\nsk-demo-2\t \twest-2 \n", "sk-demo-1 sk-demo-2", ""},
+		{"two words behind a key", "sk-demo-1\nsk-demo 2 3\n", "", "keys.txt:2: " + errWords.Error()},
+		{"a name that is none", "sk-demo-1 east/1\n", "", "keys.txt:1: " + errNoName.Error()},
+		{"a space of another kind within a key", "sk-demo\u00a01\n", "",
+			"keys.txt:1: key " + testkit.IDOf("sk-demo\u00a01") + " has a character outside ASCII at byte 8: only visible ASCII is allowed"},
 		{"a control character within a key", "\n\nsk-de\x00mo-1\n", "",
 			"keys.txt:3: key " + testkit.IDOf("sk-de\x00mo-1") + " has a control character at byte 6: only visible ASCII is allowed"},
 		{"lines that end as on old Macs", "sk-demo-1\rsk-demo-2\r", "",
@@ -140,6 +143,8 @@ func TestADoubledKeyIsKeptOnce(t *testing.T) {
 func FuzzKeysFile(f *testing.F) {
 	for _, content := range []string{
 		"sk-demo-1\nsk-demo-2\n", "\xef\xbb\xbfsk-demo-1\r\n# comment\r\n\r\n", "sk-demo 1", "sk-demo-1\nsk-demo-1", "\x00\x01\x02abcdef",
+		"sk-demo-1 east\nsk-demo-2 east\n", "sk-demo-1 sk-demo-2", "sk-demo-1,sk-demo-2", "export KEY=sk-demo-1", `["sk-demo-1",`, `"sk-demo-1"`,
+		"Bearer sk-demo-1", "- sk-demo-1", "sk-demo-1 # prod", "openai: sk-demo-1", "secret-one name-two\nname-two other", "sk-demo-1 0123456789ab",
 		strings.Repeat("k", rotator.MaxKeyLen+1), strings.Repeat("k", rotator.MaxKeyLen+2000) + "\n", "sk-démo-1\n",
 	} {
 		f.Add([]byte(content))
@@ -147,6 +152,9 @@ func FuzzKeysFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		s, logs := newKeySet()
 		err := s.addLines(bytes.NewReader(content), "")
+		if err == nil {
+			err = s.checkNames()
+		}
 		texts := []string{testkit.Message(err)}
 		for _, entry := range logs.All() {
 			texts = append(texts, fmt.Sprint(entry.Message, entry.ContextMap()))
@@ -162,6 +170,14 @@ func FuzzKeysFile(f *testing.F) {
 				}
 			}
 		}
+		if err != nil {
+			return
+		}
+		for i, name := range s.Names {
+			if name != "" && CheckName(name) != nil || slices.ContainsFunc(s.Keys, func(k rotator.Key) bool { return k.Secret() == name }) {
+				t.Errorf("key %d has the name %q", i, name)
+			}
+		}
 		seen := make(map[string]bool)
 		for _, secret := range s.secrets() {
 			if seen[secret] {
@@ -175,9 +191,23 @@ func FuzzKeysFile(f *testing.F) {
 	})
 }
 
-var commonWords = []string{
+// commonWords is what errors say whatever stands in the line.
+var commonWords = append(slips(),
 	"key stands twice: kept once", "only visible ASCII is allowed", "a character outside ASCII at byte", "a control character at byte", "a space at byte",
 	"the line is longer than a key may be", "bytes long: at most", "are allowed", "bytes", " has ", "key_id", "first", ": key ",
+	"the key's name is that of another key", "a name stands for one key",
+)
+
+func slips() (texts []string) {
+	for _, err := range allSlips {
+		texts = append(texts, err.Error())
+	}
+	return texts
+}
+
+var allSlips = []error{
+	errEmpty, errLines, errQuotes, errJSON, errList, errVariable, errScheme, errItem, errHeader, errComment, errTwo, errWords, errInBlock,
+	errNoName, errNameKey, errNameID,
 }
 
 // shownPiece returns six bytes of the line that text shows.

@@ -9,7 +9,7 @@ import (
 
 func TestASetPrintsNoKey(t *testing.T) {
 	set, _ := newKeySet()
-	if err := set.add(testkit.PrintedSecret, "here"); err != nil {
+	if err := set.add(testkit.PrintedSecret, "", origin{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%10v", "%.3s"} {

@@ -105,6 +105,7 @@ func (a *Announcer) listened(event string) bool { return a.events != nil && a.ev
 type CooledKey struct {
 	Pool   string
 	Key    rotator.Key
+	Name   string // "": none
 	Status int
 	Class  string
 	Source string
@@ -119,6 +120,15 @@ type Shortage struct {
 	Wait  time.Duration
 }
 
+// KeyName is the field of a key's name in log lines, beside that of its id: only where it
+// has one.
+func KeyName(name string) zap.Field {
+	if name == "" {
+		return zap.Skip()
+	}
+	return zap.String("key_name", name)
+}
+
 // LogCooling writes the line.
 func (a *Announcer) LogCooling(c CooledKey) {
 	level := zapcore.InfoLevel
@@ -128,6 +138,7 @@ func (a *Announcer) LogCooling(c CooledKey) {
 	if e := a.Sampled.Check(level, "key is cooling"); e != nil {
 		e.Write(
 			zap.Stringer("key_id", c.Key),
+			KeyName(c.Name),
 			zap.Int("status", c.Status),
 			zap.String("class", c.Class),
 			zap.String("source", c.Source),
@@ -143,13 +154,14 @@ func (a *Announcer) EmitCooling(c CooledKey) {
 		return
 	}
 	a.events.Emit(a.ctx, eventCooling, map[string]any{
-		"pool":    c.Pool,
-		"key_id":  c.Key.String(),
-		"status":  c.Status,
-		"class":   c.Class,
-		"source":  c.Source,
-		"scope":   c.Scope,
-		"seconds": c.Rests.Seconds(),
+		"pool":     c.Pool,
+		"key_id":   c.Key.String(),
+		"key_name": c.Name,
+		"status":   c.Status,
+		"class":    c.Class,
+		"source":   c.Source,
+		"scope":    c.Scope,
+		"seconds":  c.Rests.Seconds(),
 	})
 }
 
@@ -161,8 +173,8 @@ func (a *Announcer) Unauthorized(presented bool) {
 }
 
 // Back tells that a key is ready again before its time.
-func (a *Announcer) Back(key rotator.Key) {
-	a.Logger.Info("key is ready before its time", zap.Stringer("key_id", key))
+func (a *Announcer) Back(key Place) {
+	a.Logger.Info("key is ready before its time", zap.Stringer("key_id", key.ID()), KeyName(key.Name()))
 }
 
 // Rested is an address of an upstream at which attempts fail, or have failed.
@@ -239,9 +251,12 @@ func (t Tracer) Attempt(system string, rep *Report, status int, outcome string) 
 	}
 	attributes := []attribute.KeyValue{
 		attribute.String("keycycler.pool", rep.Pool),
-		attribute.String("keycycler.key_id", rep.Key.String()),
-		attribute.Int("keycycler.attempt", int(rep.Attempts)),
+		attribute.String("keycycler.key_id", rep.key().ID().String()),
+		attribute.Int("keycycler.attempt", int(rep.attempts)),
 		attribute.String("keycycler.outcome", outcome),
+	}
+	if name := rep.key().Name(); name != "" {
+		attributes = append(attributes, attribute.String("keycycler.key_name", name))
 	}
 	if system != "" {
 		attributes = append(attributes, attribute.String("gen_ai.provider.name", system))

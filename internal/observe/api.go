@@ -52,18 +52,23 @@ type StateStatus struct {
 // KeyStatus is one key at one instant. Counters are this node's, since its start.
 type KeyStatus struct {
 	ID        string            `json:"id"`
-	State     string            `json:"state"`             // ready, cooling, disabled
-	Class     string            `json:"class,omitempty"`   // why it cools: of rate_limited, quota_exhausted, …, operator
-	Source    string            `json:"source,omitempty"`  // where that was stated: a header's name in lower case, body:…, default, config, operator
-	Scope     string            `json:"scope,omitempty"`   // what cools: key
-	Remaining float64           `json:"remaining_seconds"` // 0 unless it cools, and where it cools until a request ends
-	Until     *time.Time        `json:"until,omitempty"`   // by this node's clock
-	Proven    *bool             `json:"proven,omitempty"`  // of what cools it: false while nobody knows whose fault the refusal was; nil unless it cools
-	Suspect   *Suspect          `json:"suspect,omitempty"` // what it is suspected of, and does not cool for
-	Scopes    []ScopeStatus     `json:"scopes,omitempty"`  // in which it cools, ready or not, by name
-	Attempts  uint64            `json:"attempts"`          // calls to the upstream
-	Rejected  map[string]uint64 `json:"rejections"`        // of them, by class
-	InFlight  int64             `json:"in_flight"`         // calls under way
+	Name      string            `json:"name,omitempty"`     // for people
+	Group     string            `json:"group,omitempty"`    // of keys that share their limits
+	Tier      int               `json:"tier,omitempty"`     // from 1 on
+	Upstream  string            `json:"upstream,omitempty"` // where it works; "" where the config of reverse_proxy says
+	Origin    string            `json:"origin,omitempty"`   // where it stands: openai.keys:17, or keys: key 2
+	State     string            `json:"state"`              // ready, cooling, disabled
+	Class     string            `json:"class,omitempty"`    // why it cools: of rate_limited, quota_exhausted, …, operator
+	Source    string            `json:"source,omitempty"`   // where that was stated: a header's name in lower case, body:…, default, config, operator
+	Scope     string            `json:"scope,omitempty"`    // what cools: key
+	Remaining float64           `json:"remaining_seconds"`  // 0 unless it cools, and where it cools until a request ends
+	Until     *time.Time        `json:"until,omitempty"`    // by this node's clock
+	Proven    *bool             `json:"proven,omitempty"`   // of what cools it: false while nobody knows whose fault the refusal was; nil unless it cools
+	Suspect   *Suspect          `json:"suspect,omitempty"`  // what it is suspected of, and does not cool for
+	Scopes    []ScopeStatus     `json:"scopes,omitempty"`   // in which it cools, ready or not, by name
+	Attempts  uint64            `json:"attempts"`           // calls to the upstream
+	Rejected  map[string]uint64 `json:"rejections"`         // of them, by class
+	InFlight  int64             `json:"in_flight"`          // calls under way
 	LastUsed  *time.Time        `json:"last_used,omitempty"`
 }
 

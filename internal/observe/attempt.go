@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/keycycler/keycycler/internal/upstream"
-	"github.com/keycycler/keycycler/rotator"
 )
 
 // AttemptContext is the context of an attempt's request. Caddy binds placeholders to
@@ -32,7 +31,7 @@ type AttemptContext struct {
 	context.Context
 	report  *Report
 	request *http.Request // the attempt's
-	key     rotator.Key
+	key     Place
 
 	mu   sync.Mutex
 	over bool
@@ -59,7 +58,7 @@ const (
 )
 
 // Begin makes c the context of an attempt with this key, whose request is about to be made.
-func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key rotator.Key) {
+func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key Place) {
 	c.Context, c.request, c.report, c.key = ctx, request, r, key
 }
 
@@ -79,7 +78,7 @@ func (c *AttemptContext) Value(key any) any {
 			return c.groups(groups)
 		}
 	case upstream.Key:
-		return c.report.Upstream
+		return c.key.way()
 	case upstream.HostKey:
 		return &c.report.client.Host
 	}
@@ -217,7 +216,7 @@ func (c *AttemptContext) guarded(value any) any {
 	if !ok {
 		return value
 	}
-	secret := c.key.Secret()
+	secret := c.key.secret()
 	for range 3 { // {uri} may hold it escaped, and {http.request.uri_escaped} that again
 		if strings.Contains(text, secret) {
 			return withKey(text)

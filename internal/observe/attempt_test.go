@@ -7,8 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/keycycler/keycycler/rotator"
 )
 
 // TestSettle: what a reverse_proxy before us has set is seen until the attempt's has set
@@ -35,7 +33,7 @@ func TestSettle(t *testing.T) {
 			var report Report
 			report.Begin(r)
 			var attempt AttemptContext
-			attempt.Begin(r.Context(), r, &report, rotator.Key{})
+			attempt.Begin(r.Context(), r, &report, Place{})
 			own := attempt.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 			if test.looks {
 				if got, _ := own.Get(proxied); got != "auth:1" {

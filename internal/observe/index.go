@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -14,7 +15,8 @@ type Index struct {
 	Pool   *rotator.Pool
 	Offers Offers         // which models keys serve; nil: all keys serve all
 	ByID   func() []Place // all keys, ordered by id: made when it is asked for
-	digest rotator.ID     // of all ids, in any order
+	labels Labels
+	digest rotator.ID // of all ids, in any order
 }
 
 // Offers is which keys of a pool serve which models.
@@ -54,8 +56,31 @@ func (x *Index) serves(s rotator.Slot, model string) bool {
 	return x.Offers == nil || !x.Offers.Unserving(model).Has(x.Offers.Lot(s))
 }
 
-func NewIndex(pool *rotator.Pool) *Index {
-	x := &Index{Pool: pool, ByID: sync.OnceValue(func() []Place { return sortedPlaces(pool) })}
+// Label is what people know a key by, besides its id. It holds no secret.
+type Label struct {
+	Name     string // "": none
+	Group    string // likewise
+	Tier     int    // from 1 on
+	Upstream string // where it works: a URL; "" where the config of reverse_proxy says
+	Origin   string // where it stands: a file's base name and line, or a position in the config
+}
+
+// Labels tell what people know a pool's keys by. They are safe for concurrent use.
+type Labels interface {
+	// Name returns the key's name and its group's, "" for none. It allocates nothing.
+	Name(rotator.Slot) (name, group string)
+
+	// Way returns what attempts with the key are told of where they go. It allocates nothing.
+	Way(rotator.Slot) *upstream.Attempt
+
+	// Label returns all there is.
+	Label(rotator.Slot) Label
+}
+
+// NewIndex returns the pool's index. Without labels, nothing is known of its keys.
+func NewIndex(pool *rotator.Pool, labels Labels) *Index {
+	x := &Index{Pool: pool, labels: labels}
+	x.ByID = sync.OnceValue(x.sorted)
 	for s := range pool.Len() {
 		for i, b := range pool.Key(rotator.Slot(s)).ID() {
 			x.digest[i] ^= b
@@ -93,10 +118,10 @@ func (x *Index) Shares(other *Index) bool {
 	return false
 }
 
-func sortedPlaces(pool *rotator.Pool) []Place {
-	places := make([]Place, pool.Len())
+func (x *Index) sorted() []Place {
+	places := make([]Place, x.Pool.Len())
 	for i := range places {
-		places[i] = Place{pool, rotator.Slot(i)}
+		places[i] = Place{x, rotator.Slot(i)}
 	}
 	slices.SortFunc(places, byID)
 	return places
@@ -104,8 +129,44 @@ func sortedPlaces(pool *rotator.Pool) []Place {
 
 // Place is where a key is to be found.
 type Place struct {
-	Pool *rotator.Pool
+	*Index
 	Slot rotator.Slot
+}
+
+// Label returns what the key is known by.
+func (p Place) Label() Label {
+	if p.Index == nil || p.labels == nil {
+		return Label{}
+	}
+	return p.labels.Label(p.Slot)
+}
+
+// Name returns the key's name, "" for none.
+func (p Place) Name() string {
+	name, _ := p.names()
+	return name
+}
+
+func (p Place) names() (name, group string) {
+	if p.Index == nil || p.labels == nil {
+		return "", ""
+	}
+	return p.labels.Name(p.Slot)
+}
+
+// way returns what attempts with the key are told of where they go.
+func (p Place) way() *upstream.Attempt {
+	if p.Index == nil || p.labels == nil {
+		return upstream.Unguided
+	}
+	return p.labels.Way(p.Slot)
+}
+
+func (p Place) secret() string {
+	if p.Index == nil {
+		return ""
+	}
+	return p.Pool.Key(p.Slot).Secret()
 }
 
 func (p Place) ID() rotator.ID { return p.Pool.Key(p.Slot).ID() }

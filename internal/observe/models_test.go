@@ -74,7 +74,7 @@ func TestExhausted(t *testing.T) {
 			for _, do := range row.do {
 				do(p)
 			}
-			if got := Exhausted(NewIndex(p), start.Add(row.after)); !slices.Equal(got, row.want) {
+			if got := Exhausted(NewIndex(p, nil), start.Add(row.after)); !slices.Equal(got, row.want) {
 				t.Errorf("%+v, want %+v", got, row.want)
 			}
 		})
@@ -88,11 +88,11 @@ func TestExhaustedAtTheLimit(t *testing.T) {
 	p.Cool(start, 1, rotator.Cooldown{For: minute, Reason: limited, Scope: "x"})
 	p.Take(start, rotator.Want{Among: []rotator.Slot{2}})
 	want := []ModelCensus{{"x", rotator.Census{Keys: 3, Cooling: [rotator.MaxReasons]int{limited: 2, reason.Limit: 1}, Busy: 1, Soonest: minute}}}
-	if got := Exhausted(NewIndex(p), start); !slices.Equal(got, want) {
+	if got := Exhausted(NewIndex(p, nil), start); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	p.End(2)
-	if got := Exhausted(NewIndex(p), start); got != nil {
+	if got := Exhausted(NewIndex(p, nil), start); got != nil {
 		t.Errorf("after its end %+v", got)
 	}
 }
@@ -105,11 +105,11 @@ func TestExhaustedIsBounded(t *testing.T) {
 			p.Cool(start, s, rotator.Cooldown{For: minute, Scope: fmt.Sprintf("model-%03d", i)})
 		}
 	}
-	got := Exhausted(NewIndex(p), start)
+	got := Exhausted(NewIndex(p, nil), start)
 	if len(got) != rotator.MaxScopes+1 || got[0].Model != rotator.Overflow || got[rotator.MaxScopes].Model != "model-063" {
 		t.Errorf("%d scopes: %+v", len(got), got)
 	}
-	if got := Exhausted(NewIndex(p), start.Add(minute)); got != nil {
+	if got := Exhausted(NewIndex(p, nil), start.Add(minute)); got != nil {
 		t.Errorf("when all is over %+v", got)
 	}
 }
@@ -125,7 +125,7 @@ func BenchmarkExhausted(b *testing.B) {
 				}
 			}
 			for b.Loop() {
-				if len(Exhausted(NewIndex(p), start)) != 8 {
+				if len(Exhausted(NewIndex(p, nil), start)) != 8 {
 					b.Fatal("not all are told")
 				}
 			}

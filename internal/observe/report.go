@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/peek"
-	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -20,13 +19,13 @@ import (
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
-	Key      rotator.ID        // of the last attempt
-	Attempts uint16            // 1000 at most
-	Upstream *upstream.Attempt // where the last attempt goes; nil before the first
-	Named    string            // the model that the request's URL names; "" if none
-	Body     modelNamer        // nil when it has none
-	Outcome  string            // of the last attempt that is over, or of the request
-	Client   string            // whose token the request had; "" where it has no name
+	index    *Index // of the last attempt's key; nil before the first
+	slot     rotator.Slot
+	attempts int32
+	Named    string     // the model that the request's URL names; "" if none
+	Body     modelNamer // nil when it has none
+	Outcome  string     // of the last attempt that is over, or of the request
+	Client   string     // whose token the request had; "" where it has no name
 
 	client *http.Request                  // the request, as it has come to us
 	vars   map[string]any                 // its variables; nil outside of Caddy
@@ -89,6 +88,14 @@ func (p *Report) Begin(r *http.Request) {
 	}
 }
 
+// Attempt notes the key of the attempt that begins, and that it is the n-th.
+func (p *Report) Attempt(key Place, n int) {
+	p.index, p.slot, p.attempts = key.Index, key.Slot, int32(n)
+}
+
+// key is that of the last attempt.
+func (p *Report) key() Place { return Place{p.index, p.slot} }
+
 // lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what
 // Caddy shows them.
 func (p *Report) lookup(name string) (any, bool) {
@@ -148,14 +155,20 @@ func (p *Report) field(name string) (any, bool) {
 	case "pool":
 		return p.Pool, true
 	case "key_id":
-		if p.Attempts == 0 {
+		if p.index == nil {
 			return "", true
 		}
-		return p.Key.String(), true
+		return p.key().ID().String(), true
+	case "key_name":
+		name, _ := p.key().names()
+		return name, true
+	case "group":
+		_, group := p.key().names()
+		return group, true
 	case "attempts":
-		return int(p.Attempts), true
+		return int(p.attempts), true
 	case "upstream":
-		return p.Upstream.Text(), true
+		return p.key().way().Text(), true
 	case "client":
 		return p.Client, true
 	case "outcome":

@@ -113,7 +113,7 @@ func TestAListOfAClassHasItsSuspects(t *testing.T) {
 	p.Suspect(0, refusal(ttl.InvalidKey, ""))
 	p.Suspect(1, refusal(ttl.Unknown, ""))
 	p.Cool(start, 2, rotator.Cooldown{For: minute, Reason: rotator.Reason(ttl.InvalidKey)})
-	v := &View{sets: []*Index{NewIndex(p)}}
+	v := &View{sets: []*Index{NewIndex(p, nil)}}
 	for query, want := range map[string]int{"class=invalid_key": 2, "class=unknown": 1, "class=rate_limited": 0, "class=invalid_key&state=ready": 1} {
 		values, err := url.ParseQuery(query)
 		if err != nil {

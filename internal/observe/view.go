@@ -266,7 +266,14 @@ func Cooling(st rotator.Status) []rotator.ScopeStatus {
 	return slices.DeleteFunc(slices.Clone(st.Scopes), func(sc rotator.ScopeStatus) bool { return sc.Left == 0 })
 }
 
-// KeyStatusOf is what the admin API says of a key.
+// KeyStatus is what the admin API says of the key.
+func (p Place) KeyStatus(now time.Time, st rotator.Status) KeyStatus {
+	s, l := KeyStatusOf(now, p.ID(), st), p.Label()
+	s.Name, s.Group, s.Tier, s.Upstream, s.Origin = l.Name, l.Group, l.Tier, l.Upstream, l.Origin
+	return s
+}
+
+// KeyStatusOf is what the admin API says of a key, but for what people know it by.
 func KeyStatusOf(now time.Time, id rotator.ID, st rotator.Status) KeyStatus {
 	s := KeyStatus{
 		ID: id.String(), State: st.Condition.String(),

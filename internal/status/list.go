@@ -41,7 +41,7 @@ func list(keys iter.Seq[Key], v view) *listing {
 
 // count counts the key in and reports whether the filter takes it.
 func (l *listing) count(k *Key, v view) bool {
-	if !strings.HasPrefix(k.ID, v.prefix) {
+	if !strings.HasPrefix(k.ID, v.prefix) && !strings.Contains(strings.ToLower(k.Name), v.prefix) {
 		return false
 	}
 	state, class := v.state == "" || v.state == k.State, v.class == "" || v.class == k.Class

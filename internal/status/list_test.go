@@ -17,7 +17,7 @@ func TestList(t *testing.T) {
 		{ID: "b20000000000", State: Cooling, Class: "rate_limited", Source: "retry-after", Remaining: time.Minute, Attempts: 9, Rejections: 2},
 		{ID: "a30000000000", State: Disabled, Attempts: 5, LastUsed: noon.Add(time.Second)},
 		{ID: "c40000000000", State: Cooling, Class: "operator", Source: "operator", Remaining: time.Second, InFlight: 1},
-		{ID: "a50000000000", State: Disabled, Class: "rate_limited", Source: "default", Remaining: time.Hour},
+		{ID: "a50000000000", Name: "Acme-40", State: Disabled, Class: "rate_limited", Source: "default", Remaining: time.Hour},
 	}
 	for _, test := range []struct {
 		name  string
@@ -34,7 +34,11 @@ func TestList(t *testing.T) {
 		{"a class that there is not", "class=overloaded", ""},
 		{"a prefix", "q=a", "a1 a3 a5"},
 		{"a whole id", "q=c40000000000", "c4"},
-		{"a prefix in the middle", "q=40", ""},
+		{"a prefix in the middle of an id, which is a part of a name", "q=40", "a5"},
+		{"a prefix in the middle", "q=30", ""},
+		{"a part of a name, whatever its case", "q=aCmE-", "a5"},
+		{"what begins ids and stands in a name", "q=a", "a1 a3 a5"},
+		{"a name that there is not", "q=beta", ""},
 		{"by state, as they are worth", "sort=state", "a1 b2 c4 a3 a5"},
 		{"by class", "sort=class&order=desc", "a5 b2 c4 a1 a3"},
 		{"by source", "sort=source", "a1 a3 a5 c4 b2"},

@@ -86,6 +86,7 @@ type header struct {
 // row is one key's.
 type row struct {
 	ID, State, Class, Tone, Source, Scope    string
+	Name, About                              string // what people know it by, and all of it
 	Suspect                                  bool
 	Remaining                                span
 	Attempts, Rejections, InFlight, LastUsed string
@@ -264,7 +265,7 @@ func newPager(v view, l *listing) pager {
 
 func newRow(now time.Time, k *Key) row {
 	r := row{
-		ID: k.ID, State: k.State, Class: k.Class, Suspect: k.Suspect, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
+		ID: k.ID, Name: k.Name, About: about(k), State: k.State, Class: k.Class, Suspect: k.Suspect, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
 		Attempts: count(k.Attempts), Rejections: count(k.Rejections), InFlight: count(k.InFlight), LastUsed: ago(now, k.LastUsed),
 	}
 	if k.Scope != "key" { // which goes without saying
@@ -279,6 +280,14 @@ func newRow(now time.Time, k *Key) row {
 		r.Actions = []button{coolButton, disableButton}
 	}
 	return r
+}
+
+// about is all that people know the key by.
+func about(k *Key) string {
+	if k.About == nil {
+		return ""
+	}
+	return k.About.String()
 }
 
 func newSpan(d time.Duration) span {

@@ -325,3 +325,27 @@ func TestPageKnowsTheTime(t *testing.T) {
 		}
 	})
 }
+
+// words are a text.
+type words string
+
+func (w words) String() string { return string(w) }
+
+// Names stand beside ids; all that is known of a key is in a title, as what is too long for
+// the column.
+func TestPageShowsNames(t *testing.T) {
+	src := newFake()
+	keys := src.keys["openai"]
+	keys[0].Name, keys[0].About = "east-1", words("east-1, openai.keys:17")
+	keys[1].Name, keys[1].About = strings.Repeat("n", 64), words(strings.Repeat("n", 64)+", <acme>")
+	page := get(t, src, "")
+	for _, want := range []string{
+		`<th scope="row" title="east-1, openai.keys:17">` + readyID + ` <span class="name">east-1</span></th>`,
+		`<th scope="row" title="` + strings.Repeat("n", 64) + `, &lt;acme&gt;">` + coolingID + ` <span class="name">` + strings.Repeat("n", 64) + `</span></th>`,
+		`<th scope="row">` + disabledID + `</th>`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}

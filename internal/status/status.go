@@ -10,6 +10,7 @@ package status
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -91,6 +92,8 @@ const (
 // Key is one key at one instant.
 type Key struct {
 	ID         string        // 12 hex digits
+	Name       string        // for people; "": none
+	About      fmt.Stringer  // all that people know it by; asked of those that are shown. nil: nothing
 	State      string        // Ready, Cooling or Disabled
 	Class      string        // why it cools: rate_limited, operator, …
 	Suspect    bool          // it was refused for that, and nobody knows whether that was its fault

@@ -13,6 +13,7 @@ const (
 	maxPage  = 100_000 // what a query may ask for
 	maxName  = 256     // bytes of a pool's or a class's name in a query
 	idLength = 12      // hex digits
+	keyName  = 64      // bytes of a key's name
 )
 
 // view is which of a pool's keys the page shows, and how. It travels in the query,
@@ -21,7 +22,7 @@ type view struct {
 	pool   string // "": the first
 	state  string // "": all
 	class  string // "": all
-	prefix string // of the ids
+	prefix string // of the ids, or a part of the names, in lower case
 	sort   column
 	desc   bool
 	page   int // from 1
@@ -74,7 +75,7 @@ func parseView(query url.Values) view {
 	if state := query.Get("state"); rank(state) >= 0 {
 		v.state = state
 	}
-	if len(v.prefix) > idLength || !isHex(v.prefix) {
+	if len(v.prefix) > keyName || strings.Trim(v.prefix, "0123456789abcdefghijklmnopqrstuvwxyz._-") != "" {
 		v.prefix = ""
 	}
 	if i := slices.IndexFunc(columns, func(c column) bool { return c.name == query.Get("sort") }); i >= 0 {

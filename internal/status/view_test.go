@@ -16,8 +16,9 @@ func TestParseView(t *testing.T) {
 		{"all there is", "class=rate_limited&order=desc&page=3&pool=openai&q=3fa9&sort=attempts&state=cooling", "class=rate_limited&order=desc&page=3&pool=openai&q=3fa9&sort=attempts&state=cooling"},
 		{"what is so by default is left out", "order=asc&page=1&sort=id&state=", ""},
 		{"a prefix as people paste it", "q=+3FA9+", "q=3fa9"},
-		{"a prefix that begins no id", "q=xyz", ""},
-		{"a prefix that is longer than an id", "q=0123456789abc", ""},
+		{"what is in no name", "q=x%2Fz", ""},
+		{"a part of a name", "q=+Acme-East.1_x", "q=acme-east.1_x"},
+		{"a text that is longer than a name", "q=" + strings.Repeat("n", 65), ""},
 		{"an unknown state", "state=tired", ""},
 		{"an unknown column", "sort=secret", ""},
 		{"an unknown order", "order=random", ""},
@@ -78,7 +79,7 @@ func FuzzParseView(f *testing.F) {
 		if again := parseView(v.query()); again.href() != v.href() {
 			t.Errorf("%s became %s", v.href(), again.href())
 		}
-		if v.page < 1 || v.page > maxPage || len(v.prefix) > idLength || len(v.pool) > maxName {
+		if v.page < 1 || v.page > maxPage || len(v.prefix) > keyName || len(v.pool) > maxName {
 			t.Errorf("%q is out of bounds: %+v", text, v.query())
 		}
 	})
