@@ -318,12 +318,17 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 
 // send gives the client the upstream's own answer.
 func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
+	wait := ""
 	if x.pause == 0 {
 		x.g.metrics.Stopped.Inc()
-		return says.Send(w, "")
+	} else {
+		x.g.metrics.Closed.Inc()
+		wait = strconv.Itoa(int(wholeSeconds(x.pause) / time.Second))
 	}
-	x.g.metrics.Closed.Inc()
-	return says.Send(w, strconv.Itoa(int(wholeSeconds(x.pause)/time.Second)))
+	if x.g.Raises {
+		return x.raiseAnswer(says, wait)
+	}
+	return says.Send(w, wait)
 }
 
 // exhausted answers for a pool that has no key for this request.
@@ -340,6 +345,9 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	x.tellExhausted(now, census, f)
 	x.g.metrics.Exhausted.Inc()
 	x.report.Outcome = observe.OutcomeExhausted
+	if x.g.Raises {
+		return x.raiseRefusal(f)
+	}
 	return x.g.writeRefusal(w, x.r, f)
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	MaxWait     time.Duration // for a key; 0: none
 	Keepalive   time.Duration // of silence, after which a stream gets a comment; 0: never
 	MaxWaiting  int           // requests that wait at a time
+	Raises      bool          // a request that no key serves becomes an error of Caddy's
 
 	Rules    []blame.Rule // of the config, before the preset's
 	Policy   blame.Policy // bounds of cooldowns

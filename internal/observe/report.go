@@ -25,6 +25,7 @@ type Report struct {
 	Body     modelNamer // nil when it has none
 	Outcome  string     // of the last attempt that is over, or of the request
 	Client   string     // whose token the request had; "" where it has no name
+	Wait     string     // what a client that no key serves is told to wait, in whole seconds; "" where nobody knows
 
 	vars   map[string]any                 // the request's; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
@@ -151,6 +152,8 @@ func (p *Report) field(name string) (any, bool) {
 		return p.Client, true
 	case "outcome":
 		return p.Outcome, true
+	case "retry_after":
+		return p.Wait, true
 	case "model":
 		return p.Model(), true
 	}

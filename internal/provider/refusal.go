@@ -42,19 +42,19 @@ func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	if f.Wait > 0 {
-		h.Set("Retry-After", f.seconds())
+		h.Set("Retry-After", f.Seconds())
 	}
 	if f.Disabled || f.Wait > maxSDKWait {
 		h.Set("X-Should-Retry", "false")
 	}
-	w.WriteHeader(f.status())
+	w.WriteHeader(f.Status())
 	_, err := w.Write(body)
 	return err
 }
 
-// status is 429 whatever the keys cool for: a client can do nothing about a key
+// Status is 429 whatever the keys cool for: a client can do nothing about a key
 // that it has never seen, but it can wait. It can do something about its own token.
-func (f Refusal) status() int {
+func (f Refusal) Status() int {
 	switch {
 	case f.Unauthorized:
 		return http.StatusUnauthorized
@@ -67,8 +67,8 @@ func (f Refusal) status() int {
 // unavailable tells whether it is about the gateway, and not about limits.
 func (f Refusal) unavailable() bool { return f.Disabled || f.Stopped }
 
-// seconds spells the wait as a whole number of seconds.
-func (f Refusal) seconds() string { return strconv.FormatInt(int64(f.Wait/time.Second), 10) }
+// Seconds spells the wait as a whole number of seconds.
+func (f Refusal) Seconds() string { return strconv.FormatInt(int64(f.Wait/time.Second), 10) }
 
 // message says it to people.
 func (f Refusal) message() string {
@@ -169,13 +169,13 @@ func geminiError(f Refusal) []byte {
 		Status  string   `json:"status"`
 		Details []detail `json:"details,omitempty"`
 	}
-	o := object{Code: f.status(), Message: f.message(), Status: "UNAVAILABLE"}
+	o := object{Code: f.Status(), Message: f.message(), Status: "UNAVAILABLE"}
 	switch {
 	case f.Unauthorized:
 		o.Status = "UNAUTHENTICATED"
 	case !f.unavailable():
 		o.Status = "RESOURCE_EXHAUSTED"
-		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.seconds() + "s"}}
+		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.Seconds() + "s"}}
 	}
 	return errorBody(o)
 }
@@ -188,7 +188,7 @@ type codeAndMessage struct {
 
 // azureError gives the error object of Azure OpenAI, whose codes are statuses.
 func azureError(f Refusal) []byte {
-	return errorBody(codeAndMessage{strconv.Itoa(f.status()), f.message()})
+	return errorBody(codeAndMessage{strconv.Itoa(f.Status()), f.message()})
 }
 
 // gitHubError gives that of GitHub Models, whose codes are words. GitHub repeats
