@@ -114,8 +114,9 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.g, x.r = g, r
 	x.record, x.tracer = new(record), observe.TracerFor(r)
 	x.report = &x.record.report
-	x.report.Begin(r)
+	outer := x.report.Begin(r)
 	x.report.Pool = g.Pool
+	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
 	x.report.Path = r.URL.Path
 	follower := x.follow(r)
@@ -249,7 +250,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), x.calls
+	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), int32(x.calls)
 	sent := x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
@@ -262,6 +263,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		defer body.Close() //nolint:errcheck // never fails
 		request.Body = body
 	}
+	x.lookOut(sent)
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
 	x.g.pace.Call(1)
@@ -285,6 +287,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
+	x.tellUnanswered(err)
 	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
@@ -326,7 +329,7 @@ func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
 		wait = strconv.Itoa(int(wholeSeconds(x.pause) / time.Second))
 	}
 	if x.g.Raises {
-		return x.raiseAnswer(says, wait)
+		return x.raiseAnswer(says)
 	}
 	return says.Send(w, wait)
 }

@@ -97,6 +97,8 @@ type Gateway struct {
 
 	// Likewise, for models.
 	dryModels dryModels
+
+	slips slips
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.
@@ -173,6 +175,7 @@ func (g *Gateway) show() (err error) {
 	g.joinServer()
 	rooms.Store(&g.room, nil)
 	running.add(g)
+	g.tellClash()
 	observe.Live.Add(g.seen)
 	return nil
 }

@@ -3,8 +3,10 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -21,19 +23,17 @@ var errExhausted = errors.New("keycycler: no key is ready for the request")
 
 // raiseRefusal returns the error instead of the pool's own answer.
 func (x *exchange) raiseRefusal(f provider.Refusal) error {
-	if f.Wait > 0 {
-		x.report.Wait = f.Seconds()
-	}
+	x.report.Wait = inSeconds(f.Wait)
 	return caddyhttp.Error(f.Status(), errExhausted)
 }
 
-// raiseAnswer returns the error instead of the upstream's answer. wait is for how long the
-// pool holds the request back, in seconds, or "".
-func (x *exchange) raiseAnswer(says *respond.Kept, wait string) error {
-	if wait == "" {
-		wait = wholeNumber(says.RetryAfter())
+// raiseAnswer returns the error instead of the upstream's answer.
+func (x *exchange) raiseAnswer(says *respond.Kept) error {
+	if x.report.Wait = inSeconds(x.pause); x.pause == 0 {
+		// What is no number is a date, or nothing.
+		stated, _ := strconv.ParseUint(says.RetryAfter(), 10, 32)
+		x.report.Wait = uint32(stated)
 	}
-	x.report.Wait = wait
 	status := http.StatusTooManyRequests
 	if says.Status() >= http.StatusInternalServerError {
 		status = http.StatusServiceUnavailable
@@ -41,11 +41,10 @@ func (x *exchange) raiseAnswer(says *respond.Kept, wait string) error {
 	return caddyhttp.Error(status, fmt.Errorf("keycycler: every key refused the request: the upstream said %d", says.Status()))
 }
 
-// wholeNumber returns text if it is a number of seconds, and "" for a date and anything else.
-func wholeNumber(text string) string {
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return ""
+// inSeconds returns a wait as whole seconds, 0 for none.
+func inSeconds(wait time.Duration) uint32 {
+	if wait <= 0 {
+		return 0
 	}
-	return strconv.FormatUint(n, 10)
+	return uint32(min(wholeSeconds(wait)/time.Second, math.MaxUint32))
 }

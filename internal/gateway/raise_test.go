@@ -37,14 +37,14 @@ func TestARequestThatNoKeyServesIsRaised(t *testing.T) {
 		configure func(*Config)
 		prepare   func(*Gateway)
 		status    int
-		wait      string
+		wait      uint32
 	}{
-		{sentence: "every key is at a limit that is proven", answer: used, status: 429, wait: "40"},
-		{sentence: "every key is refused for a limit", answer: testkit.Limited, status: 429, wait: "40"},
+		{sentence: "every key is at a limit that is proven", answer: used, status: 429, wait: 40},
+		{sentence: "every key is refused for a limit", answer: testkit.Limited, status: 429, wait: 40},
 		{sentence: "every key is refused as invalid", answer: testkit.BadKey, status: 429},
 		{sentence: "every key is refused, until a date", answer: dated, status: 429},
 		{sentence: "every quota is spent", answer: testkit.Spent, status: 429},
-		{sentence: "every key met an upstream that is overloaded", answer: overloaded, configure: retries, status: 503, wait: "7"},
+		{sentence: "every key met an upstream that is overloaded", answer: overloaded, configure: retries, status: 503, wait: 7},
 		{sentence: "every key is disabled", prepare: disableAll, status: 503},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestARequestThatNoKeyServesIsRaised(t *testing.T) {
 				t.Errorf("%v, want an error of status %d", err, row.status)
 			}
 			if got := report().Wait; got != row.wait {
-				t.Errorf("retry after %q, want %q", got, row.wait)
+				t.Errorf("retry after %d, want %d", got, row.wait)
 			}
 			if w.Body.Len() > 0 || len(w.Header()) > 0 {
 				t.Errorf("the client got %v, %q already", w.Header(), w.Body)

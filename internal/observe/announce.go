@@ -199,7 +199,7 @@ func (t Tracer) Attempt(system string, rep *Report, status int, outcome string) 
 	attributes := []attribute.KeyValue{
 		attribute.String("keycycler.pool", rep.Pool),
 		attribute.String("keycycler.key_id", rep.Key.String()),
-		attribute.Int("keycycler.attempt", rep.Attempts),
+		attribute.Int("keycycler.attempt", int(rep.Attempts)),
 		attribute.String("keycycler.outcome", outcome),
 	}
 	if system != "" {

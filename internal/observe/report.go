@@ -3,6 +3,7 @@ package observe
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -20,12 +21,13 @@ type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
 	Key      rotator.ID // of the last attempt
-	Attempts int
+	Nests    bool       // another pool serves the attempts: what is refused is its keys
+	Attempts int32
+	Wait     uint32     // for which a client is to wait that no key serves, in seconds; 0 where nobody knows
 	Path     string     // of the request
 	Body     modelNamer // nil when it has none
 	Outcome  string     // of the last attempt that is over, or of the request
 	Client   string     // whose token the request had; "" where it has no name
-	Wait     string     // what a client that no key serves is told to wait, in whole seconds; "" where nobody knows
 
 	vars   map[string]any                 // the request's; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
@@ -59,8 +61,9 @@ const (
 
 // Begin makes p the report of the request. Where the request has come to a
 // pool before, as one that handle_errors falls back from, placeholders tell of the
-// new one from now on.
-func (p *Report) Begin(r *http.Request) {
+// new one from now on. It returns the report of the pool within whose attempt the request
+// has come, nil if there is none.
+func (p *Report) Begin(r *http.Request) (outer *Report) {
 	p.latest = p
 	ctx := r.Context()
 	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
@@ -71,9 +74,11 @@ func (p *Report) Begin(r *http.Request) {
 	if first, ok := p.vars[reportVar].(*Report); ok {
 		if p.repl == first.repl { // not an attempt's of that pool
 			p.below, p.before = first.below, first.latest
+		} else {
+			outer = first.latest
 		}
 		first.latest = p
-		return
+		return outer
 	}
 	if p.vars != nil {
 		p.vars[reportVar] = p
@@ -81,6 +86,7 @@ func (p *Report) Begin(r *http.Request) {
 	if p.repl != nil {
 		p.repl.Map(p.lookup)
 	}
+	return nil
 }
 
 // lookup is a caddy.ReplacerFunc: what all see who look at the request, besides what
@@ -132,6 +138,21 @@ func (p *Report) Settle() {
 	}
 }
 
+// Upstream returns the address that the reverse_proxy of the attempt under way has turned
+// to; "" if it has not.
+func (p *Report) Upstream() string {
+	if c := p.shown.Load(); c != nil {
+		return c.upstream()
+	}
+	return ""
+}
+
+// Unhandled tells whether the last attempt came to the end of the routes.
+func (p *Report) Unhandled() bool {
+	unhandled, _ := p.vars["unhandled"].(bool)
+	return unhandled
+}
+
 // field returns one of keycycler's placeholders.
 func (p *Report) field(name string) (any, bool) {
 	field, ours := strings.CutPrefix(name, PlaceholderPrefix)
@@ -147,13 +168,16 @@ func (p *Report) field(name string) (any, bool) {
 		}
 		return p.Key.String(), true
 	case "attempts":
-		return p.Attempts, true
+		return int(p.Attempts), true
 	case "client":
 		return p.Client, true
 	case "outcome":
 		return p.Outcome, true
 	case "retry_after":
-		return p.Wait, true
+		if p.Wait == 0 {
+			return "", true
+		}
+		return strconv.FormatUint(uint64(p.Wait), 10), true
 	case "model":
 		return p.Model(), true
 	}

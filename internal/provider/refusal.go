@@ -42,7 +42,7 @@ func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	if f.Wait > 0 {
-		h.Set("Retry-After", f.Seconds())
+		h.Set("Retry-After", f.seconds())
 	}
 	if f.Disabled || f.Wait > maxSDKWait {
 		h.Set("X-Should-Retry", "false")
@@ -67,8 +67,8 @@ func (f Refusal) Status() int {
 // unavailable tells whether it is about the gateway, and not about limits.
 func (f Refusal) unavailable() bool { return f.Disabled || f.Stopped }
 
-// Seconds spells the wait as a whole number of seconds.
-func (f Refusal) Seconds() string { return strconv.FormatInt(int64(f.Wait/time.Second), 10) }
+// seconds spells the wait as a whole number of seconds.
+func (f Refusal) seconds() string { return strconv.FormatInt(int64(f.Wait/time.Second), 10) }
 
 // message says it to people.
 func (f Refusal) message() string {
@@ -175,7 +175,7 @@ func geminiError(f Refusal) []byte {
 		o.Status = "UNAUTHENTICATED"
 	case !f.unavailable():
 		o.Status = "RESOURCE_EXHAUSTED"
-		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.Seconds() + "s"}}
+		o.Details = []detail{{"type.googleapis.com/google.rpc.RetryInfo", f.seconds() + "s"}}
 	}
 	return errorBody(o)
 }

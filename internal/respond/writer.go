@@ -167,6 +167,9 @@ func (w *Writer) Forget() {
 
 func (w *Writer) Rejected() bool { return w.Phase.Load() == rejected }
 
+// Silent tells whether the attempt's handler has written nothing.
+func (w *Writer) Silent() bool { return w.Phase.Load() == waiting }
+
 // Header implements http.ResponseWriter.
 func (w *Writer) Header() http.Header {
 	if w.Phase.Load() == Opening {
