@@ -38,10 +38,12 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    max_attempts <n>
 //	    try_duration <duration>
+//	    first_byte   <duration>
 //	    max_wait     <duration>
 //	    max_waiting  <n>
 //	    keepalive    <duration>
 //	    on           <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass
+//	    on           connect|timeout|reset retry | pass
 //	    cooldown {
 //	        default  <duration>
 //	        min      <duration>
@@ -92,13 +94,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"limit":        {Parse: h.parseLimit},
 		"max_attempts": {Parse: h.parseMaxAttempts},
 		"try_duration": {Parse: h.parseTryDuration},
+		"first_byte":   {Parse: h.parseFirstByte},
 		"max_wait":     {Parse: h.parseMaxWait},
 		"max_waiting":  {Parse: h.parseMaxWaiting},
 		"keepalive":    {Parse: h.parseKeepalive},
-		"on": {Many: true, Parse: func(d *caddyfile.Dispenser) error {
-			rules = append(rules, *d)
-			return h.parseOn(d)
-		}},
+		"on":           {Parse: h.parseOnAt(&rules), Many: true},
 		"cooldown":     {Parse: h.parseCooldown},
 		"replay":       {Parse: h.parseReplay},
 		"select":       {Parse: h.parseSelect},
@@ -205,6 +205,15 @@ func (h *Handler) parseTryDuration(d *caddyfile.Dispenser) error {
 	}
 	h.TryDuration = caddy.Duration(dur)
 	return directive.Wrap(d, h.checkTryDuration())
+}
+
+func (h *Handler) parseFirstByte(d *caddyfile.Dispenser) error {
+	dur, err := directive.DurationValue(d, "first_byte")
+	if err != nil {
+		return err
+	}
+	h.FirstByte = caddy.Duration(dur)
+	return directive.Wrap(d, h.checkFirstByte())
 }
 
 func (h *Handler) parseMaxWait(d *caddyfile.Dispenser) error {

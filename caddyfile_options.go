@@ -3,6 +3,7 @@ package keycycler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -180,7 +181,16 @@ func (g *Group) parseNumber(d *caddyfile.Dispenser, block string, field *int) er
 	return directive.Wrap(d, g.check())
 }
 
-// parseOn parses `on <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass`.
+// parseOnAt returns parseOn, which notes where each rule stands.
+func (h *Handler) parseOnAt(rules *[]caddyfile.Dispenser) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		*rules = append(*rules, *d)
+		return h.parseOn(d)
+	}
+}
+
+// parseOn parses `on <status...>|<class> ["<text>"] cooldown [<duration>] | retry | pass`,
+// or with errors of the connection as subjects.
 func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 	var r Rule
 	args := r.takeText(d)
@@ -233,18 +243,21 @@ func (r *Rule) addSubject(s string) error {
 		switch {
 		case !ok:
 			return fmt.Errorf("on: status %s is out of range: %s", directive.Shown(s), statusRange)
-		case r.Class != "":
+		case r.Class != "" || len(r.Fault) > 0:
 			return errMixedRule
 		}
 		r.Status = append(r.Status, status)
 		return nil
 	}
+	if slices.Contains(blame.Faults, s) {
+		return r.addFault(s)
+	}
 	_, isClass := ttl.ParseClass(s)
 	switch {
-	case isClass && (r.Class != "" || len(r.Status) > 0):
+	case isClass && len(r.subjects()) > 0:
 		return errMixedRule
-	case !isClass && r.Class == "" && len(r.Status) == 0:
-		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s)", directive.Shown(s), statusRange, classNames())
+	case !isClass && len(r.subjects()) == 0:
+		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s) nor an error of the connection (%s)", directive.Shown(s), statusRange, classNames(), strings.Join(blame.Faults, ", "))
 	case !isClass:
 		return fmt.Errorf("on: %s is no action: %s", directive.Shown(s), blame.ActionNames)
 	}
@@ -252,7 +265,16 @@ func (r *Rule) addSubject(s string) error {
 	return nil
 }
 
-var errMixedRule = errors.New("on: a rule is about statuses or about one class, not both: write two")
+// addFault adds an error of the connection.
+func (r *Rule) addFault(s string) error {
+	if r.Class != "" || len(r.Status) > 0 {
+		return errMixedRule
+	}
+	r.Fault = append(r.Fault, s)
+	return nil
+}
+
+var errMixedRule = errors.New("on: a rule is about statuses, one class or errors of the connection, not two of these: write two")
 
 // parseStatus reads 429, or 4xx as 4.
 func parseStatus(s string) (int, bool) {

@@ -32,6 +32,9 @@ const (
 	defaultMaxWaiting = 1000
 	maxMaxWaiting     = 1_000_000
 
+	minFirstByte = 100 * time.Millisecond
+	maxFirstByte = time.Hour
+
 	minKeepalive = time.Second
 	maxKeepalive = time.Hour
 
@@ -72,7 +75,7 @@ func (h *Handler) setDefaults() {
 func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
-		h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive,
+		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive,
 		h.checkExhausted, h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
@@ -125,6 +128,13 @@ func (h *Handler) checkTryDuration() error {
 	return nil
 }
 
+func (h *Handler) checkFirstByte() error {
+	if d := time.Duration(h.FirstByte); d != 0 && (d < minFirstByte || d > maxFirstByte) {
+		return fmt.Errorf("first_byte: %s is out of range: 0s, or %s to %s", d, minFirstByte, maxFirstByte)
+	}
+	return nil
+}
+
 func (h *Handler) checkMaxWait() error {
 	if h.MaxWait < 0 || time.Duration(h.MaxWait) > maxMaxWait {
 		return fmt.Errorf("max_wait: %s is out of range: 0s to %s", time.Duration(h.MaxWait), maxMaxWait)
@@ -172,7 +182,7 @@ func (h *Handler) checkKeepHeaders() error {
 func (h *Handler) rules() []blame.Rule {
 	rules := make([]blame.Rule, len(h.On))
 	for i, r := range h.On {
-		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Text: r.Text, Action: r.Action, Duration: time.Duration(r.Duration)}
+		rules[i] = blame.Rule{Status: r.Status, Class: r.Class, Fault: r.Fault, Text: r.Text, Action: r.Action, Duration: time.Duration(r.Duration)}
 	}
 	return rules
 }
@@ -215,6 +225,9 @@ func (r Rule) about() []string {
 	if r.Class != "" {
 		return []string{r.Class}
 	}
+	if len(r.Fault) > 0 {
+		return slices.Clone(r.Fault)
+	}
 	subjects := make([]string, len(r.Status))
 	for i, s := range r.Status {
 		subjects[i] = fmt.Sprint(s)
@@ -234,8 +247,11 @@ const statusRange = "400 to 599, 4xx or 5xx"
 func validStatus(s int) bool { return s == 4 || s == 5 || s >= 400 && s <= 599 }
 
 func (r Rule) check(longest time.Duration) error {
-	if (len(r.Status) == 0) == (r.Class == "") {
-		return errors.New("a rule needs either statuses or a class")
+	switch {
+	case len(r.Fault) > 0:
+		return r.checkFault()
+	case (len(r.Status) == 0) == (r.Class == ""):
+		return errors.New("a rule needs either statuses, a class or errors of the connection")
 	}
 	for _, s := range r.Status {
 		if !validStatus(s) {
@@ -258,6 +274,26 @@ func (r Rule) check(longest time.Duration) error {
 		return fmt.Errorf("cooldown %s is negative", d)
 	case d > longest:
 		return fmt.Errorf("cooldown %s is longer than the cooldown's max, %s", d, longest)
+	}
+	return nil
+}
+
+// checkFault checks a rule about errors of the connection.
+func (r Rule) checkFault() error {
+	for _, f := range r.Fault {
+		if !slices.Contains(blame.Faults, f) {
+			return fmt.Errorf("unknown error of the connection %s: one of %s", directive.Shown(f), strings.Join(blame.Faults, ", "))
+		}
+	}
+	switch {
+	case r.Class != "" || len(r.Status) > 0:
+		return errors.New("a rule needs either statuses, a class or errors of the connection")
+	case r.Text != "":
+		return fmt.Errorf("a text goes with statuses and classes: %s has no body", r.Fault[0])
+	case r.Action != "retry" && r.Action != "pass":
+		return fmt.Errorf("%s is retry or pass: it is no key's fault", r.Fault[0])
+	case r.Duration != 0:
+		return fmt.Errorf("a duration goes with cooldown, not with %s", r.Action)
 	}
 	return nil
 }

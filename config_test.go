@@ -50,8 +50,9 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a negative weight", func(h *Handler) { h.Groups = []Group{{Weight: -1}} }, "weight: -1 is out of range: 1 to 100"},
 		{"a tier over it", func(h *Handler) { h.Groups = []Group{{Tier: 101}} }, "tier: 101 is out of range: 1 to 100"},
 		{"a negative tier of a named group", func(h *Handler) { h.Groups = []Group{{Name: "a", Tier: -1}} }, "tier: -1 is out of range: 1 to 100"},
-		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(99) }, ""},
-		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(100) }, "group: 101 different pairs of tier and weight are too many: at most 100"},
+		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(999) }, ""},
+		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(1000) }, "group: 1001 different combinations of tier, weight, upstream, proxy, models and model are too many: at most 1000; let more blocks of keys have the same"},
+		{"more groups than that, of few kinds", func(h *Handler) { h.Groups = append(manyRanks(900), manyRanks(900)...) }, ""},
 		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': even, random or hash"},
 		{"no policy", func(h *Handler) { h.Select = &Select{} }, ""},
 		{"a value without hash", func(h *Handler) { h.Select = &Select{Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
@@ -64,6 +65,11 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
 		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
+		{"a first_byte below 100ms", func(h *Handler) { h.FirstByte = caddy.Duration(100*time.Millisecond - 1) }, "first_byte: 99.999999ms is out of range: 0s, or 100ms to 1h0m0s"},
+		{"the shortest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(100 * time.Millisecond) }, ""},
+		{"the longest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(time.Hour) }, ""},
+		{"a longer first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(time.Hour + 1) }, "first_byte: 1h0m0.000000001s is out of range"},
+		{"a negative first_byte", func(h *Handler) { h.FirstByte = -1 }, "first_byte: -1ns is out of range"},
 		{"a keepalive below a second", func(h *Handler) { h.Keepalive = caddy.Duration(time.Second - 1) }, "keepalive: 999.999999ms is out of range: 0s, or 1s to 1h0m0s"},
 		{"the longest keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour) }, ""},
 		{"a longer keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour + 1) }, "keepalive: 1h0m0.000000001s is out of range"},
@@ -92,8 +98,8 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a prefix with a line end", auth(Auth{Header: "X-Key", Prefix: "a\nb"}), "auth header: (not shown"},
 		{"a prefix with a blank behind it", auth(Auth{Header: "X-Key", Prefix: "Token "}), "auth header: 'Token ' is no prefix"},
 
-		{"a rule about nothing", rule(Rule{Action: "pass"}), "on: a rule needs either statuses or a class"},
-		{"a rule about both", rule(Rule{Status: []int{429}, Class: "rate_limited", Action: "pass"}), "on: a rule needs either statuses or a class"},
+		{"a rule about nothing", rule(Rule{Action: "pass"}), "on: a rule needs either statuses, a class or errors of the connection"},
+		{"a rule about both", rule(Rule{Status: []int{429}, Class: "rate_limited", Action: "pass"}), "on: a rule needs either statuses, a class or errors of the connection"},
 		{"a status below", rule(Rule{Status: []int{399}, Action: "pass"}), "on: status 399 is out of range: 400 to 599, 4xx or 5xx"},
 		{"a status above", rule(Rule{Status: []int{600}, Action: "pass"}), "on: status 600 is out of range"},
 		{"all of 2xx", rule(Rule{Status: []int{2}, Action: "pass"}), "on: status 2 is out of range"},
@@ -109,6 +115,13 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"two rules for all of 5xx", rule(Rule{Status: []int{5}, Action: "pass"}, Rule{Status: []int{5}, Action: "retry"}), "on: two rules for 5xx"},
 		{"two rules for a class", rule(Rule{Class: "overloaded", Action: "pass"}, Rule{Class: "overloaded", Action: "retry"}), "on: two rules for overloaded"},
 		{"a duration without cooldown", rule(Rule{Class: "overloaded", Action: "retry", Duration: 1}), "on: a duration goes with cooldown, not with retry"},
+		{"an error of the connection", rule(Rule{Fault: []string{"connect", "timeout", "reset"}, Action: "retry"}), ""},
+		{"… that is unknown", rule(Rule{Fault: []string{"eof"}, Action: "retry"}), "on: unknown error of the connection 'eof': one of connect, timeout, reset"},
+		{"… and a status", rule(Rule{Fault: []string{"reset"}, Status: []int{502}, Action: "retry"}), "on: a rule needs either statuses, a class or errors of the connection"},
+		{"… for which a key cools", rule(Rule{Fault: []string{"reset"}, Action: "cooldown"}), "on: reset is retry or pass: it is no key's fault"},
+		{"… with a text", rule(Rule{Fault: []string{"reset"}, Text: "x", Action: "retry"}), "on: a text goes with statuses and classes: reset has no body"},
+		{"… with a duration", rule(Rule{Fault: []string{"reset"}, Action: "retry", Duration: 1}), "on: a duration goes with cooldown, not with retry"},
+		{"… twice", rule(Rule{Fault: []string{"reset"}, Action: "retry"}, Rule{Fault: []string{"connect", "reset"}, Action: "pass"}), "on: two rules for reset"},
 		{"a negative duration", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: -1}), "on: cooldown -1ns is negative"},
 		{"a duration of max", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: caddy.Duration(day)}), ""},
 		{"a duration over max", rule(Rule{Class: "overloaded", Action: "cooldown", Duration: caddy.Duration(day + 1)}), "on: cooldown 24h0m0.000000001s is longer than the cooldown's max, 24h0m0s"},
@@ -181,7 +194,7 @@ func TestEveryBoundHolds(t *testing.T) {
 func manyRanks(n int) []Group {
 	groups := make([]Group, n)
 	for i := range groups {
-		groups[i] = Group{Tier: 2 + i%2, Weight: 1 + i/2}
+		groups[i] = Group{Tier: 2 + i/100, Weight: 1 + i%100}
 	}
 	return groups
 }
@@ -259,10 +272,11 @@ func every() *Handler {
 	return &Handler{
 		Pool: "demo", Keys: []string{"sk-demo-1", "{env.KEY}"}, KeysFiles: []string{"a.txt"}, Provider: "generic",
 		Auth: &Auth{Header: "X-Key", Prefix: "Token"}, MaxAttempts: 3, TryDuration: caddy.Duration(time.Minute),
-		MaxWait: caddy.Duration(time.Second), MaxWaiting: 7, Keepalive: caddy.Duration(time.Minute),
+		FirstByte: caddy.Duration(time.Second), MaxWait: caddy.Duration(time.Second), MaxWaiting: 7, Keepalive: caddy.Duration(time.Minute),
 		On: []Rule{
 			{Status: []int{5, 429}, Action: "retry"},
 			{Class: "invalid_key", Text: "gone", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
+			{Fault: []string{"reset"}, Action: "pass"},
 		},
 		Groups:       []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
 		Select:       &Select{Policy: "hash", Value: "{http.request.host}"},

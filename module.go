@@ -106,6 +106,14 @@ type Handler struct {
 	// off an attempt that runs. Default: 0, no limit.
 	TryDuration caddy.Duration `json:"try_duration,omitempty"`
 
+	// How long an attempt may take until a header of a response comes: 100ms to 1h. Then
+	// it ends, and counts as a `timeout` of the rules in `on`. The time begins when the
+	// attempt does, and again with each piece of the request's body that goes upstream;
+	// while the client sends nothing, it stands still. Informational responses (1xx) do
+	// not count, and streams and websockets that have begun are not cut. Default: 0, no
+	// limit.
+	FirstByte caddy.Duration `json:"first_byte,omitempty"`
+
 	// How long a request may wait for a key when none is ready, all attempts together:
 	// 0 to 1h. Requests are served first come, first served. One that could only wait
 	// in vain does not wait. Default: 0, it is answered at once.
@@ -216,12 +224,21 @@ type Auth struct {
 // Rule says what one kind of response means for the key that met it.
 type Rule struct {
 	// Response statuses, 400 to 599; 4 and 5 stand for all of 4xx and 5xx.
-	// Exactly one of `status` and `class` is set.
+	// Exactly one of `status`, `class` and `fault` is set.
 	Status []int `json:"status,omitempty"`
 
 	// What the response means: `rate_limited`, `quota_exhausted`, `invalid_key`,
 	// `request_too_large`, `overloaded` or `unknown`.
 	Class string `json:"class,omitempty"`
+
+	// Errors of the connection, where no response came: `connect`, where the upstream was
+	// not reached (no address, no connection, no TLS); `timeout`, where no header of a
+	// response came within `first_byte` or a time that the transport sets; `reset`, where
+	// the connection broke before one came. After the last two the request may have been
+	// carried out, and billed: with `retry` it may be so twice. The action is `retry` or
+	// `pass`: no key is to blame. Default: with an `upstream` of their own, a key of another
+	// address is tried after `connect` (and after a 502 or 503), and nothing else.
+	Fault []string `json:"fault,omitempty"`
 
 	// With a text, the rule is for responses whose body contains it, in upper or lower
 	// case, up to 200 bytes. Such rules come before all others, and the first of them
@@ -332,7 +349,8 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Auth: (*provider.Auth)(h.Auth), KeepHeaders: h.KeepHeaders, Keys: h.keySource(),
 		MaxAttempts: h.MaxAttempts, MaxWaiting: h.MaxWaiting,
 		TryDuration: time.Duration(h.TryDuration), MaxWait: time.Duration(h.MaxWait), Keepalive: time.Duration(h.Keepalive),
-		Rules: h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
+		FirstByte: time.Duration(h.FirstByte),
+		Rules:     h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
 		ProbeOff: !h.Cooldown.probes(), Random: h.Select.random(), Hash: h.Select.placeholder(),
 		Raises: h.Exhausted == exhaustedError, Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
 		Logger: h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),

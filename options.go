@@ -32,8 +32,8 @@ type Group struct {
 	Weight int `json:"weight,omitempty"`
 
 	// Keys of a higher tier are used only while no key of a lower one is ready for the
-	// request: 1 to 100. Default: 1. Tiers and weights make at most 100 different
-	// pairs.
+	// request: 1 to 100. Default: 1. There are at most 1000 different combinations of tier,
+	// weight, `upstream`, `proxy`, `models` and `model`.
 	Tier int `json:"tier,omitempty"`
 
 	// Where these keys work: scheme, host, port and a base path that stands before the
@@ -98,7 +98,29 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return checkUpstream(g.Upstream)
+	return cmp.Or(checkUpstream(g.Upstream), checkProxy(g.Proxy))
+}
+
+// checkProxy checks the URL of a proxy likewise.
+func checkProxy(text string) error {
+	if text == "" || strings.Contains(text, "{") {
+		return nil
+	}
+	_, err := proxyOf(text)
+	return err
+}
+
+// proxyOf reads the URL of a proxy, which may be a placeholder.
+func proxyOf(text string) (upstream.Proxy, error) {
+	text, err := keyset.Expand(caddy.NewReplacer(), text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	proxy, err := upstream.ParseProxy(text)
+	if err != nil {
+		return "", fmt.Errorf("proxy: %w", err)
+	}
+	return proxy, nil
 }
 
 // checkUpstream checks the URL where that can be: placeholders are replaced later.
@@ -111,21 +133,32 @@ func checkUpstream(text string) error {
 }
 
 func (h *Handler) checkGroups() error {
-	ranks := make(map[rotator.Rank]struct{})
-	for _, g := range h.allGroups() {
-		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
-			ranks[g.rank()] = struct{}{}
-		}
-	}
 	for _, g := range h.Groups {
 		if err := g.check(); err != nil {
 			return err
 		}
 	}
-	if len(ranks) > rotator.MaxRanks {
-		return fmt.Errorf("group: %d different pairs of tier and weight are too many: at most %d", len(ranks), rotator.MaxRanks)
+	if n := h.combinations(); n > rotator.MaxRanks {
+		return fmt.Errorf("group: %d different combinations of tier, weight, upstream, proxy, models and model are too many: at most %d; "+
+			"let more blocks of keys have the same", n, rotator.MaxRanks)
 	}
 	return nil
+}
+
+// combinations counts what tells the groups' keys apart where one is drawn, if that may be
+// too much.
+func (h *Handler) combinations() int {
+	all := h.allGroups()
+	if len(all) <= rotator.MaxRanks {
+		return 0
+	}
+	seen := make(map[string]struct{})
+	for _, g := range all {
+		if !g.plain() || len(g.Keys)+len(g.KeysFiles) > 0 {
+			seen[fmt.Sprintf("%v %q %q %q %q", g.rank(), g.Upstream, g.Proxy, g.Models, g.Renames)] = struct{}{}
+		}
+	}
+	return len(seen)
 }
 
 // allGroups returns the handler's own keys as a group, and then its groups.
@@ -171,8 +204,8 @@ func (h *Handler) place(g Group) (p keyset.Place, err error) {
 		}
 	}
 	if g.Proxy != "" {
-		if p.Site.Proxy, err = keyset.Expand(caddy.NewReplacer(), g.Proxy); err != nil {
-			return p, fmt.Errorf("proxy: %w", err)
+		if p.Site.Proxy, err = proxyOf(g.Proxy); err != nil {
+			return p, err
 		}
 	}
 	if len(g.Models)+len(g.Renames) > 0 {

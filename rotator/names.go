@@ -15,6 +15,9 @@ type (
 	// Rank says how keys are preferred to others.
 	Rank = draw.Rank
 
+	// Lots is a set of lots: the keys of a lot can serve the same requests.
+	Lots = draw.Lots
+
 	// Affinity stands for a value whose requests prefer the same key.
 	Affinity = draw.Affinity
 
@@ -32,7 +35,7 @@ type (
 const (
 	MaxReasons = draw.MaxReasons // Reasons are below it
 	MaxRank    = draw.MaxRank    // the highest tier, and the largest weight
-	MaxRanks   = draw.MaxRanks   // how many different ranks the keys of a pool may have
+	MaxRanks   = draw.MaxRanks   // how many different combinations of a rank and a lot the keys of a pool may have
 )
 
 // AffinityOf returns the affinity of a value, none for an empty one. Values that have

@@ -229,7 +229,7 @@ func TestPickAmongSomeSlots(t *testing.T) {
 			if len(counts) != len(row.want) {
 				t.Errorf("picked %v, want %v", counts, row.want)
 			}
-			if c := p.CensusAmong(start, row.scope, row.among); c != flat(row.census) {
+			if c := p.CensusFor(start, Want{Scope: row.scope, Among: row.among}); c != flat(row.census) {
 				t.Errorf("census %+v, want %+v", c, flat(row.census))
 			}
 		})
@@ -312,7 +312,7 @@ func TestTakeAmongHeedsLimits(t *testing.T) {
 	if s, ok := p.Take(start, want); ok {
 		t.Errorf("took %d beyond its limit", s)
 	}
-	if c := p.CensusAmong(start, "", want.Among); c.Busy != 2 || c.Soonest != 0 || c.Ready != 0 {
+	if c := p.CensusFor(start, want); c.Busy != 2 || c.Soonest != 0 || c.Ready != 0 {
 		t.Errorf("census %+v", c)
 	}
 	p.End(2)

@@ -30,6 +30,7 @@ type Pool struct {
 	wake    func()  // never nil
 	keys    []Key
 	ranks   []Rank      // slot → its rank; nil: all are alike
+	lots    []uint16    // slot → its lot; nil: all are of lot 0
 	affine  bool        // requests may have an affinity
 	even    bool        // keys take turns
 	way     uint32      // how it asks; 0: it does not matter
@@ -81,6 +82,12 @@ func WithRanks(ranks []Rank) Option {
 	return func(p *Pool) { p.ranks = ranks }
 }
 
+// WithLots gives each key its lot: lots are those of the slots, in order. Want.Shut names
+// those whose keys a request does not get. Without it all keys are of lot 0.
+func WithLots(lots []uint16) Option {
+	return func(p *Pool) { p.lots = lots }
+}
+
 // WithWake makes the pool call wake when keys may have become ready by anything but
 // the passing of time: they were cleared, enabled or taken back. It is called with
 // locks held: it must not block, nor call the pool or its state.
@@ -123,7 +130,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 
 // draws returns how the pool's keys are drawn.
 func (p *Pool) draws() draw.Config {
-	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Shared: &p.shared, Turns: p.even, Rand: p.rand, Claim: p.claim}
+	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Lots: p.lots, Shared: &p.shared, Turns: p.even, Rand: p.rand, Claim: p.claim}
 	if p.affine {
 		c.Secret = p.affinitySecret
 	}
@@ -154,8 +161,8 @@ func (p *Pool) PickIn(now time.Time, scope string, tried []Slot) (Slot, bool) {
 
 // PickFor returns one of the keys that are ready at now for the request: by its
 // affinity, or drawn, each with the same probability or, where keys have ranks, in
-// proportion to its weight among those of the lowest tier. It reports false when there
-// is none. It takes O(len(w.Tried)) and the amortised O(log n) of the cooldowns that
+// proportion to its weight among those of the lowest tier, but for those of the lots in
+// w.Shut. It reports false when there is none. It takes O(len(w.Tried)) and the amortised O(log n) of the cooldowns that
 // ended since the last call, with an affinity O(√n) besides, or else O(len(w.Among)), and
 // does not allocate.
 func (p *Pool) PickFor(now time.Time, w Want) (Slot, bool) {
@@ -200,20 +207,17 @@ func (p *Pool) Census(now time.Time) Census { return p.CensusIn(now, "") }
 // CensusIn counts the pool's keys at now, as a request of the scope sees them: a key
 // that cools both for all requests and in the scope counts by its later deadline.
 func (p *Pool) CensusIn(now time.Time, scope string) Census {
-	at := p.state.at(now)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all.Expire(at)
-	return p.in(at, scope).Census(at)
+	return p.CensusFor(now, Want{Scope: scope})
 }
 
-// CensusAmong is CensusIn of some of the pool's keys.
-func (p *Pool) CensusAmong(now time.Time, scope string, among []Slot) Census {
+// CensusFor is CensusIn of the keys that the request may get: those of w.Among, if it says
+// so, and none of the lots in w.Shut. Nothing else of w counts.
+func (p *Pool) CensusFor(now time.Time, w Want) Census {
 	at := p.state.at(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all.Expire(at)
-	return p.in(at, scope).CensusAmong(at, among)
+	return p.in(at, w.Scope).CensusFor(at, &w)
 }
 
 // Clearings counts how often keys of any pool were cleared or enabled by an operator, or

@@ -143,7 +143,7 @@ func TestTooManyRanks(t *testing.T) {
 	for n, wrong := range map[int]bool{MaxRanks: false, MaxRanks + 1: true} {
 		ranks := make([]Rank, n)
 		for i := range ranks {
-			ranks[i] = Rank{Tier: uint8(1 + i%2), Weight: uint8(1 + i/2)}
+			ranks[i] = Rank{Tier: uint8(1 + i/MaxRank), Weight: uint8(1 + i%MaxRank)}
 		}
 		_, err := NewPool(makeKeys(t, n), NewState(start), start, WithRanks(ranks))
 		if (err != nil) != wrong {

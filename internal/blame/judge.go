@@ -18,12 +18,19 @@ const (
 	ActionPass            // the client gets the response
 	actionRetry           // the next key, and nothing for this one
 	ActionCooldown        // this key cools, then the next key
+	ActionAway            // a key of another address, and nothing for this one; if there is none, ActionPass
 )
 
 // Actions are the options' names for them.
 var Actions = map[string]Action{"pass": ActionPass, "retry": actionRetry, "cooldown": ActionCooldown}
 
 const ActionNames = "cooldown, retry or pass"
+
+// Faults are the errors of the connection that rules may be about.
+var Faults = []string{faultConnect, "timeout", "reset"}
+
+// faultConnect is that nothing went upstream.
+const faultConnect = "connect"
 
 // defaultActions is what a class means where the config says nothing: what no
 // other key cures is passed on.
@@ -46,10 +53,11 @@ var echoStatuses = []int{400, 401, 403}
 
 // Rule says what one kind of response means for the key that met it.
 type Rule struct {
-	Status   []int  // 400 to 599, 4 and 5 for all of 4xx and 5xx; or
-	Class    string // by its name
-	Text     string // "", or what the body must contain, in upper or lower case
-	Action   string // by its name
+	Status   []int    // 400 to 599, 4 and 5 for all of 4xx and 5xx; or
+	Class    string   // by its name; or
+	Fault    []string // errors of the connection, by their names
+	Text     string   // "", or what the body must contain, in upper or lower case
+	Action   string   // by its name
 	Duration time.Duration
 }
 
@@ -92,6 +100,11 @@ type Judge struct {
 	// of the request, and is not used before its time.
 	ToTheLetter bool
 
+	// Whether keys have upstreams of their own: then answers of one that is not available
+	// go to another, if no rule is about them.
+	spread bool
+
+	faults   map[string]Action           // of the config
 	classes  [len(defaultActions)]ruling // of the config; ActionNone where it has no rule
 	statuses map[int]ruling              // of the config; 4 and 5 stand for 4xx and 5xx
 	texts    []textRule                  // of the config, in its order: they come first
@@ -99,9 +112,9 @@ type Judge struct {
 }
 
 func NewJudge(dialect *ttl.Dialect, policy Policy, rules []Rule) *Judge {
-	j := &Judge{dialect: dialect, Policy: policy, statuses: make(map[int]ruling)}
+	j := &Judge{dialect: dialect, Policy: policy, statuses: make(map[int]ruling), faults: make(map[string]Action)}
 	for _, r := range rules {
-		says := ruling{Actions[r.Action], r.Duration, true}
+		says := ruling{action: Actions[r.Action], fixed: r.Duration, own: true}
 		if r.Text != "" {
 			class, _ := ttl.ParseClass(r.Class)
 			j.texts = append(j.texts, textRule{r.Status, class, strings.ToLower(r.Text), says})
@@ -113,16 +126,30 @@ func NewJudge(dialect *ttl.Dialect, policy Policy, rules []Rule) *Judge {
 		for _, s := range r.Status {
 			j.statuses[s] = says
 		}
+		for _, f := range r.Fault {
+			j.faults[f] = says.action
+		}
 	}
+	j.holdBack()
+	return j
+}
+
+// holdBack finds out which responses are held back.
+func (j *Judge) holdBack() {
 	for i := range j.held {
 		j.held[i] = j.mayReject(400+i) || slices.Contains(echoStatuses, 400+i)
 	}
-	return j
+}
+
+// Spread tells the judge that keys have upstreams of their own, before it is used.
+func (j *Judge) Spread() {
+	j.spread = true
+	j.holdBack()
 }
 
 // mayReject tells whether a response of that status can be anything but passed on.
 func (j *Judge) mayReject(status int) bool {
-	if says := j.forStatus(status).action; says == actionRetry || says == ActionCooldown {
+	if j.rule(ttl.OK, status).action != ActionPass {
 		return true
 	}
 	if slices.ContainsFunc(j.texts, func(t textRule) bool { return t.isAbout(status) }) {
@@ -177,7 +204,40 @@ func (j *Judge) rule(class ttl.Class, status int) ruling {
 	if says := j.forStatus(status); says.action != ActionNone {
 		return says
 	}
-	return ruling{action: defaultActions[class]}
+	says := ruling{action: defaultActions[class]}
+	if says.action == ActionPass && j.spread && isAway(status) {
+		says.action = ActionAway
+	}
+	return says
+}
+
+// The statuses that package http names so.
+const (
+	badGateway         = 502
+	serviceUnavailable = 503
+)
+
+// isAway tells whether an answer says that the upstream has not taken the request: what
+// another one does is not done twice.
+func isAway(status int) bool {
+	return status == badGateway || status == serviceUnavailable
+}
+
+// HeedsFaults tells whether anything follows from errors of the connection.
+func (j *Judge) HeedsFaults() bool { return j.spread || len(j.faults) > 0 }
+
+// MovesOn tells whether another key is tried after an error of the connection, by its
+// name; status is one of which the error speaks, 0 for none. away tells whether there is
+// another address, and the request may go there.
+func (j *Judge) MovesOn(fault string, status int, away bool) bool {
+	says := j.faults[fault]
+	if says == ActionNone && status > 0 {
+		says = j.forStatus(status).action
+	}
+	if says == ActionNone {
+		return away && (fault == faultConnect || isAway(status))
+	}
+	return says != ActionPass
 }
 
 func (j *Judge) forStatus(status int) ruling {

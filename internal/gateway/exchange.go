@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
@@ -35,18 +35,25 @@ type exchange struct {
 	bound  bool          // … if it is known
 	shows  bool          // the answer is about resources
 	scope  string        // of the request: the model that it names, or "" for all
+	model  string        // by which its keys are chosen: what it named before its first attempt; "": any key
 	calls  int           // to the upstream
 	open   bool          // the attempt has no answer yet
 	judged bool          // the attempt's response was judged to be of the …
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
 
-	want    rotator.Want // which key the request wants
-	met     []met        // the keys that have refused the request
-	answer  answer       // what the client gets where no key serves it
-	limited bool         // a key was refused for a limit
-	held    []holding    // the keys of which the request finds out what they are worth
-	allowed int          // calls that the pace lets the request make; 0: it does not say
+	want     rotator.Want // which key the request wants
+	closed   rotator.Lots // at addresses that have failed
+	merged   rotator.Lots // room for shut
+	avoided  rotator.Lots // room for drawAwake
+	met      []met        // the keys that have refused the request
+	answer   answer       // what the client gets where no key serves it
+	limited  bool         // a key was refused for a limit
+	again    bool         // the attempt has failed, and the next key is tried
+	failure  error        // by which one has failed, and none has been answered so since
+	failedAt []string     // addresses, in this request
+	held     []holding    // the keys of which the request finds out what they are worth
+	allowed  int          // calls that the pace lets the request make; 0: it does not say
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -57,6 +64,7 @@ type exchange struct {
 	record  *record
 	report  *observe.Report // the record's
 	tracer  observe.Tracer
+	sight   *misuse.Sight // of the attempt; mostly nil
 	writer  respond.Writer
 }
 
@@ -100,7 +108,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
 		x.calls++
-		if err := x.attempt(next); !x.writer.Rejected() {
+		if err := x.attempt(next); !x.again {
 			return err
 		}
 		x.writer.Base.Restore(w.Header())
@@ -130,7 +138,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 		x.body.Follower = nil
 	}
 	x.followed(follower)
-	x.scope, x.want.Affinity = x.scopeNow(), g.affinity(r)
+	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), g.affinity(r)
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
@@ -169,7 +177,8 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.scope, x.calls, x.waited, x.gone, x.stopped, x.limited = "", 0, 0, false, false, false
+	x.closed, x.failedAt, x.failure = x.closed[:0], x.failedAt[:0], nil
+	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
@@ -196,12 +205,13 @@ func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
 		x.roster, x.want.Tried = r, x.want.Tried[:0]
+		x.closeAgain()
 	}
-	x.want.Scope, x.want.Among, x.want.Explore = x.scope, x.among(), 0
+	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
-	x.drawn, ok = x.roster.Pool.Draw(now, x.want)
+	x.drawn, ok = x.draw(now)
 	return ok
 }
 
@@ -214,6 +224,14 @@ func (x *exchange) explores() bool {
 // scopeNow returns the scope of the request, as far as it is known by now.
 func (x *exchange) scopeNow() string {
 	if !x.g.replay.ByModel {
+		return ""
+	}
+	return strings.TrimPrefix(x.report.Model(), "models/")
+}
+
+// modelNow returns the model that the request names by now, where keys are chosen by it.
+func (x *exchange) modelNow() string {
+	if !x.g.offers {
 		return ""
 	}
 	return strings.TrimPrefix(x.report.Model(), "models/")
@@ -242,40 +260,47 @@ func (x *exchange) newAttempt() *attempt {
 // attempt calls the upstream with the key at x.slot. Only where its response was
 // rejected is a broken-off body of no account.
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	defer cancel(nil)
+	watch := x.watched()
+	if watch != nil {
+		ctx = watch.In(ctx)
+	}
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
 	defer pool.End(slot)
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}
-	x.report.Key, x.report.Attempts = pool.Key(slot).ID(), int32(x.calls)
+	x.report.Key, x.report.Attempts, x.report.Upstream = pool.Key(slot).ID(), uint16(x.calls), x.roster.way(slot)
 	sent := x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, pool.Key(slot))
 	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	x.report.Upstream.Direct(request)
 	if x.shows {
 		resource.Readable(request.Header)
 	}
 	if x.body != nil {
 		body := x.body.Attempt(request)
-		defer body.Close() //nolint:errcheck // never fails
+		defer body.End()
 		request.Body = body
 	}
 	x.lookOut(sent)
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
 	x.g.pace.Call(1)
+	deadline := x.beginDeadline()
 	defer func() {
 		x.writer.End()
+		deadline.end()
 		sent.context.End()
 		x.answered()
+		err = x.ends(err, watch.Reach())
 		x.tell(err)
 		if !x.writer.Rejected() {
 			return
 		}
-		err = nil
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 			panic(p)
 		}
@@ -287,7 +312,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
-	x.tellUnanswered(err)
+	x.tellSlips(err)
 	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
@@ -313,6 +338,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 		x.report.Outcome = observe.OutcomeStopped
 		return x.g.writeRefusal(w, x.r, provider.Refusal{Stopped: true, Wait: wholeSeconds(0)})
 	}
+	if x.failure != nil {
+		return x.failure
+	}
 	if says := x.says(); says != nil {
 		return x.send(w, says)
 	}
@@ -326,7 +354,7 @@ func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
 		x.g.metrics.Stopped.Inc()
 	} else {
 		x.g.metrics.Closed.Inc()
-		wait = strconv.Itoa(int(wholeSeconds(x.pause) / time.Second))
+		wait = inSeconds(x.pause)
 	}
 	if x.g.Raises {
 		return x.raiseAnswer(says)

@@ -11,6 +11,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
@@ -44,6 +46,7 @@ type Config struct {
 	MaxAttempts int           // calls to the upstream for one request
 	TryDuration time.Duration // after which no attempt begins; 0: no limit
 	MaxWait     time.Duration // for a key; 0: none
+	FirstByte   time.Duration // that an attempt has until a response begins; 0: no limit
 	Keepalive   time.Duration // of silence, after which a stream gets a comment; 0: never
 	MaxWaiting  int           // requests that wait at a time
 	Raises      bool          // a request that no key serves becomes an error of Caddy's
@@ -81,6 +84,7 @@ type Gateway struct {
 	replay replay.Limits
 	pace   *blame.Pace
 	room   waitingRoom
+	offers bool // keys serve some models only, or by other names
 
 	resources *provider.Resources    // nil: ids are not followed
 	roster    atomic.Pointer[roster] // changes when a keys file does
@@ -88,6 +92,7 @@ type Gateway struct {
 	clients   *client.Clients        // nil: everybody is let in
 
 	metrics   *observe.Metrics
+	faults    upstream.FaultCounts
 	announcer *observe.Announcer
 	history   *observe.History
 	seen      *observe.Pool // as operators see it
@@ -105,8 +110,12 @@ type Gateway struct {
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{Config: c}
 	g.room.most = int64(c.MaxWaiting)
+	g.offers = offers(c.Keys)
 	g.replay = g.replayLimits()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
+	if spreads(c.Keys) {
+		g.judge.Spread()
+	}
 	g.judge.LooksAhead, g.judge.ToTheLetter = c.Ahead, c.ProbeOff
 	if c.Resources {
 		g.resources = c.Provider.Made
@@ -121,7 +130,7 @@ func New(c Config) (*Gateway, error) {
 func (g *Gateway) replayLimits() replay.Limits {
 	l := replay.Limits{
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
-		ByModel: g.ByModel, SelectsByModel: g.Hash == observe.PlaceholderPrefix+"model",
+		ByModel: g.ByModel, SelectsByModel: g.offers || g.Hash == observe.PlaceholderPrefix+"model",
 	}
 	carrier := ""
 	if g.Auth != nil {
@@ -166,9 +175,10 @@ func (g *Gateway) show() (err error) {
 		Waiting: g.room.waiting.Load,
 		ByModel: g.ByModel,
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, replay.Collectors...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	g.faults = upstream.CountFaults(g.Pool)
 	if g.announcer, err = observe.NewAnnouncer(g.Events, g.Logger); err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 type slips struct {
 	addresses  misuse.Addresses
 	carriage   misuse.Carriage
+	lost       sync.Once
 	nested     sync.Once
 	unanswered sync.Once
 }
@@ -38,34 +39,37 @@ func (g *Gateway) tellNested(outer *observe.Report, r *http.Request) {
 	if outer == nil || replay.CameBack(r) {
 		return
 	}
-	outer.Nests = true
+	outer.Outcome = observe.OutcomeNested
 	g.slips.nested.Do(func() {
 		g.Logger.Warn("keycycler stands behind another keycycler: requests go out with the keys of this pool alone",
 			zap.String("other_pool", outer.Pool))
 	})
 }
 
-// tellUnanswered tells of an attempt that nobody has answered.
-func (x *exchange) tellUnanswered(err error) {
-	if err == nil && x.writer.Silent() && x.report.Unhandled() {
+// tellSlips tells of an attempt that nobody has answered, or whose key did not go out.
+func (x *exchange) tellSlips(err error) {
+	if err == nil && !x.writer.Begun() && x.report.Unhandled() {
 		x.g.slips.unanswered.Do(func() {
 			x.g.Logger.Error("no handler stands behind keycycler: add reverse_proxy, or clients get an empty answer")
 		})
 	}
+	name := x.sight.Lost()
+	if x.sight = nil; name != "" && !x.nested() {
+		x.g.slips.lost.Do(func() {
+			x.g.Logger.Warn("the key does not reach the upstream: a handler behind keycycler replaces or deletes its header", zap.String("header", name))
+		})
+	}
 }
+
+// nested tells whether another pool serves the attempt.
+func (x *exchange) nested() bool { return x.report.Outcome == observe.OutcomeNested }
 
 // lookOut looks, now and then, at whether the key reaches the upstream.
 func (x *exchange) lookOut(sent *attempt) {
-	if !x.g.slips.carriage.Due() {
-		return
+	if x.g.slips.carriage.Due() {
+		secret := x.roster.Pool.Key(x.drawn.Slot).Secret()
+		sent.context.Context, x.sight = misuse.Look(sent.context.Context, sent.Request.Header, secret)
 	}
-	secret := x.roster.Pool.Key(x.drawn.Slot).Secret()
-	logger, report := x.g.Logger, x.report
-	sent.context.Context = x.g.slips.carriage.Look(sent.context.Context, sent.Request.Header, secret, func(name string) {
-		if !report.Nests {
-			logger.Warn("the key does not reach the upstream: a handler behind keycycler replaces or deletes its header", zap.String("header", name))
-		}
-	})
 }
 
 // doubtAddress notes that the key was refused for a reason that may be the address's.
@@ -75,7 +79,7 @@ func (x *exchange) doubtAddress(r rotator.Refusal) {
 	}
 	x.g.slips.carriage.Arm()
 	if x.roster.place(x.drawn.Slot).Site == (upstream.Site{}) {
-		x.g.slips.addresses.Refuse(x.roster.Pool.Key(x.drawn.Slot).ID(), x.report.Upstream())
+		x.g.slips.addresses.Refuse(x.roster.Pool.Key(x.drawn.Slot).ID(), x.report.Address())
 	}
 }
 
@@ -84,7 +88,7 @@ func (x *exchange) atAddress(now time.Time) {
 	if !x.g.slips.addresses.Watches() {
 		return
 	}
-	key, address := x.roster.Pool.Key(x.drawn.Slot), x.report.Upstream()
+	key, address := x.roster.Pool.Key(x.drawn.Slot), x.report.Address()
 	served := x.g.slips.addresses.Serve(key.ID(), address)
 	for _, id := range served.Pardoned {
 		x.pardon(now, id)

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,17 +22,20 @@ var errExhausted = errors.New("keycycler: no key is ready for the request")
 
 // raiseRefusal returns the error instead of the pool's own answer.
 func (x *exchange) raiseRefusal(f provider.Refusal) error {
-	x.report.Wait = inSeconds(f.Wait)
+	x.report.Retry(inSeconds(f.Wait))
 	return caddyhttp.Error(f.Status(), errExhausted)
 }
 
 // raiseAnswer returns the error instead of the upstream's answer.
 func (x *exchange) raiseAnswer(says *respond.Kept) error {
-	if x.report.Wait = inSeconds(x.pause); x.pause == 0 {
-		// What is no number is a date, or nothing.
-		stated, _ := strconv.ParseUint(says.RetryAfter(), 10, 32)
-		x.report.Wait = uint32(stated)
+	retry := says.RetryAfter()
+	if _, err := strconv.ParseUint(retry, 10, 32); err != nil {
+		retry = "" // a date, or nothing
 	}
+	if x.pause > 0 {
+		retry = inSeconds(x.pause)
+	}
+	x.report.Retry(retry)
 	status := http.StatusTooManyRequests
 	if says.Status() >= http.StatusInternalServerError {
 		status = http.StatusServiceUnavailable
@@ -41,10 +43,10 @@ func (x *exchange) raiseAnswer(says *respond.Kept) error {
 	return caddyhttp.Error(status, fmt.Errorf("keycycler: every key refused the request: the upstream said %d", says.Status()))
 }
 
-// inSeconds returns a wait as whole seconds, 0 for none.
-func inSeconds(wait time.Duration) uint32 {
+// inSeconds returns a wait as whole seconds, "" for none.
+func inSeconds(wait time.Duration) string {
 	if wait <= 0 {
-		return 0
+		return ""
 	}
-	return uint32(min(wholeSeconds(wait)/time.Second, math.MaxUint32))
+	return strconv.FormatInt(int64(wholeSeconds(wait)/time.Second), 10)
 }

@@ -1,29 +1,20 @@
 package gateway
 
 import (
-	"context"
 	"errors"
-	"net/http"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/blame"
-	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
 )
 
 // raising makes a request that no key serves an error.
 func raising(c *Config) { c.Raises = true }
-
-// reported returns the request, and what is told of it once it was served.
-func reported(r *http.Request) (*http.Request, func() *observe.Report) {
-	vars := make(map[string]any)
-	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars))
-	return r, func() *observe.Report { return vars["keycycler"].(*observe.Report) }
-}
 
 // Whatever it was for which no key served the request, handle_errors gets it as one of two
 // statuses, and nothing was written before.
@@ -37,14 +28,14 @@ func TestARequestThatNoKeyServesIsRaised(t *testing.T) {
 		configure func(*Config)
 		prepare   func(*Gateway)
 		status    int
-		wait      uint32
+		wait      string
 	}{
-		{sentence: "every key is at a limit that is proven", answer: used, status: 429, wait: 40},
-		{sentence: "every key is refused for a limit", answer: testkit.Limited, status: 429, wait: 40},
+		{sentence: "every key is at a limit that is proven", answer: used, status: 429, wait: "40"},
+		{sentence: "every key is refused for a limit", answer: testkit.Limited, status: 429, wait: "40"},
 		{sentence: "every key is refused as invalid", answer: testkit.BadKey, status: 429},
 		{sentence: "every key is refused, until a date", answer: dated, status: 429},
 		{sentence: "every quota is spent", answer: testkit.Spent, status: 429},
-		{sentence: "every key met an upstream that is overloaded", answer: overloaded, configure: retries, status: 503, wait: 7},
+		{sentence: "every key met an upstream that is overloaded", answer: overloaded, configure: retries, status: 503, wait: "7"},
 		{sentence: "every key is disabled", prepare: disableAll, status: 503},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
@@ -57,14 +48,15 @@ func TestARequestThatNoKeyServesIsRaised(t *testing.T) {
 			if row.prepare != nil {
 				row.prepare(h)
 			}
-			r, report := reported(testkit.Post("x"))
+			r := fromCaddy("x")
 			w, err := testkit.Serve(h, testkit.Script(row.answer), r)
 			var raised caddyhttp.HandlerError
 			if !errors.As(err, &raised) || raised.StatusCode != row.status {
 				t.Errorf("%v, want an error of status %d", err, row.status)
 			}
-			if got := report().Wait; got != row.wait {
-				t.Errorf("retry after %d, want %d", got, row.wait)
+			repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+			if got, _ := repl.GetString("http.keycycler.retry_after"); got != row.wait {
+				t.Errorf("retry after %q, want %q", got, row.wait)
 			}
 			if w.Body.Len() > 0 || len(w.Header()) > 0 {
 				t.Errorf("the client got %v, %q already", w.Header(), w.Body)

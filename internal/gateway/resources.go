@@ -52,8 +52,6 @@ func (x *exchange) among() []rotator.Slot {
 
 // census counts the keys that can serve the request.
 func (x *exchange) census(now time.Time) (c rotator.Census, bound bool) {
-	if among := x.among(); among != nil {
-		return x.roster.Pool.CensusAmong(now, x.scope, among), true
-	}
-	return x.roster.Pool.CensusIn(now, x.scope), false
+	among := x.among()
+	return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Among: among, Shut: x.shut()}), among != nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
@@ -21,11 +22,14 @@ type roster struct {
 	*observe.Index
 	injector *credential.Injector
 
-	groups   []string         // slot → its group's name, "" for none; nil: there are no groups
-	ranks    []rotator.Rank   // slot → how it is preferred; nil: all are alike
-	siblings [][]rotator.Slot // slot → all slots of its group; nil for none
-	places   []*keyset.Place  // slot → where its key works; nil: nothing is said of any
-	names    []string         // slot → its key's name, "" for none; nil: none has one
+	groups    []string            // slot → its group's name, "" for none; nil: there are no groups
+	ranks     []rotator.Rank      // slot → how it is preferred; nil: all are alike
+	siblings  [][]rotator.Slot    // slot → all slots of its group; nil for none
+	lots      *lots               // of keys that can serve the same
+	addresses []string            // lot → where its keys work, "" for unknown; nil: there are not two
+	places    []*keyset.Place     // slot → where its key works; nil: nothing is said of any
+	ways      []*upstream.Attempt // slot → what its attempts are told of that; nil: nothing
+	names     []string            // slot → its key's name, "" for none; nil: none has one
 }
 
 // family returns the slots that share the slot's limits, itself among them.
@@ -40,7 +44,11 @@ func (r *roster) family(s rotator.Slot) []rotator.Slot {
 // state. Close its pool when requests go elsewhere.
 func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	keys := set.Keys
-	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithWay(g.way(), unfit...)}
+	lots, err := newLots(set.Places)
+	if err != nil {
+		return nil, err
+	}
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of), rotator.WithWay(g.way(), unfit...)}
 	if !g.Random {
 		options = append(options, rotator.WithTurns())
 	}
@@ -56,7 +64,7 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	}
 	return &roster{
 		Index: observe.NewIndex(pool), injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
-		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), places: set.Places, names: set.Names,
+		groups: set.Groups, ranks: set.Ranks, siblings: siblings(set.Groups), lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places), names: set.Names,
 	}, nil
 }
 
@@ -124,6 +132,30 @@ func (r *roster) place(s rotator.Slot) keyset.Place {
 		return keyset.Place{}
 	}
 	return *r.places[s]
+}
+
+// ways returns for each slot what its attempts are told, or nil where no key has a place.
+func ways(places []*keyset.Place) []*upstream.Attempt {
+	if places == nil {
+		return nil
+	}
+	known := map[*keyset.Place]*upstream.Attempt{nil: upstream.Unguided}
+	all := make([]*upstream.Attempt, len(places))
+	for i, place := range places {
+		if known[place] == nil {
+			known[place] = &upstream.Attempt{Site: place.Site}
+		}
+		all[i] = known[place]
+	}
+	return all
+}
+
+// way returns what attempts with the slot's key are told of where they go.
+func (r *roster) way(s rotator.Slot) *upstream.Attempt {
+	if r.ways == nil {
+		return upstream.Unguided
+	}
+	return r.ways[s]
 }
 
 // compare counts what keys has that the pool has not, and the reverse.

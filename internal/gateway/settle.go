@@ -27,7 +27,7 @@ func (x *exchange) Passed() {
 
 // Commit implements attemptOwner.
 func (x *exchange) Commit(status int, header http.Header) {
-	x.answered()
+	x.heard(status)
 	x.report.Settle()
 	if x.shows {
 		if l := resource.NewLearner(x.g.resources, x.roster.Pool, x.drawn.Slot, status, header, time.Now()); l != nil {
@@ -60,9 +60,12 @@ func (x *exchange) Blame(status int, body []byte) {
 // Settle implements attemptOwner: it judges the held response, and says what follows for
 // the key.
 func (x *exchange) Settle(w *respond.Writer) bool {
-	x.answered()
+	x.heard(w.Status)
 	now := time.Now()
 	v := x.verdict(w, now)
+	if v.Action == blame.ActionAway && !x.away() {
+		v.Action = blame.ActionPass
+	}
 	x.note(now, v)
 	if v.Action == blame.ActionCooldown {
 		x.refuse(now, w.Status, v)
@@ -78,7 +81,7 @@ func (x *exchange) Settle(w *respond.Writer) bool {
 // verdict judges the held response: what it is or, where it is a success, what its
 // body begins with.
 func (x *exchange) verdict(w *respond.Writer, now time.Time) blame.Verdict {
-	if x.report.Nests {
+	if x.nested() {
 		return blame.Verdict{Action: blame.ActionPass}
 	}
 	if w.Status != http.StatusOK {
@@ -107,7 +110,7 @@ func said(w *respond.Writer) []byte {
 // note counts what the response was judged to be.
 func (x *exchange) note(now time.Time, v blame.Verdict) {
 	x.judged, x.class = v.Class != ttl.OK || v.Action != blame.ActionPass, v.Class
-	if x.judged {
+	if x.judged && v.Action != blame.ActionAway {
 		x.roster.Pool.Reject(x.drawn.Slot, v.Reason())
 		x.g.history.Note(now, v.Reason())
 	}

@@ -38,7 +38,7 @@ type answer struct {
 
 // refuse notes that the key has refused the request.
 func (x *exchange) refuse(now time.Time, status int, v blame.Verdict) {
-	if x.report.Nests {
+	if x.nested() {
 		return // it was another pool's key
 	}
 	x.limited = x.limited || v.Limit()
@@ -184,11 +184,11 @@ func (x *exchange) compare(now time.Time, m *met) {
 
 // keep keeps the answer, if it says more to its client than those before.
 func (x *exchange) keep(w *respond.Writer, v blame.Verdict) {
-	if weight := v.Weight(x.drawn.Convicted); x.answer.Kept == nil || weight > x.answer.weight {
-		if k := w.Keep(); k != nil {
-			x.answer = answer{k, weight}
-		}
+	k := w.Keep()
+	if weight := v.Weight(x.drawn.Convicted); k != nil && (x.answer.Kept == nil || weight > x.answer.weight) {
+		x.answer = answer{k, weight}
 	}
+	x.leave(w, k)
 	x.repeat()
 }
 
@@ -244,7 +244,9 @@ func (x *exchange) paced(now time.Time) bool {
 
 // othersReady tells whether keys are ready that nothing is held against.
 func (x *exchange) othersReady(now time.Time) func() bool {
-	return func() bool { return x.roster.Pool.CensusIn(now, x.scope).Free > 0 }
+	return func() bool {
+		return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Shut: x.shut()}).Free > 0
+	}
 }
 
 var shapeSeed = maphash.MakeSeed()

@@ -129,9 +129,6 @@ func (room *waitingRoom) whenEmpty(f func()) {
 
 // occupied tells whether somebody stands in the line.
 func (room *waitingRoom) occupied(name string) bool {
-	if room.waiting.Load() == 0 {
-		return false
-	}
 	room.mu.Lock()
 	defer room.mu.Unlock()
 	return room.lines[name] != nil
@@ -157,10 +154,11 @@ const (
 // line names the line that the request belongs into: those that want other keys must
 // not keep it from its own.
 func (x *exchange) line() string {
+	name := x.scope + nameOfLots(x.shut())
 	if x.bound {
-		return "\x00" + string(x.owner[:]) + x.scope
+		return "\x00" + string(x.owner[:]) + name
 	}
-	return x.scope
+	return name
 }
 
 // next chooses a key for the next attempt: at once or, where none is ready or the pace
@@ -168,7 +166,7 @@ func (x *exchange) line() string {
 func (x *exchange) next(now time.Time) bool {
 	waits := x.g.MaxWait > 0
 	switch {
-	case x.calls == 0 && waits && x.g.room.occupied(x.line()):
+	case x.calls == 0 && waits && x.g.room.waiting.Load() > 0 && x.g.room.occupied(x.line()):
 		return x.wait(now) // others were here before
 	case x.calls == 0 && x.goes(now):
 		return true

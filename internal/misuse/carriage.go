@@ -9,13 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// Carriage looks at what goes out to the upstream: whether the key is still in it. It looks
-// at one attempt after it was armed, since looking costs. The zero Carriage is armed. It is
-// safe for concurrent use.
-type Carriage struct {
-	looked atomic.Bool // at an attempt since it was armed
-	lost   atomic.Bool // that was told once
-}
+// Carriage says at which attempts to look whether the key is in what goes out: at one after
+// it was armed, since looking costs. The zero Carriage is armed. It is safe for concurrent
+// use.
+type Carriage struct{ looked atomic.Bool }
 
 // Arm makes it look at the next attempt.
 func (c *Carriage) Arm() {
@@ -24,46 +21,45 @@ func (c *Carriage) Arm() {
 	}
 }
 
-// Due tells whether it is to look at the attempt that begins, which is the only one then.
+// Due tells whether to look at the attempt that begins, which is the only one then.
 func (c *Carriage) Due() bool { return !c.looked.Load() && c.looked.CompareAndSwap(false, true) }
 
-// Look returns a context for an attempt whose request has this header, the secret in it:
-// tell is called, once in all, with the header's name if what goes out with the context
-// does not have the secret. A key that travels elsewhere is not looked for.
-func (c *Carriage) Look(ctx context.Context, header http.Header, secret string, tell func(name string)) context.Context {
+// Sight is what was seen of a request that goes out. It is safe for concurrent use.
+type Sight struct {
+	name, secret         string
+	written, intact, all atomic.Bool
+}
+
+// Look returns a context by which an attempt is seen whose request has this header, the
+// secret in it; nil for a key that travels elsewhere.
+func Look(ctx context.Context, header http.Header, secret string) (context.Context, *Sight) {
 	for name, values := range header {
 		if holds(values, secret) {
-			s := &sight{secret: secret}
-			s.lost = func() {
-				if c.lost.CompareAndSwap(false, true) {
-					tell(name)
-				}
-			}
-			return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: s.field, WroteHeaders: s.done})
+			s := &Sight{name: name, secret: secret}
+			return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: s.field, WroteHeaders: s.done}), s
 		}
 	}
-	return ctx
+	return ctx, nil
 }
 
-// sight is what was seen of one request that goes out.
-type sight struct {
-	secret      string
-	any, intact atomic.Bool
-	lost        func()
+// Lost returns the name of the header that carried the key, if something else went out; or
+// "". s may be nil.
+func (s *Sight) Lost() string {
+	if s == nil || !s.all.Load() || s.intact.Load() {
+		return ""
+	}
+	return s.name
 }
 
-func (s *sight) field(_ string, values []string) {
-	s.any.Store(true)
+func (s *Sight) field(_ string, values []string) {
+	s.written.Store(true)
 	if holds(values, s.secret) {
 		s.intact.Store(true)
 	}
 }
 
-func (s *sight) done() {
-	if s.any.Load() && !s.intact.Load() {
-		s.lost()
-	}
-}
+// done is told that all fields have been: of a transport that tells of fields at all.
+func (s *Sight) done() { s.all.Store(s.written.Load()) }
 
 func holds(values []string, secret string) bool {
 	return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, secret) })

@@ -158,6 +158,21 @@ func (a *Announcer) Back(key rotator.Key) {
 	a.Logger.Info("key is ready before its time", zap.Stringer("key_id", key))
 }
 
+// Rests tells that an address is left alone for so long, since attempts fail there. err may
+// be nil.
+func (a *Announcer) Rests(address, kind string, err error, rests time.Duration) {
+	a.Logger.Warn("upstream rests",
+		zap.String("upstream", address),
+		zap.String("kind", kind),
+		zap.Float64("seconds", rests.Seconds()),
+		zap.Error(err))
+}
+
+// Awake tells that an address that rested has answered.
+func (a *Announcer) Awake(address string) {
+	a.Logger.Info("upstream is back", zap.String("upstream", address))
+}
+
 // Paced tells that a pool asks the upstream now and then only, since it refuses everything.
 func (a *Announcer) Paced() {
 	a.Logger.Warn("every key refuses every request: the upstream is asked now and then")

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -76,6 +77,8 @@ func (c *AttemptContext) Value(key any) any {
 		if groups, ok := c.Context.Value(key).(map[string]struct{}); ok {
 			return c.groups(groups)
 		}
+	case upstream.Key:
+		return c.report.Upstream
 	}
 	return c.Context.Value(key)
 }
@@ -196,9 +199,9 @@ func (c *AttemptContext) settle() bool {
 	return c.own.CompareAndSwap(unknown, settled)
 }
 
-// upstream returns the address that the attempt's reverse_proxy has turned to, "" if it
+// address returns the address that the attempt's reverse_proxy has turned to, "" if it
 // has not, or the attempt is over.
-func (c *AttemptContext) upstream() string {
+func (c *AttemptContext) address() string {
 	c.mu.Lock()
 	repl, over := c.repl, c.over
 	c.mu.Unlock()

@@ -3,7 +3,6 @@ package observe
 import (
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -20,14 +20,13 @@ import (
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
 	Pool     string
-	Key      rotator.ID // of the last attempt
-	Nests    bool       // another pool serves the attempts: what is refused is its keys
-	Attempts int32
-	Wait     uint32     // for which a client is to wait that no key serves, in seconds; 0 where nobody knows
-	Path     string     // of the request
-	Body     modelNamer // nil when it has none
-	Outcome  string     // of the last attempt that is over, or of the request
-	Client   string     // whose token the request had; "" where it has no name
+	Key      rotator.ID        // of the last attempt
+	Attempts uint16            // 1000 at most
+	Upstream *upstream.Attempt // where the last attempt goes; nil before the first
+	Path     string            // of the request
+	Body     modelNamer        // nil when it has none
+	Outcome  string            // of the last attempt that is over, or of the request
+	Client   string            // whose token the request had; "" where it has no name
 
 	vars   map[string]any                 // the request's; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
@@ -48,6 +47,7 @@ const (
 	OutcomeExhausted    = "exhausted"    // no key was left for it
 	OutcomeCanceled     = "canceled"     // the client left between two attempts
 	OutcomeStopped      = "stopped"      // the process stopped while it waited for a key
+	OutcomeNested       = "nested"       // of an attempt under way: another pool serves it
 	OutcomeUnauthorized = "unauthorized" // it had no valid client token
 )
 
@@ -138,13 +138,21 @@ func (p *Report) Settle() {
 	}
 }
 
-// Upstream returns the address that the reverse_proxy of the attempt under way has turned
-// to; "" if it has not.
-func (p *Report) Upstream() string {
+// Address returns where the reverse_proxy of the attempt under way has turned to; "" if it
+// has not.
+func (p *Report) Address() string {
 	if c := p.shown.Load(); c != nil {
-		return c.upstream()
+		return c.address()
 	}
 	return ""
+}
+
+// Retry tells by a placeholder for how long a client is to wait that no key serves, in whole
+// seconds, "" where nobody knows.
+func (p *Report) Retry(seconds string) {
+	if p.repl != nil {
+		p.repl.Set(PlaceholderPrefix+"retry_after", seconds)
+	}
 }
 
 // Unhandled tells whether the last attempt came to the end of the routes.
@@ -169,15 +177,14 @@ func (p *Report) field(name string) (any, bool) {
 		return p.Key.String(), true
 	case "attempts":
 		return int(p.Attempts), true
+	case "upstream":
+		return p.Upstream.Text(), true
 	case "client":
 		return p.Client, true
 	case "outcome":
 		return p.Outcome, true
 	case "retry_after":
-		if p.Wait == 0 {
-			return "", true
-		}
-		return strconv.FormatUint(uint64(p.Wait), 10), true
+		return "", true // Retry sets it
 	case "model":
 		return p.Model(), true
 	}

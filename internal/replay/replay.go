@@ -82,6 +82,7 @@ type Body struct {
 	pulling bool         // somebody reads from source, without holding mu …
 	lent    bool         // … into the copy's own memory
 	copied  bool         // there is no well, and the request is a copy of the server's
+	round   uint16       // which attempt is under way, in a count that goes on when it ends
 	active  *AttemptBody // who may pull; nil between attempts
 	end     error        // how the source ended: io.EOF or what the client's body said
 
@@ -113,6 +114,8 @@ type AttemptBody struct {
 	trailer http.Header // the attempt's: filled at EOF
 	offset  int64
 	closed  bool
+	taken   bool   // whole, by Whole
+	round   uint16 // of which it is
 }
 
 // Has tells whether there is a body to replay.
@@ -221,7 +224,8 @@ func (b *Body) Attempt(request *http.Request) *AttemptBody {
 	if a.body != nil {
 		a = new(AttemptBody)
 	}
-	a.body = b
+	b.round++
+	a.body, a.round = b, b.round
 	if b.trailer != nil {
 		// A map of its own: a late read may fill in the client's at any time.
 		a.trailer = b.trailer.Clone()
@@ -256,6 +260,7 @@ func (b *Body) Reject() bool {
 		return false
 	}
 	b.active = nil
+	b.round++
 	b.turn.Broadcast()
 	return true
 }

@@ -145,7 +145,7 @@ func (w *Writer) suspect() {
 func (w *Writer) settleNow() {
 	w.settle(true)
 	if w.Phase.Load() == rejected && w.stream && !w.Whole {
-		w.cancel()
+		w.cancel(nil)
 	}
 }
 

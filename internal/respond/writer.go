@@ -91,7 +91,8 @@ type Writer struct {
 	// Keepalive is after how long of silence a stream gets a comment; 0: never.
 	Keepalive time.Duration
 
-	cancel context.CancelFunc // ends the attempt
+	cancel  context.CancelCauseFunc // ends the attempt
+	expired bool                    // it was ended, since it had no response
 
 	Phase atomic.Int32
 	mu    sync.Mutex // guards the rest, and every change of phase
@@ -122,8 +123,8 @@ type Writer struct {
 
 // Begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
 // attempt before does nothing any more.
-func (w *Writer) Begin(cancel context.CancelFunc) {
-	w.cancel = cancel
+func (w *Writer) Begin(cancel context.CancelCauseFunc) {
+	w.cancel, w.expired = cancel, false
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
 	w.Returned = false
 	w.opening, w.timed, w.flush, w.stream, w.coding, w.watch.On = nil, false, false, false, "", false
@@ -165,10 +166,32 @@ func (w *Writer) Forget() {
 	w.Base.forget()
 }
 
+// Rejected tells whether nobody will see the attempt's response.
 func (w *Writer) Rejected() bool { return w.Phase.Load() == rejected }
 
-// Silent tells whether the attempt's handler has written nothing.
-func (w *Writer) Silent() bool { return w.Phase.Load() == waiting }
+// Begun tells whether there is a response, other than informational ones.
+func (w *Writer) Begun() bool { return w.Phase.Load() != waiting }
+
+// Expire ends an attempt that has no response, and tells whether it had none: whatever
+// comes of it now, nobody will see. It is safe for concurrent use.
+func (w *Writer) Expire(cause error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.Phase.Load() != waiting {
+		return false
+	}
+	w.expired = true
+	w.Phase.Store(rejected)
+	w.cancel(cause)
+	return true
+}
+
+// Expired tells whether Expire has ended the attempt, whose handler is back.
+func (w *Writer) Expired() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.expired
+}
 
 // Header implements http.ResponseWriter.
 func (w *Writer) Header() http.Header {
@@ -260,7 +283,7 @@ func (w *Writer) timeout(attempt uint64) {
 	}
 	w.settle(true)
 	if w.Phase.Load() == rejected {
-		w.cancel()
+		w.cancel(nil)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Site is where keys work. Two are alike if they are equal. The zero Site is none.
@@ -18,7 +20,7 @@ type Site struct {
 	Host   string // as a Host header has it: without the scheme's own port
 	Dial   string // host and port, for dialing
 	Base   string // what stands before each path there, without a slash at its end; "" for none
-	Proxy  string // the URL of the outbound proxy; "": as the transport says
+	Proxy  Proxy  // the outbound proxy; "": as the transport says
 }
 
 // String returns the site's URL. It holds no secret.
@@ -30,7 +32,7 @@ func (s Site) Address() string {
 	if s.Proxy == "" {
 		return s.Scheme + "://" + s.Dial
 	}
-	return s.Scheme + "://" + s.Dial + " by " + s.Proxy
+	return s.Scheme + "://" + s.Dial + " by " + s.Proxy.String()
 }
 
 // ports are the schemes' own.
@@ -53,6 +55,9 @@ func ParseSite(text string) (Site, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return Site{}, errors.New("the URL has a query or a fragment: only a base path may follow the host")
 	}
+	if u.Host, err = httpguts.PunycodeHostPort(u.Host); err != nil {
+		return Site{}, errors.New("the URL's host is no name that can be looked up")
+	}
 	return siteOf(u), nil
 }
 
@@ -71,14 +76,5 @@ func siteOf(u *url.URL) Site {
 	return s
 }
 
-// Attempt is what an attempt's handlers are told by its context. It is immutable while
-// the attempt lives.
-type Attempt struct {
-	Site Site // the zero Site: where the config of reverse_proxy says
-}
-
-// key is the type of what contexts hold an attempt by.
-type key struct{}
-
-// Key is what the context of an attempt's request holds its *Attempt by.
-var Key any = key{}
+// port returns the port of the site.
+func (s Site) port() string { return s.Dial[strings.LastIndex(s.Dial, ":")+1:] }

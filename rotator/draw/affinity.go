@@ -48,12 +48,15 @@ type orders struct {
 	clusters  []cluster   // the lowest tier first
 	keys      []contender // cluster after cluster
 	clusterOf []int32     // slot → index in clusters
+	lots      []uint16    // of the clusters' parts, one for each lot of it; nil: all are of one lot
+	partOf    []int32     // slot → index in lots; nil: likewise
 }
 
 type cluster struct {
 	secret     uint64
 	weight     float64 // of all its keys, ready or not
 	first, end int32   // its keys
+	part, last int32   // its parts, up to last
 	tier       uint8
 }
 
@@ -61,26 +64,46 @@ type contender struct {
 	secret uint64
 	weight float64
 	slot   Slot
+	lot    uint16
 	tier   uint8
 }
 
-func newOrders(slots int, secret func(Slot) uint64, ranks []Rank) *orders {
-	o := &orders{keys: make([]contender, slots), clusterOf: make([]int32, slots)}
+func newOrders(c *Config) *orders {
+	o := &orders{keys: make([]contender, len(c.Uses)), clusterOf: make([]int32, len(c.Uses))}
 	sizes := make(map[uint8]int)
 	for i := range o.keys {
-		rank := Rank{}.normal()
-		if ranks != nil {
-			rank = ranks[i].normal()
-		}
-		o.keys[i] = contender{secret(Slot(i)), float64(rank.Weight), Slot(i), rank.Tier}
-		sizes[rank.Tier]++
+		k := c.class(Slot(i))
+		o.keys[i] = contender{c.Secret(Slot(i)), float64(k.Weight), Slot(i), k.lot, k.Tier}
+		sizes[k.Tier]++
 	}
 	// A cluster's keys have secrets that begin with the same bits.
 	slices.SortFunc(o.keys, func(a, b contender) int {
 		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.secret, b.secret))
 	})
 	o.divide(sizes)
+	if c.Lots != nil {
+		o.part()
+	}
 	return o
+}
+
+// part makes the parts of the clusters, each of the keys of one lot. That changes no
+// value's order.
+func (o *orders) part() {
+	o.partOf = make([]int32, len(o.keys))
+	for i := range o.clusters {
+		c := &o.clusters[i]
+		c.part = int32(len(o.lots))
+		keys := o.keys[c.first:c.end]
+		slices.SortFunc(keys, func(a, b contender) int { return cmp.Compare(a.lot, b.lot) })
+		for j, k := range keys {
+			if j == 0 || k.lot != keys[j-1].lot {
+				o.lots = append(o.lots, k.lot)
+			}
+			o.partOf[k.slot] = int32(len(o.lots) - 1)
+		}
+		c.last = int32(len(o.lots))
+	}
 }
 
 // divide makes the clusters of the sorted keys, of which each tier has so many.
@@ -128,21 +151,22 @@ func (a Affinity) draw(secret uint64) float64 {
 // says. It is no less than x/weight, which is much cheaper to have.
 func turn(x, weight float64) float64 { return -math.Log1p(-x) / weight }
 
-// prefer returns the first slot in the value's order that is ready and not in tried.
+// prefer returns the first slot in the value's order that is ready, not in a shut lot and
+// not tried.
 // It takes a look at each cluster and each key of one of them, and again for each
 // cluster whose ready keys have all been tried.
-func (d *Draw) prefer(a Affinity, tried []Slot) (Slot, bool) {
+func (d *Draw) prefer(w *Want) (Slot, bool) {
 	all := d.orders.clusters
 	for from, to := 0, 0; from < len(all); from = to {
 		for to < len(all) && all[to].tier == all[from].tier {
 			to++
 		}
 		for floor := -1.0; ; {
-			c, turn := d.firstCluster(a, from, to, floor)
+			c, turn := d.firstCluster(w, from, to, floor)
 			if c < 0 {
 				break
 			}
-			if s, ok := d.firstOf(a, c, tried); ok {
+			if s, ok := d.firstOf(w, c); ok {
 				return s, true
 			}
 			floor = turn
@@ -152,33 +176,49 @@ func (d *Draw) prefer(a Affinity, tried []Slot) (Slot, bool) {
 }
 
 // firstCluster returns the first in the value's order of these clusters that has a
-// ready key and whose turn comes after floor, -1 if there is none.
-func (d *Draw) firstCluster(a Affinity, from, to int, floor float64) (first int, least float64) {
+// ready key in an open lot and whose turn comes after floor, -1 if there is none.
+func (d *Draw) firstCluster(w *Want, from, to int, floor float64) (first int, least float64) {
 	first, least = -1, math.Inf(1)
 	for i := from; i < to; i++ {
 		if d.readyIn[i] == 0 {
 			continue
 		}
 		c := &d.orders.clusters[i]
-		x := a.draw(c.secret)
+		x := w.Affinity.draw(c.secret)
 		if x >= least*c.weight {
 			continue
 		}
-		if t := turn(x, c.weight); t < least && t > floor {
+		if t := turn(x, c.weight); t < least && t > floor && d.hasOpen(c, w) {
 			first, least = i, t
 		}
 	}
 	return first, least
 }
 
-// firstOf returns the first in the value's order of the cluster's slots that is ready
-// and not in tried.
-func (d *Draw) firstOf(a Affinity, cluster int, tried []Slot) (first Slot, ok bool) {
+// hasOpen tells whether the cluster, which has ready keys, has some in an open lot.
+func (d *Draw) hasOpen(c *cluster, w *Want) bool {
+	switch {
+	case len(w.Shut) == 0:
+		return true
+	case d.orders.partOf == nil:
+		return w.isOpen(&d.buckets[0])
+	}
+	for p := c.part; p < c.last; p++ {
+		if d.readyOf[p] > 0 && !w.Shut.Has(d.orders.lots[p]) {
+			return true
+		}
+	}
+	return false
+}
+
+// firstOf returns the first in the value's order of the cluster's slots that is ready,
+// in an open lot and not tried.
+func (d *Draw) firstOf(w *Want, cluster int) (first Slot, ok bool) {
 	c, least := &d.orders.clusters[cluster], math.Inf(1)
 	for i := c.first; i < c.end; i++ {
 		k := &d.orders.keys[i]
-		x := a.draw(k.secret)
-		if x >= least*k.weight || !d.IsReady(k.slot) || slices.Contains(tried, k.slot) {
+		x := w.Affinity.draw(k.secret)
+		if x >= least*k.weight || !d.IsReady(k.slot) || w.Shut.Has(k.lot) || slices.Contains(w.Tried, k.slot) {
 			continue
 		}
 		if t := turn(x, k.weight); t < least {
@@ -190,9 +230,12 @@ func (d *Draw) firstOf(a Affinity, cluster int, tried []Slot) (first Slot, ok bo
 
 // obey makes the draw know orders, while all slots are ready.
 func (d *Draw) obey(o *orders) {
-	d.orders, d.readyIn = o, make([]int32, len(o.clusters))
+	d.orders, d.readyIn, d.readyOf = o, make([]int32, len(o.clusters)), make([]int32, len(o.lots))
 	for i, c := range o.clusters {
 		d.readyIn[i] = c.end - c.first
+	}
+	for _, part := range o.partOf {
+		d.readyOf[part]++
 	}
 }
 
@@ -200,5 +243,8 @@ func (d *Draw) obey(o *orders) {
 func (d *Draw) shift(s Slot, by int32) {
 	if d.orders != nil {
 		d.readyIn[d.orders.clusterOf[s]] += by
+		if d.orders.partOf != nil {
+			d.readyOf[d.orders.partOf[s]] += by
+		}
 	}
 }

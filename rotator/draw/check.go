@@ -22,7 +22,7 @@ func (d *Draw) Check() error {
 }
 
 func (d *Draw) checkBuckets() error {
-	usable, end := 0, int32(0)
+	end := int32(0)
 	for i := range d.buckets {
 		b := &d.buckets[i]
 		if b.first != end && d.bucketOf != nil {
@@ -34,12 +34,9 @@ func (d *Draw) checkBuckets() error {
 		if err := d.checkBucket(b, end); err != nil {
 			return err
 		}
-		for _, n := range b.size {
-			usable += int(n)
-		}
 	}
-	if usable != d.usable() || end != int32(len(d.order)) {
-		return fmt.Errorf("%d usable in the buckets up to %d, %d marks and %d disabled of %d keys", usable, end, len(d.marks.items), d.off, len(d.order))
+	if end != int32(len(d.order)) {
+		return fmt.Errorf("the buckets end at %d of %d keys", end, len(d.order))
 	}
 	return nil
 }
@@ -78,42 +75,42 @@ func (d *Draw) checkMarks() error {
 	return nil
 }
 
-// checkCounts checks what is counted of marks.
+// checkCounts checks what is counted of each bucket's slots.
 func (d *Draw) checkCounts() error {
-	var counts [MaxReasons]int
-	busy, off := 0, 0
-	for _, m := range d.marks.items {
-		if m.counts() {
-			counts[m.Reason]++
-		}
-		if m.Out == Forever {
-			busy++
-		}
-	}
-	for s := range Slot(len(d.order)) {
-		if d.disabled(s) {
-			off++
+	tallies := make([]tally, len(d.buckets))
+	for i := range d.buckets {
+		t := &tallies[i]
+		for _, s := range d.order[d.buckets[i].first:d.end(i)] {
+			if m := d.marks.of(s); m != nil {
+				t.count(m, 1)
+			} else if d.KindOf(s) == Out {
+				t.off++
+			}
 		}
 	}
-	if counts != d.counts || busy != d.busy || off != d.off {
-		return fmt.Errorf("counts by reason are %v, want %v; %d are busy, want %d; %d are disabled, want %d", d.counts, counts, d.busy, busy, d.off, off)
+	if !slices.Equal(tallies, d.tallies) {
+		return fmt.Errorf("counts of buckets are %+v, want %+v", d.tallies, tallies)
 	}
 	return nil
 }
 
-// checkOrders checks the counts of ready slots by cluster.
+// checkOrders checks the counts of ready slots by cluster, and by part of one.
 func (d *Draw) checkOrders() error {
 	if d.orders == nil {
 		return nil
 	}
-	ready := make([]int32, len(d.orders.clusters))
+	ready, parts := make([]int32, len(d.readyIn)), make([]int32, len(d.readyOf))
 	for s := range Slot(len(d.order)) {
-		if d.IsReady(s) {
-			ready[d.orders.clusterOf[s]]++
+		if !d.IsReady(s) {
+			continue
+		}
+		ready[d.orders.clusterOf[s]]++
+		if d.orders.partOf != nil {
+			parts[d.orders.partOf[s]]++
 		}
 	}
-	if !slices.Equal(ready, d.readyIn) {
-		return fmt.Errorf("ready slots by cluster are %v, want %v", d.readyIn, ready)
+	if !slices.Equal(ready, d.readyIn) || !slices.Equal(parts, d.readyOf) {
+		return fmt.Errorf("ready slots by cluster are %v, want %v, by part %v, want %v", d.readyIn, ready, d.readyOf, parts)
 	}
 	return nil
 }

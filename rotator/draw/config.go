@@ -16,6 +16,7 @@ type Use struct {
 type Config struct {
 	Uses   []*Use            // slot → its key's. It is kept, and filled in before the first Choose
 	Ranks  []Rank            // slot → its rank; nil: all are alike
+	Lots   []uint16          // slot → its lot; nil: all are of lot 0
 	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
 	Shared *atomic.Bool      // others use the keys as well
 	Turns  bool              // ready slots take turns, in a random order at first

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
-	"time"
 )
 
 // Draw is the slots of a pool, and which of them can be drawn: all requests of a
@@ -21,14 +20,12 @@ type Draw struct {
 	order    []Slot  // a permutation of all slots, bucket after bucket
 	place    []int32 // slot → index in order
 	buckets  []bucket
-	bucketOf []uint8 // slot → index in buckets; nil: there is only one. It never changes
+	bucketOf []uint16 // slot → index in buckets; nil: there is only one. It never changes
+	tallies  []tally  // of the buckets
 	marks    deadlines
-	counts   [MaxReasons]int // marks that count as cooling, by reason
-	busy     int             // slots that are out until a request ends
-	unstated int             // suspects of which nobody knows for how long
-	off      int             // disabled slots: out, and without a mark
-	orders   *orders         // nil: requests have no affinity
-	readyIn  []int32         // cluster of orders → how many of its slots are ready
+	orders   *orders // nil: requests have no affinity
+	readyIn  []int32 // cluster of orders → how many of its slots are ready
+	readyOf  []int32 // likewise, of its parts; nil: each has only one
 	uses     []*Use
 	shared   *atomic.Bool
 	claim    func(Slot) bool
@@ -36,20 +33,20 @@ type Draw struct {
 }
 
 // New returns a draw in which all slots are ready. There is an error if there are too many
-// ranks.
+// combinations of ranks and lots.
 func New(c Config) (Draw, error) {
 	slots := len(c.Uses)
-	buckets, of, err := makeBuckets(slots, c.Ranks)
+	buckets, of, err := makeBuckets(&c)
 	if err != nil {
 		return Draw{}, err
 	}
 	d := Draw{
 		order: make([]Slot, slots), place: make([]int32, slots), buckets: buckets, bucketOf: of,
-		marks: newDeadlines(slots), uses: c.Uses, shared: c.Shared, claim: c.Claim,
+		tallies: make([]tally, len(buckets)), marks: newDeadlines(slots), uses: c.Uses, shared: c.Shared, claim: c.Claim,
 	}
 	d.fill()
 	if c.Secret != nil {
-		d.obey(newOrders(slots, c.Secret, c.Ranks))
+		d.obey(newOrders(&c))
 	}
 	if c.Turns {
 		d.takeTurns(c.Rand)
@@ -75,7 +72,8 @@ func (d *Draw) fill() {
 func (d *Draw) Clone() Draw {
 	c := *d
 	c.order, c.place = slices.Clone(d.order), slices.Clone(d.place)
-	c.buckets, c.marks, c.readyIn = slices.Clone(d.buckets), d.marks.clone(), slices.Clone(d.readyIn)
+	c.buckets, c.tallies, c.marks = slices.Clone(d.buckets), slices.Clone(d.tallies), d.marks.clone()
+	c.readyIn, c.readyOf = slices.Clone(d.readyIn), slices.Clone(d.readyOf)
 	return c
 }
 
@@ -98,23 +96,23 @@ func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
 
 func (d *Draw) chooseReady(w *Want, r *rand.Rand) (Slot, bool) {
 	if w.Affinity != 0 && d.orders != nil {
-		if s, ok := d.prefer(w.Affinity, w.Tried); ok {
+		if s, ok := d.prefer(w); ok {
 			return s, true
 		}
 	}
 	if d.even {
-		return d.takeTurn(w.Tried)
+		return d.takeTurn(w, r)
 	}
-	return d.pick(w.Tried, r)
+	return d.pick(w, r)
 }
 
-// pick draws one of the ready slots that are not in tried; r may be nil.
-func (d *Draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
-	if d.bucketOf != nil {
-		return d.pickRanked(tried, r)
+// pick draws one of the ready slots that the request may have; r may be nil.
+func (d *Draw) pick(w *Want, r *rand.Rand) (Slot, bool) {
+	if d.bucketOf != nil || !w.isOpen(&d.buckets[0]) {
+		return d.pickRanked(w, r)
 	}
 	n := int(d.buckets[0].size[Ready])
-	for _, t := range tried {
+	for _, t := range w.Tried {
 		// Ready keys that this request has tried go behind the ones to draw from.
 		if i := d.place[t]; int(i) < n {
 			n--
@@ -129,42 +127,6 @@ func (d *Draw) pick(tried []Slot, r *rand.Rand) (Slot, bool) {
 	default:
 		return d.order[rand.IntN(n)], true
 	}
-}
-
-// usable returns how many slots may be used now, one way or another.
-func (d *Draw) usable() (n int) {
-	for i := range d.buckets {
-		for k := Ready; k < Out; k++ {
-			n += int(d.buckets[i].size[k])
-		}
-	}
-	return n
-}
-
-// free returns how many slots are ready.
-func (d *Draw) free() (n int) {
-	for i := range d.buckets {
-		n += int(d.buckets[i].size[Ready])
-	}
-	return n
-}
-
-// sound returns how many slots are not disabled and do not count as cooling.
-func (d *Draw) sound() int {
-	n := len(d.order) - d.off
-	for _, c := range d.counts {
-		n -= c
-	}
-	return n
-}
-
-// Census counts all slots. What has passed by then must have: see Expire.
-func (d *Draw) Census(at int64) Census {
-	c := Census{Keys: len(d.order), Ready: d.sound(), Usable: d.usable(), Disabled: d.off, Cooling: d.counts, Busy: d.busy, Free: d.free(), Unstated: d.unstated}
-	if len(d.marks.items) > 0 && d.marks.items[0].until < Forever {
-		c.Soonest = time.Duration(d.marks.items[0].until - at)
-	}
-	return c
 }
 
 // Put gives the slot the mark, whatever it was before: one that says nothing makes it
@@ -184,31 +146,15 @@ func (d *Draw) apply(m Mark, at int64) {
 	m.until = m.next(at)
 	m.open = m.at(at) == Suspect && !m.Stated
 	d.marks.set(m)
-	if m.counts() {
-		d.counts[m.Reason]++
-	}
-	d.count(m, 1)
+	d.tally(m.slot).count(&m, 1)
 	d.move(m.slot, m.at(at))
-}
-
-// count counts the mark where that does not change with time.
-func (d *Draw) count(m Mark, by int) {
-	if m.Out == Forever {
-		d.busy += by
-	}
-	if m.open {
-		d.unstated += by
-	}
 }
 
 // lift takes the slot's mark away, and leaves the slot where it is.
 func (d *Draw) lift(s Slot) (m Mark) {
 	m = *d.marks.of(s)
 	d.marks.remove(s)
-	if m.counts() {
-		d.counts[m.Reason]--
-	}
-	d.count(m, -1)
+	d.tally(s).count(&m, -1)
 	return m
 }
 
@@ -230,7 +176,7 @@ func (d *Draw) Extend(s Slot, until int64, r Reason, at int64) {
 func (d *Draw) Disable(s Slot) {
 	d.unmark(s)
 	d.move(s, Out)
-	d.off++
+	d.tally(s).off++
 }
 
 // unmark forgets what is known of the slot, and leaves it where it is.
@@ -238,7 +184,7 @@ func (d *Draw) unmark(s Slot) {
 	if d.marks.has(s) {
 		d.lift(s)
 	} else if d.KindOf(s) == Out {
-		d.off--
+		d.tally(s).off--
 	}
 }
 

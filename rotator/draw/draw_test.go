@@ -115,7 +115,7 @@ func checkModel(t *testing.T, d *Draw, model []told, at int64) {
 	if got.Keys != c.Keys || got.Ready != c.Ready || got.Disabled != c.Disabled || got.Cooling != c.Cooling {
 		t.Fatalf("at %d the census is %+v, want %+v", at, got, c)
 	}
-	if among := d.CensusAmong(at, all); among != got {
+	if among := d.CensusFor(at, &Want{Among: all}); among != got {
 		t.Fatalf("at %d the census among all is %+v, want %+v", at, among, got)
 	}
 }
@@ -129,9 +129,9 @@ func TestCheckSeesFaults(t *testing.T) {
 		"a bucket":         func(d *Draw) { d.buckets[1].first++ },
 		"the heap":         func(d *Draw) { d.marks.items[1].until = 0 },
 		"a mark":           func(d *Draw) { d.marks.items[0].Out, d.marks.items[0].Suspect = 0, 5 },
-		"a count":          func(d *Draw) { d.counts[2]++ },
-		"the disabled":     func(d *Draw) { d.off-- },
-		"those under way":  func(d *Draw) { d.busy++ },
+		"a count":          func(d *Draw) { d.tallies[0].counts[2]++ },
+		"the disabled":     func(d *Draw) { d.tallies[0].off-- },
+		"those under way":  func(d *Draw) { d.tallies[0].busy++ },
 		"a cluster's part": func(d *Draw) { d.readyIn[0]++ },
 	} {
 		d, err := New(Config{Uses: make([]*Use, 5), Ranks: []Rank{{}, {}, {}, {}, {Tier: 2}}, Secret: func(s Slot) uint64 { return mix(uint64(s)) }})

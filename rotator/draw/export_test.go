@@ -8,7 +8,7 @@ import (
 // FirstByHand compares the slots that are left, one with the other: which comes first in
 // the order of the affinity.
 func FirstByHand(c Config, a Affinity, left []Slot) Slot {
-	o := newOrders(len(c.Uses), c.Secret, c.Ranks)
+	o := newOrders(&c)
 	place := make(map[Slot]contender)
 	for _, k := range o.keys {
 		place[k.slot] = k

@@ -139,27 +139,27 @@ func (d *Draw) carry(from, to int32) {
 func (d *Draw) used(s Slot) int64 { return d.uses[s].LastUsed.Load() }
 
 // takeTurn returns the ready slot whose turn it is, of the lowest tier that has one that
-// is not in tried: with the fewest requests under way, and of these the one that was
-// not used for longest. Buckets of one tier have turns in proportion to the weights of
-// their slots.
-func (d *Draw) takeTurn(tried []Slot) (Slot, bool) {
+// the request may get: with the fewest requests under way, and of these the one that was
+// not used for longest. Those of one tier have turns in proportion to their weights, each
+// request for itself: one that does not get all of them takes nothing from the others.
+func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
 	for from, to := 0, 0; from < len(d.buckets); from = to {
-		best, total := candidate{}, int64(0)
-		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to++ {
-			t, ok := d.nextTurn(&d.buckets[to], tried)
-			if !ok {
+		best, total, most := candidate{}, int64(0), int64(0)
+		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to = d.alike(to) {
+			t, all := d.nextAlike(to, w, r)
+			most += all
+			if t.bucket == nil {
 				continue
 			}
-			gain := int64(t.bucket.weight()) * int64(t.bucket.size[Ready])
-			t.bucket.credit += gain
-			total += gain
+			t.rank.credit += t.gain
+			total += t.gain
 			if best.bucket == nil || t.before(best) {
 				best = t
 			}
 		}
 		if best.bucket != nil {
-			best.bucket.credit -= total
-			settle(d.buckets[from:to], total)
+			best.rank.credit -= total
+			settle(d.buckets[from:to], most)
 			return d.advance(best), true
 		}
 	}
@@ -178,14 +178,51 @@ type candidate struct {
 	bucket   *bucket
 	index    int32 // of the slot among the ready ones
 	inFlight int32
+	rank     *bucket // the first one of its rank
+	gain     int64   // the weight of the ready slots of its rank that the request may get
 }
 
 func (t candidate) before(other candidate) bool {
 	a, b := int64(t.inFlight)*int64(other.bucket.weight()), int64(other.inFlight)*int64(t.bucket.weight())
-	return a < b || a == b && t.bucket.credit > other.bucket.credit
+	return a < b || a == b && t.rank.credit > other.rank.credit
 }
 
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
+
+// nextAlike returns whose turn it is of the buckets of one rank from this one on, and the
+// weight of all their ready slots.
+func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate, all int64) {
+	for i := from; i < len(d.buckets) && (i == from || d.buckets[i].Rank == d.buckets[from].Rank); i++ {
+		b := &d.buckets[i]
+		weight := int64(b.weight()) * int64(b.size[Ready])
+		all += weight
+		if !w.isOpen(b) {
+			continue
+		}
+		t, ok := d.nextTurn(b, w.Tried)
+		if !ok {
+			continue
+		}
+		gain := best.gain + weight
+		if best.bucket == nil || d.sooner(t, best, weight, gain, r) {
+			best = t
+		}
+		best.rank, best.gain = &d.buckets[from], gain
+	}
+	return best, all
+}
+
+// sooner tells whether it is this one's turn, and not that of the other lot, of those of
+// one rank. Where neither was used, chance decides.
+func (d *Draw) sooner(t, other candidate, weight, of int64, r *rand.Rand) bool {
+	if t.inFlight != other.inFlight {
+		return t.inFlight < other.inFlight
+	}
+	a, b := d.used(t.slot(d)), d.used(other.slot(d))
+	return a < b || a == b && below(of, r) < weight
+}
+
+func (t *candidate) slot(d *Draw) Slot { return d.order[t.bucket.first+t.index] }
 
 // nextTurn returns whose turn it is in the bucket. It looks at up to ShortWay slots that
 // are in use or tried.
@@ -202,7 +239,7 @@ func (d *Draw) nextTurn(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight := d.uses[s].InFlight.Load()
 		if !ok || inFlight < t.inFlight {
-			t, ok = candidate{b, i, inFlight}, true
+			t, ok = candidate{bucket: b, index: i, inFlight: inFlight}, true
 		}
 		if inFlight <= 0 {
 			break
@@ -223,7 +260,7 @@ func (d *Draw) nextOfAll(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight, used := d.uses[s].InFlight.Load(), d.used(s)
 		if !ok || inFlight < t.inFlight || inFlight == t.inFlight && used < least {
-			t, least, ok = candidate{b, i, inFlight}, used, true
+			t, least, ok = candidate{bucket: b, index: i, inFlight: inFlight}, used, true
 		}
 	}
 	return t, ok

@@ -19,55 +19,91 @@ type Rank struct {
 
 // The bounds of ranks.
 const (
-	MaxRank  = 100 // the highest tier, and the largest weight
-	MaxRanks = 100 // how many different ranks the keys of a pool may have
+	MaxRank  = 100  // the highest tier, and the largest weight
+	MaxRanks = 1000 // how many different combinations of a rank and a lot the keys of a pool may have
 )
 
-// bucket is the slots of one rank: a stretch of a draw's order, in parts.
-type bucket struct {
+// class is what the slots of a bucket have in common.
+type class struct {
 	Rank
+	lot uint16
+}
+
+// bucket is the slots of one rank and lot: a stretch of a draw's order, in parts.
+type bucket struct {
+	class
 	first  int32      // the index of its first slot
 	size   [Out]int32 // how many of its slots are of each kind; the rest is out
 	free   int32      // ready and untried, while a pick is under way
 	hand   int32      // whose turn it is, among the ready ones
-	credit int64      // turns that the bucket is owed, against others of its tier
+	credit int64      // turns that the buckets of its rank are owed, of which it is the first, against others of its tier
 	looks  [Out]int32 // where the next look at slots of each kind begins
 }
 
-// makeBuckets returns a bucket for each rank, the lowest tier first, with all slots
-// ready, and for each slot the number of its bucket: nil where there is only one.
-func makeBuckets(slots int, ranks []Rank) ([]bucket, []uint8, error) {
-	counts := make(map[Rank]int32)
-	for _, r := range ranks {
-		counts[r.normal()]++
+// makeBuckets returns a bucket for each rank and lot, the lowest tier first, and those of
+// one weight side by side, with all slots ready, and for each slot the number of its
+// bucket: nil where there is only one.
+func makeBuckets(c *Config) ([]bucket, []uint16, error) {
+	if c.Ranks == nil && c.Lots == nil {
+		return []bucket{{class: class{Rank: Rank{}.normal()}, size: [Out]int32{Ready: int32(len(c.Uses))}}}, nil, nil
+	}
+	counts := make(map[class]int32)
+	for s := range c.Uses {
+		counts[c.class(Slot(s))]++
 	}
 	if len(counts) > MaxRanks {
-		return nil, nil, fmt.Errorf("%d different pairs of tier and weight are too many: at most %d", len(counts), MaxRanks)
-	}
-	if len(counts) <= 1 {
-		return []bucket{{size: [Out]int32{Ready: int32(slots)}}}, nil, nil
+		return nil, nil, fmt.Errorf("keys of %d different combinations of tier, weight, upstream, proxy and models are too many: at most %d; let more of them have the same", len(counts), MaxRanks)
 	}
 	buckets := make([]bucket, 0, len(counts))
-	for r, n := range counts {
-		buckets = append(buckets, bucket{Rank: r, size: [Out]int32{Ready: n}})
+	for k, n := range counts {
+		buckets = append(buckets, bucket{class: k, size: [Out]int32{Ready: n}})
 	}
-	slices.SortFunc(buckets, func(a, b bucket) int { return a.compare(b.Rank) })
-	first, numbers := int32(0), make(map[Rank]uint8)
+	slices.SortFunc(buckets, func(a, b bucket) int { return a.compare(b.class) })
+	if len(buckets) <= 1 {
+		return append(buckets, bucket{})[:1], nil, nil // no keys make one, too
+	}
+	return buckets, number(c, buckets), nil
+}
+
+// number gives the buckets their places, and returns which is each slot's.
+func number(c *Config, buckets []bucket) []uint16 {
+	first, numbers := int32(0), make(map[class]uint16)
 	for i := range buckets {
-		buckets[i].first, numbers[buckets[i].Rank] = first, uint8(i)
+		buckets[i].first, numbers[buckets[i].class] = first, uint16(i)
 		first += buckets[i].size[Ready]
 	}
-	of := make([]uint8, slots)
-	for s, r := range ranks {
-		of[s] = numbers[r.normal()]
+	of := make([]uint16, len(c.Uses))
+	for s := range of {
+		of[s] = numbers[c.class(Slot(s))]
 	}
-	return buckets, of, nil
+	return of
+}
+
+// class returns the slot's.
+func (c *Config) class(s Slot) (k class) {
+	k.Rank = k.normal()
+	if c.Ranks != nil {
+		k.Rank = c.Ranks[s].normal()
+	}
+	if c.Lots != nil {
+		k.lot = c.Lots[s]
+	}
+	return k
 }
 
 func (r Rank) normal() Rank { return Rank{max(r.Tier, 1), max(r.Weight, 1)} }
 
-func (r Rank) compare(other Rank) int {
-	return cmp.Or(cmp.Compare(r.Tier, other.Tier), cmp.Compare(r.Weight, other.Weight))
+func (k class) compare(other class) int {
+	return cmp.Or(cmp.Compare(k.Tier, other.Tier), cmp.Compare(k.Weight, other.Weight), cmp.Compare(k.lot, other.lot))
+}
+
+// alike returns the index after the last of the buckets of one rank.
+func (d *Draw) alike(from int) int {
+	to := from + 1
+	for to < len(d.buckets) && d.buckets[to].Rank == d.buckets[from].Rank {
+		to++
+	}
+	return to
 }
 
 // bucket returns the slot's.
@@ -80,8 +116,8 @@ func (d *Draw) bucket(s Slot) *bucket {
 
 // pickRanked is pick where there are several buckets. It takes O(len(tried)) and a
 // look at each bucket.
-func (d *Draw) pickRanked(tried []Slot, r *rand.Rand) (Slot, bool) {
-	d.setAside(tried)
+func (d *Draw) pickRanked(w *Want, r *rand.Rand) (Slot, bool) {
+	d.setAside(w)
 	for from, to := 0, 0; from < len(d.buckets); from = to {
 		total := int64(0)
 		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to++ {
@@ -94,13 +130,17 @@ func (d *Draw) pickRanked(tried []Slot, r *rand.Rand) (Slot, bool) {
 	return 0, false
 }
 
-// setAside puts the tried slots behind the ones to draw from.
-func (d *Draw) setAside(tried []Slot) {
+// setAside puts the tried slots behind the ones to draw from, of which those of shut lots
+// are none.
+func (d *Draw) setAside(w *Want) {
 	for i := range d.buckets {
-		d.buckets[i].free = d.buckets[i].size[Ready]
+		b := &d.buckets[i]
+		if b.free = b.size[Ready]; !w.isOpen(b) {
+			b.free = 0
+		}
 	}
-	for _, t := range tried {
-		b := &d.buckets[d.bucketOf[t]]
+	for _, t := range w.Tried {
+		b := d.bucket(t)
 		if i := d.place[t]; i < b.first+b.free {
 			b.free--
 			d.swap(i, b.first+b.free)

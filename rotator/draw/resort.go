@@ -16,13 +16,27 @@ const widest = 64
 // suspects, then the spare ones.
 func (d *Draw) lastResort(w *Want) (Drawn, bool) {
 	for k := Suspect; k < Out; k++ {
-		for i := range d.buckets {
-			if s, ok := d.bestOf(&d.buckets[i], k, w); ok {
+		for from, to := 0, 0; from < len(d.buckets); from = to {
+			to = d.alike(from)
+			if s, ok := d.bestOfAll(d.buckets[from:to], k, w); ok {
 				return d.drawn(s, k), true
 			}
 		}
 	}
 	return Drawn{}, false
+}
+
+// bestOfAll is bestOf for the buckets of one rank.
+func (d *Draw) bestOfAll(buckets []bucket, k Kind, w *Want) (best Slot, ok bool) {
+	for i := range buckets {
+		if !w.isOpen(&buckets[i]) {
+			continue
+		}
+		if s, found := d.bestOf(&buckets[i], k, w); found && (!ok || d.better(s, best)) {
+			best, ok = s, true
+		}
+	}
+	return best, ok
 }
 
 func (d *Draw) drawn(s Slot, k Kind) Drawn {
@@ -77,7 +91,7 @@ const fewLooks = 8
 // explore returns a slot that the request may find out about, since another one is ready:
 // a suspect that is ripe, or a spare one that would rest for long.
 func (d *Draw) explore(at int64, w *Want) (Slot, bool) {
-	tier, ok := d.lowestReady()
+	tier, ok := d.lowestReady(w)
 	if !ok {
 		return 0, false
 	}
@@ -85,7 +99,7 @@ func (d *Draw) explore(at int64, w *Want) (Slot, bool) {
 		if d.buckets[i].Tier > tier {
 			break // what costs more than what is ready is not explored
 		}
-		for k := Suspect; k < Out; k++ {
+		for k := Suspect; k < Out && w.isOpen(&d.buckets[i]); k++ {
 			if s, ok := d.unexplored(&d.buckets[i], k, at, w); ok {
 				return s, true
 			}
@@ -94,10 +108,10 @@ func (d *Draw) explore(at int64, w *Want) (Slot, bool) {
 	return 0, false
 }
 
-// lowestReady returns the lowest tier that has a ready slot.
-func (d *Draw) lowestReady() (tier uint8, ok bool) {
+// lowestReady returns the lowest tier that has a ready slot for the request.
+func (d *Draw) lowestReady(w *Want) (tier uint8, ok bool) {
 	for i := range d.buckets {
-		if d.buckets[i].size[Ready] > 0 {
+		if d.buckets[i].size[Ready] > 0 && w.isOpen(&d.buckets[i]) {
 			return d.buckets[i].Tier, true
 		}
 	}
@@ -127,7 +141,7 @@ func (d *Draw) pickAmong(w *Want, r *rand.Rand) (picked Drawn, ok bool) {
 	}
 	n := 0
 	for i, s := range w.Among {
-		if !d.IsReady(s) || slices.Contains(w.Tried, s) {
+		if !d.IsReady(s) || slices.Contains(w.Tried, s) || !w.isOpen(d.bucket(s)) {
 			continue
 		}
 		if i == 0 {
@@ -146,7 +160,7 @@ func (d *Draw) pickAmong(w *Want, r *rand.Rand) (picked Drawn, ok bool) {
 func (d *Draw) lastResortAmong(w *Want) (Drawn, bool) {
 	for k := Suspect; k < Out; k++ {
 		for _, s := range w.Among {
-			if d.KindOf(s) == k && d.mayTry(s, k, w) {
+			if d.KindOf(s) == k && w.isOpen(d.bucket(s)) && d.mayTry(s, k, w) {
 				return d.drawn(s, k), true
 			}
 		}

@@ -16,6 +16,10 @@ type Want struct {
 	// request finds out about none, since it cannot be sent again.
 	Explore time.Duration
 
+	// Shut are lots whose keys the request does not get; nil: none. It does not change while
+	// the draw reads it.
+	Shut Lots
+
 	Refused bool // by another key: suspects that have stated a time are left alone
 	Limited bool // by a suspect of a limit: others of the kind are left alone
 

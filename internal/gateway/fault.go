@@ -1,0 +1,220 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/internal/upstream"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// What happens where an attempt fails at its address, and no key is to blame.
+
+// rests are the addresses of the process that rest.
+var rests = &upstream.Resting
+
+// addressesOf returns for each lot of keys where it works, "" where that is not known; nil
+// where there are not two to choose from.
+func addressesOf(places []*keyset.Place) []string {
+	all, first := make([]string, len(places)), ""
+	several := false
+	for lot, place := range places {
+		if place == nil || place.Site.Scheme == "" {
+			continue
+		}
+		all[lot] = place.Site.Address()
+		several = several || first != "" && first != all[lot]
+		first = all[lot]
+	}
+	if !several {
+		return nil
+	}
+	return all
+}
+
+// spreads tells whether keys of the source work at different addresses.
+func spreads(s *keyset.Source) bool {
+	var places []*keyset.Place
+	for _, g := range *s.Groups {
+		places = append(places, g.Place)
+	}
+	return addressesOf(places) != nil
+}
+
+// address returns where the slot's key works; "" where that is not known, or all work
+// there.
+func (r *roster) address(s rotator.Slot) string {
+	if r.addresses == nil {
+		return ""
+	}
+	return r.addresses[r.lots.lot(s)]
+}
+
+// at adds the lots at the address to the set.
+func (r *roster) at(address string, to *rotator.Lots) {
+	for lot, a := range r.addresses {
+		if a == address {
+			to.Add(uint16(lot))
+		}
+	}
+}
+
+// draw draws a key: of an address that does not rest, if there is one. Where all rest, they
+// are used all the same.
+func (x *exchange) draw(now time.Time) (rotator.Drawn, bool) {
+	if x.roster.addresses == nil || !rests.Any() {
+		return x.roster.Pool.Draw(now, x.want)
+	}
+	all := x.want.Shut
+	if drawn, ok := x.drawAwake(now); ok {
+		return drawn, true
+	}
+	x.want.Shut = all
+	return x.roster.Pool.Draw(now, x.want)
+}
+
+// drawAwake draws a key of an address that does not rest. When a rest is over, it draws for
+// one request at a time.
+func (x *exchange) drawAwake(now time.Time) (rotator.Drawn, bool) {
+	pool := x.roster.Pool
+	x.avoided = append(x.avoided[:0], x.want.Shut...)
+	rests.Each(now, x.roster.addresses, func(lot int) { x.avoided.Add(uint16(lot)) })
+	for {
+		x.want.Shut = x.avoided
+		drawn, ok := pool.Draw(now, x.want)
+		if !ok {
+			return drawn, false
+		}
+		a := x.roster.address(drawn.Slot)
+		if a == "" || rests.Try(now, a) {
+			return drawn, true
+		}
+		pool.Settled(drawn)
+		pool.End(drawn.Slot)
+		x.roster.at(a, &x.avoided)
+	}
+}
+
+// close keeps the request away from the address, where it has failed.
+func (x *exchange) close(address string) {
+	if address == "" {
+		return
+	}
+	if !slices.Contains(x.failedAt, address) {
+		x.failedAt = append(x.failedAt, address)
+	}
+	x.roster.at(address, &x.closed)
+}
+
+// closeAgain does so in a roster that is new.
+func (x *exchange) closeAgain() {
+	x.closed = x.closed[:0]
+	for _, a := range x.failedAt {
+		x.roster.at(a, &x.closed)
+	}
+}
+
+// away tells whether the request may go to an address that is not the attempt's. What one
+// key has made is at its own.
+func (x *exchange) away() bool { return !x.bound && x.roster.address(x.drawn.Slot) != "" }
+
+// watched returns what sees how far the attempt comes; nil where nothing follows from that.
+func (x *exchange) watched() *upstream.Watch {
+	if x.g.FirstByte == 0 && !x.g.judge.HeedsFaults() {
+		return nil
+	}
+	return new(upstream.Watch)
+}
+
+// fault tells how the attempt has failed at its upstream, and a status that it says.
+func (x *exchange) fault(err error, reach upstream.Reach) (f upstream.Fault, status int) {
+	switch {
+	case x.r.Context().Err() != nil:
+		return upstream.None, 0
+	case x.writer.Expired() && reach == upstream.Dialing:
+		return upstream.Connect, 0
+	case x.writer.Expired():
+		return upstream.Timeout, 0
+	case err == nil || x.writer.Begun() || x.body.Abandoned():
+		return upstream.None, 0
+	}
+	return upstream.FaultOf(err, reach)
+}
+
+// ends notes what has become of the attempt, and whether the next key is tried. It returns
+// the error, which is the client's if not.
+func (x *exchange) ends(err error, reach upstream.Reach) error {
+	if x.again = x.writer.Rejected() && !x.writer.Expired(); x.again {
+		return nil
+	}
+	f, status := x.fault(err, reach)
+	if f == upstream.None {
+		x.again = x.writer.Expired() // the client has left, and nothing was answered
+		return err
+	}
+	if x.writer.Expired() {
+		err = caddyhttp.Error(http.StatusGatewayTimeout, upstream.ErrFirstByte)
+	}
+	x.rest(f, err)
+	if x.again = x.g.judge.MovesOn(f.String(), status, x.away()) && (x.body == nil || x.body.Reject()); x.again {
+		x.failure = err
+		x.close(x.roster.address(x.drawn.Slot))
+	}
+	return err
+}
+
+// rest notes that the attempt has failed at its address.
+func (x *exchange) rest(f upstream.Fault, err error) {
+	x.g.faults[f].Inc()
+	a := x.roster.address(x.drawn.Slot)
+	if a == "" {
+		return
+	}
+	if seconds := rests.Fail(x.latest, time.Now(), a); seconds > 0 {
+		x.g.announcer.Rests(a, f.String(), shown(f, err), seconds)
+	}
+}
+
+// shown returns what an error may show in the log: one that comes before a connection
+// holds nothing of what was sent.
+func shown(f upstream.Fault, err error) error {
+	var e caddyhttp.HandlerError
+	if f == upstream.Connect && errors.As(err, &e) {
+		return e.Err
+	}
+	return nil
+}
+
+// heard notes that the attempt's upstream has answered.
+func (x *exchange) heard(status int) {
+	if !x.open {
+		return
+	}
+	x.answered()
+	if f := upstream.FaultOfStatus(status); f != upstream.None {
+		x.rest(f, nil)
+		return
+	}
+	if a := x.roster.address(x.drawn.Slot); a != "" && rests.Any() && rests.Serve(a) {
+		x.g.announcer.Awake(a)
+	}
+}
+
+// leave notes that the held answer of an upstream that is not available is not the
+// client's, unless no other is.
+func (x *exchange) leave(w *respond.Writer, k *respond.Kept) {
+	if upstream.FaultOfStatus(w.Status) == upstream.None {
+		return
+	}
+	x.close(x.roster.address(x.drawn.Slot))
+	x.failure = nil // the answer is, which was the last
+	if k == nil {
+		x.failure = caddyhttp.Error(w.Status, upstream.ErrNoAnswer)
+	}
+}

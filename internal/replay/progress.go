@@ -1,0 +1,15 @@
+package replay
+
+// Progress tells how much of the body the attempt under way has read, in bytes, and whether
+// more is waited for from the client. b may be nil.
+func (b *Body) Progress() (read int64, waits bool) {
+	if b == nil {
+		return 0, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.active != nil {
+		read = b.active.offset
+	}
+	return read, b.pulling
+}

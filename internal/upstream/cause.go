@@ -1,0 +1,36 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// ErrFirstByte is the cause by which an attempt is canceled that had no response header in
+// time. reverse_proxy answers it with 504: it is a net.Error that has timed out.
+var ErrFirstByte error = firstByte{}
+
+type firstByte struct{}
+
+// Error implements error.
+func (firstByte) Error() string { return "keycycler: no response header within first_byte" }
+
+// Timeout implements net.Error.
+func (firstByte) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (firstByte) Temporary() bool { return true }
+
+var errProxy = errors.New("keycycler: the key's proxy is no URL")
+
+// cause returns why the round trip has failed: where the attempt was canceled, the cause of
+// that. Over HTTP/2 net/http tells context.Canceled alone, for which reverse_proxy says
+// that the client has left.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+var _ net.Error = firstByte{}
