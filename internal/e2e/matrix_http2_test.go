@@ -214,7 +214,7 @@ var http2Faults = []faultCase{
 		frames: []framed{refuses(http2.ErrCodeNo), answersWell},
 	},
 	{
-		fault: "… GOAWAY, before this call, which has a body", client: badGate, calls: 1,
+		fault: "… GOAWAY, before this call, which has a body", client: badGate, calls: 1, again: true,
 		frames: []framed{refuses(http2.ErrCodeNo), answersWell},
 	},
 	{
@@ -222,7 +222,7 @@ var http2Faults = []faultCase{
 		frames: []framed{resets(http2.ErrCodeRefusedStream), answersWell},
 	},
 	{
-		fault: "… RST_STREAM (REFUSED_STREAM) for a call with a body", client: badGate, calls: 1,
+		fault: "… RST_STREAM (REFUSED_STREAM) for a call with a body", client: badGate, calls: 1, again: true,
 		frames: []framed{resets(http2.ErrCodeRefusedStream), answersWell},
 	},
 	{

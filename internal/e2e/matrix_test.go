@@ -39,6 +39,7 @@ type faultCase struct {
 
 	options string   // of the pool
 	proxy   string   // of reverse_proxy
+	again   bool     // transport keycycler sends the call again, and it is served
 	answers []onWire // of the upstream, by call; the last one answers all that follow
 	frames  []framed // likewise, of an upstream that speaks HTTP/2
 
@@ -151,6 +152,19 @@ func (m *matrix) play(t *testing.T, c faultCase, reload bool) {
 	}
 	t.Run("h2c", func(t *testing.T) { m.playOn(t, c, reload, startH2C) })
 	t.Run("TLS", func(t *testing.T) { m.playOn(t, c, reload, startH2TLS) })
+	if c.again {
+		c.client, c.calls = served, 2
+	}
+	t.Run("h2c, transport keycycler", func(t *testing.T) { m.playOn(t, c, reload, carried(startH2C)) })
+	t.Run("TLS, transport keycycler", func(t *testing.T) { m.playOn(t, c, reload, carried(startH2TLS)) })
+}
+
+// carried is the start of an upstream that is reached by transport keycycler.
+func carried(start func(*stage) (upstream, proxy string, end func())) func(*stage) (upstream, proxy string, end func()) {
+	return func(s *stage) (upstream, proxy string, end func()) {
+		upstream, proxy, end = start(s)
+		return upstream, strings.Replace(proxy, "transport http", "transport keycycler", 1), end
+	}
 }
 
 func (m *matrix) playOn(t *testing.T, c faultCase, reload bool, start func(*stage) (upstream, proxy string, end func())) {

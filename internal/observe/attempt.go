@@ -39,15 +39,16 @@ type AttemptContext struct {
 	own  atomic.Int32 // whether reverse_proxy has set its placeholders on repl
 	repl *caddy.Replacer
 	vars map[string]any
-	took map[string]struct{} // the groups of routes of which one was taken
-	view *attemptView        // nil until somebody looks at the request
+	rare *attemptRare // nil until somebody wants it
 }
 
-// attemptView is what Caddy's placeholders for requests are bound to.
-type attemptView struct {
+// attemptRare is what few attempts have: what Caddy's placeholders for requests are bound
+// to, and the groups of routes of which one was taken.
+type attemptRare struct {
 	mu      sync.Mutex
-	request *http.Request
+	request *http.Request // nil until somebody looks at it
 	repl    *caddy.Replacer
+	took    map[string]struct{} // the context's mu guards it
 }
 
 // What own may be.
@@ -79,6 +80,8 @@ func (c *AttemptContext) Value(key any) any {
 		}
 	case upstream.Key:
 		return c.report.Upstream
+	case upstream.HostKey:
+		return &c.report.client.Host
 	}
 	return c.Context.Value(key)
 }
@@ -92,14 +95,23 @@ const routeGroups caddy.CtxKey = "route_group"
 func (c *AttemptContext) groups(request map[string]struct{}) map[string]struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	rare := c.rarely()
 	switch {
-	case c.took != nil:
+	case rare.took != nil:
 	case c.over:
-		c.took = make(map[string]struct{})
+		rare.took = make(map[string]struct{})
 	default:
-		c.took = maps.Clone(request)
+		rare.took = maps.Clone(request)
 	}
-	return c.took
+	return rare.took
+}
+
+// rarely returns what few attempts have. c.mu is held.
+func (c *AttemptContext) rarely() *attemptRare {
+	if c.rare == nil {
+		c.rare = new(attemptRare)
+	}
+	return c.rare
 }
 
 // replacer returns the attempt's replacer.
@@ -177,15 +189,15 @@ func (c *AttemptContext) ofRequest(name string) (any, bool) {
 }
 
 // viewed returns what shows the request.
-func (c *AttemptContext) viewed() *attemptView {
+func (c *AttemptContext) viewed() *attemptRare {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.view == nil {
-		repl := caddy.NewEmptyReplacer()
-		request := caddyhttp.PrepareRequest(&http.Request{URL: new(url.URL)}, repl, nil, nil)
-		c.view = &attemptView{request: request, repl: repl}
+	rare := c.rarely()
+	if rare.request == nil {
+		rare.repl = caddy.NewEmptyReplacer()
+		rare.request = caddyhttp.PrepareRequest(&http.Request{URL: new(url.URL)}, rare.repl, nil, nil)
 	}
-	return c.view
+	return rare
 }
 
 // settle reports, once, that the attempt's reverse_proxy has set its placeholders: the

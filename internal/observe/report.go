@@ -28,7 +28,8 @@ type Report struct {
 	Outcome  string            // of the last attempt that is over, or of the request
 	Client   string            // whose token the request had; "" where it has no name
 
-	vars   map[string]any                 // the request's; nil outside of Caddy
+	client *http.Request                  // the request, as it has come to us
+	vars   map[string]any                 // its variables; nil outside of Caddy
 	repl   *caddy.Replacer                // likewise
 	below  caddy.Replacer                 // repl, without what reports add to it
 	before *Report                        // that of the pool which the request has come to before
@@ -64,7 +65,7 @@ const (
 // new one from now on. It returns the report of the pool within whose attempt the request
 // has come, nil if there is none.
 func (p *Report) Begin(r *http.Request) (outer *Report) {
-	p.latest = p
+	p.latest, p.client = p, r
 	ctx := r.Context()
 	p.vars, _ = ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	p.repl, _ = ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

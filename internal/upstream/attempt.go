@@ -19,6 +19,13 @@ type key struct{}
 // Key is what the context of an attempt's request holds its *Attempt by.
 var Key any = key{}
 
+// hostKey is the type of HostKey.
+type hostKey struct{}
+
+// HostKey is what the context of an attempt's request holds a *string by: the Host of the
+// client's request.
+var HostKey any = hostKey{}
+
 // Unguided is the attempt with a key that names no site.
 var Unguided = new(Attempt)
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -50,7 +49,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Err("transport keycycler takes a block, as transport http does, and no arguments")
 	}
 	d.Reset()
 	if err := t.HTTPTransport.UnmarshalCaddyfile(d); err != nil {
@@ -89,10 +88,12 @@ func (t *Transport) siteOf(r *http.Request, a *Attempt) Site {
 	return a.Site
 }
 
-// clientHost returns the Host as the client has sent it.
+// clientHost returns the Host as the client's request has it.
 func clientHost(ctx context.Context) string {
-	original, _ := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	return original.Host
+	if host, ok := ctx.Value(HostKey).(*string); ok {
+		return *host
+	}
+	return ""
 }
 
 // inOneWrite returns how long a body may be to go out in one write with the header.
