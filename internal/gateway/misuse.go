@@ -73,13 +73,13 @@ func (x *exchange) lookOut(sent *attempt) {
 }
 
 // doubtAddress notes that the key was refused for a reason that may be the address's.
-func (x *exchange) doubtAddress(r rotator.Refusal) {
+func (x *exchange) doubtAddress(now time.Time, r rotator.Refusal) {
 	if !slices.Contains(unfit, r.Reason) {
 		return
 	}
 	x.g.slips.carriage.Arm()
 	if x.roster.place(x.drawn.Slot).Site == (upstream.Site{}) {
-		x.g.slips.addresses.Refuse(x.roster.Pool.Key(x.drawn.Slot).ID(), x.report.Address())
+		x.pardon(now, x.g.slips.addresses.Refuse(x.roster.Pool.Key(x.drawn.Slot).ID(), x.report.Address()))
 	}
 }
 
@@ -90,20 +90,20 @@ func (x *exchange) atAddress(now time.Time) {
 	}
 	key, address := x.roster.Pool.Key(x.drawn.Slot), x.report.Address()
 	served := x.g.slips.addresses.Serve(key.ID(), address)
-	for _, id := range served.Pardoned {
-		x.pardon(now, id)
-	}
+	x.pardon(now, served.Pardoned)
 	if served.Tell {
 		x.g.Logger.Warn("keys are refused at one address of reverse_proxy and serve at another: give each key its upstream",
 			zap.Stringer("key_id", key), zap.String("serves_at", address), zap.String("refused_at", served.RefusedAt))
 	}
 }
 
-// pardon makes a key ready that was convicted of being invalid.
-func (x *exchange) pardon(now time.Time, id rotator.ID) {
-	p, ok := x.roster.Find(id)
-	if ok && slices.Contains(unfit, p.Status(now).Reason) {
-		p.Pool.Absolve(now, now, p.Slot, "")
+// pardon makes keys ready that were convicted of being invalid.
+func (x *exchange) pardon(now time.Time, keys []rotator.ID) {
+	for _, id := range keys {
+		p, ok := x.roster.Find(id)
+		if ok && slices.Contains(unfit, p.Status(now).Reason) {
+			p.Pool.Absolve(now, now, p.Slot, "")
+		}
 	}
 }
 

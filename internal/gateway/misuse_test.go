@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,13 +34,16 @@ type proxy struct {
 	knows []string       // address → the end of the keys that it takes; "": all but sk-demo-1
 	sees  map[string]int // key → calls
 
-	refused int // calls
+	refused int        // calls
+	random  *rand.Rand // nil: it takes turns
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	p.mu.Lock()
 	address := p.turn % len(p.knows)
-	p.turn++
+	if p.turn++; p.random != nil {
+		address = p.random.IntN(len(p.knows))
+	}
 	key := r.Header.Get("Authorization")
 	p.sees[key]++
 	p.mu.Unlock()
@@ -113,6 +117,30 @@ func TestKeysThatBelongToOtherAddresses(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Where the address is drawn, a key may have been convicted before a second address was
+// known. It is ready again with the next one.
+func TestKeysThatBelongToAddressesThatAreDrawn(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			var logs *observer.ObservedLogs
+			h := provision(t, 3, func(c *Config) { logs = watched(c) })
+			next := &proxy{knows: testkit.DemoKeys(3), sees: make(map[string]int), random: rand.New(rand.NewPCG(seed, 0))}
+			for i := range 400 {
+				if _, err := testkit.Serve(h, next, fromCaddy("x")); err != nil {
+					t.Fatal(err)
+				}
+				if out := longestOut(h.KeyPool()); i > 40 && out > 10*time.Minute {
+					t.Fatalf("seed %d, request %d: a key is out for %s", seed, i, out)
+				}
+				time.Sleep(time.Second)
+			}
+			if told := logs.FilterMessage(refusedAtOne).Len(); told != 1 {
+				t.Errorf("seed %d: the log was told %d times: %v", seed, told, logs.All())
+			}
+		})
 	}
 }
 

@@ -3,12 +3,15 @@ package gateway
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/blame"
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -88,5 +91,24 @@ func TestOnlyALackOfKeysIsRaised(t *testing.T) {
 		if err != nil || w.Code != test.status || w.Body.String() != test.answer.Body {
 			t.Errorf("%s: %d %q, %v", test.sentence, w.Code, w.Body, err)
 		}
+	}
+}
+
+// Who waits when the process stops is told so, and who is not let in likewise.
+func TestAStopIsNotRaised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Minute, raising)
+		testkit.Serve(h, testkit.Script(used), testkit.Post("x"))
+		time.AfterFunc(time.Second, h.room.close)
+		if w, err := testkit.Serve(h, testkit.Script(used), testkit.Post("x")); err != nil || w.Code != 503 || w.Body.Len() == 0 {
+			t.Errorf("the client got %d %q, %v", w.Code, w.Body, err)
+		}
+	})
+	h := provision(t, 1, func(c *Config) {
+		raising(c)
+		c.Tokens = &client.Source{From: &keyset.Inputs{Texts: []string{"ada:raise-token-0123456"}}, Log: c.Logger}
+	})
+	if w, err := testkit.Serve(h, testkit.Script(used), testkit.Post("x")); err != nil || w.Code != 401 {
+		t.Errorf("the client got %d, %v", w.Code, err)
 	}
 }

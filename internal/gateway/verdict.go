@@ -88,7 +88,7 @@ func (x *exchange) convict(now time.Time, status int, v blame.Verdict, scope str
 // suspect makes keys suspects: nobody knows whose fault it was.
 func (x *exchange) suspect(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
 	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status, x.drawn.Slot}
-	x.doubtAddress(m.refusal)
+	x.doubtAddress(now, m.refusal)
 	news := false
 	for _, s := range slots {
 		fresh := m.pool.Suspect(s, m.refusal)

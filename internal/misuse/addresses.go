@@ -54,7 +54,7 @@ type refused struct {
 
 // Served is what follows when a key has served.
 type Served struct {
-	// Pardoned are keys that were convicted before all addresses were known.
+	// Pardoned are keys that were convicted before this address was known.
 	Pardoned []rotator.ID
 
 	// Tell is whether the log is to be told, now, that addresses know different keys.
@@ -63,27 +63,35 @@ type Served struct {
 	RefusedAt string
 }
 
-// Refuse notes that an address has refused the key as invalid, or in unknown words.
-func (a *Addresses) Refuse(key rotator.ID, address string) {
+// Refuse notes that an address has refused the key as invalid, or in unknown words. It
+// returns the keys that were convicted before that address was known.
+func (a *Addresses) Refuse(key rotator.ID, address string) []rotator.ID {
 	if address == "" {
-		return
+		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := a.keys[key]
-	if r == nil {
-		if len(a.keys) >= maxRefused {
-			return
-		}
-		if a.keys == nil {
-			a.keys = make(map[rotator.ID]*refused)
-		}
-		r = new(refused)
-		a.keys[key] = r
-		a.on.Store(true)
+	bit, pardoned := a.bit(address)
+	if r := a.account(key); r != nil {
+		r.at |= bit
+		r.anew = true
 	}
-	r.at |= a.bit(address)
-	r.anew = true
+	return pardoned
+}
+
+// account returns the key's, nil where there is no room for one.
+func (a *Addresses) account(key rotator.ID) *refused {
+	r := a.keys[key]
+	if r != nil || len(a.keys) >= maxRefused {
+		return r
+	}
+	if a.keys == nil {
+		a.keys = make(map[rotator.ID]*refused)
+	}
+	r = new(refused)
+	a.keys[key] = r
+	a.on.Store(true)
+	return r
 }
 
 // Watches tells whether Serve wants to know.
@@ -93,8 +101,8 @@ func (a *Addresses) Watches() bool { return a.on.Load() }
 func (a *Addresses) Serve(key rotator.ID, address string) (s Served) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	bit := a.bit(address)
-	s.Pardoned = a.pardon()
+	bit, pardoned := a.bit(address)
+	s.Pardoned = pardoned
 	r := a.keys[key]
 	if r == nil {
 		return s
@@ -137,25 +145,27 @@ func (a *Addresses) Rest(key rotator.ID, step, all time.Duration) time.Duration 
 // every is all addresses that are told apart.
 func (a *Addresses) every() uint64 { return 1<<len(a.names) - 1 }
 
+// bit returns the address's, 0 for "" and for one too many, and the keys to be pardoned
+// where it is a new one.
+func (a *Addresses) bit(address string) (bit uint64, pardoned []rotator.ID) {
+	i := slices.Index(a.names, address)
+	if i < 0 && (address == "" || len(a.names) == maxAddresses) {
+		return 0, nil
+	}
+	if i < 0 {
+		i, a.names = len(a.names), append(a.names, address)
+		pardoned = a.pardon()
+	}
+	return 1 << i, pardoned
+}
+
 // pardon returns the keys that were convicted before the last address was known.
 func (a *Addresses) pardon() (keys []rotator.ID) {
 	for id, r := range a.keys {
-		if r.out && r.at != a.every() {
+		if r.out {
 			r.out = false
 			keys = append(keys, id)
 		}
 	}
 	return keys
-}
-
-// bit returns the address's, 0 for "" and for one too many.
-func (a *Addresses) bit(address string) uint64 {
-	i := slices.Index(a.names, address)
-	if i < 0 && (address == "" || len(a.names) == maxAddresses) {
-		return 0
-	}
-	if i < 0 {
-		i, a.names = len(a.names), append(a.names, address)
-	}
-	return 1 << i
 }

@@ -94,6 +94,13 @@ func TestPardons(t *testing.T) {
 			t.Errorf("by the other address, %d: %v were pardoned", i, s.Pardoned)
 		}
 	}
+	a.Refuse(bad, "b")
+	if a.Rest(bad, 1, time.Hour) != time.Hour {
+		t.Fatal("it is not convicted by both addresses")
+	}
+	if pardoned := a.Refuse(good, "c"); len(pardoned) != 1 || pardoned[0] != bad {
+		t.Errorf("by a third address, which refuses another: %v were pardoned", pardoned)
+	}
 }
 
 func TestTell(t *testing.T) {
@@ -136,5 +143,17 @@ func TestAddressesAreBounded(t *testing.T) {
 	}
 	if a.Watches() || len(a.keys) > 0 {
 		t.Errorf("%d keys are left that serve", len(a.keys))
+	}
+}
+
+// BenchmarkServe is what a success costs while keys are kept account of.
+func BenchmarkServe(b *testing.B) {
+	var a Addresses
+	for i := range maxRefused {
+		a.Refuse(rotator.IDOf(fmt.Sprint("bad", i)), "a")
+	}
+	good := rotator.IDOf("good")
+	for b.Loop() {
+		a.Serve(good, "a")
 	}
 }
