@@ -61,6 +61,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        disk     <size>
 //	    }
 //	    select       even | random | hash <placeholder>
+//	    exhausted    respond | error
 //	    resources    on | off
 //	    models_endpoint on | off
 //	    state        memory | redis <address...> { ... }
@@ -104,6 +105,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"cooldown":     {Parse: h.parseCooldown},
 		"replay":       {Parse: h.parseReplay},
 		"select":       {Parse: h.parseSelect},
+		"exhausted":    {Parse: h.parseExhausted},
 		"resources":    {Parse: h.parseResources},
 		"state":        {Parse: h.parseState},
 		"keep_headers": {Parse: h.parseKeepHeaders},

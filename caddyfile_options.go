@@ -90,6 +90,17 @@ func (h *Handler) parseSelect(d *caddyfile.Dispenser) (err error) {
 	return directive.Wrap(d, s.check())
 }
 
+// parseExhausted parses `exhausted respond | error`.
+func (h *Handler) parseExhausted(d *caddyfile.Dispenser) (err error) {
+	if h.Exhausted, err = directive.Value(d, "exhausted", "respond or error"); err != nil {
+		return err
+	}
+	if h.Exhausted == "" {
+		return d.Errf("exhausted: it is empty: %s or %s", exhaustedRespond, exhaustedError)
+	}
+	return directive.Wrap(d, h.checkExhausted())
+}
+
 // addGroup parses the block that may follow keys, and adds them: to the handler's own
 // or, with a block, as a group.
 func (h *Handler) addGroup(d *caddyfile.Dispenser, block string, keys, files []string) error {

@@ -75,7 +75,7 @@ func (h *Handler) setDefaults() {
 func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
-		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint,
+		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint, h.checkExhausted,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
@@ -152,6 +152,19 @@ func (h *Handler) checkMaxWaiting() error {
 func (h *Handler) checkKeepalive() error {
 	if d := time.Duration(h.Keepalive); d != 0 && (d < minKeepalive || d > maxKeepalive) {
 		return fmt.Errorf("keepalive: %s is out of range: 0s, or %s to %s", d, minKeepalive, maxKeepalive)
+	}
+	return nil
+}
+
+// What becomes of requests that no key serves.
+const (
+	exhaustedRespond = "respond"
+	exhaustedError   = "error"
+)
+
+func (h *Handler) checkExhausted() error {
+	if !slices.Contains([]string{"", exhaustedRespond, exhaustedError}, h.Exhausted) {
+		return fmt.Errorf("exhausted: %s is neither %s nor %s", directive.Shown(h.Exhausted), exhaustedRespond, exhaustedError)
 	}
 	return nil
 }

@@ -160,6 +160,10 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"all there is", replay(Replay{Memory: new(int64(1 << 30)), Disk: new(int64(1 << 40))}), ""},
 		{"nothing is kept", replay(Replay{Memory: new(int64(0)), Disk: new(int64(0))}), ""},
 
+		{"exhaustion that responds", func(h *Handler) { h.Exhausted = "respond" }, ""},
+		{"exhaustion that raises", func(h *Handler) { h.Exhausted = "error" }, ""},
+		{"exhaustion that does anything else", func(h *Handler) { h.Exhausted = "Error" }, "exhausted: 'Error' is neither respond nor error"},
+
 		{"a client's token", func(h *Handler) { h.ClientTokens = []string{"demo-token-0123456789"} }, ""},
 		{"the shortest", func(h *Handler) { h.ClientTokens = []string{"t"} }, ""},
 		{"the longest, with the longest name", func(h *Handler) {
@@ -296,7 +300,7 @@ func every() *Handler {
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Upstream: "https://api.example.com",
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
 	}

@@ -149,6 +149,16 @@ type Handler struct {
 	// process: it outlives config reloads, not the process.
 	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=http.keycycler.state inline_key=backend"`
 
+	// What becomes of a request that no key serves. With `respond` the client gets the
+	// pool's own 429 or 503, or the answer of the upstream that says most. With `error` a
+	// Caddy error is raised instead, also where every key refused the request in whatever
+	// words: 503 where all keys are disabled or the upstream said 5xx, and otherwise 429.
+	// `handle_errors` can then go to another provider, with the whole body;
+	// `{http.keycycler.retry_after}` is how many seconds the client would have been told to
+	// wait. Without `handle_errors` clients get that status and an empty body. Default:
+	// `respond`.
+	Exhausted string `json:"exhausted,omitempty"`
+
 	// Whether requests that name what was made with a key (a file, a batch, a stored
 	// response, …) go out with that key, or with another of its group: no other could
 	// use it. The ids are read from the upstream's answers. When none of these keys is
@@ -349,7 +359,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		FirstByte: time.Duration(h.FirstByte),
 		Rules:     h.rules(), Policy: h.Cooldown.policy(), Ahead: h.Cooldown.looksAhead(), ByModel: h.Cooldown.byModel(),
 		ProbeOff: !h.Cooldown.probes(), Random: h.Select.random(), Hash: h.Select.placeholder(),
-		Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
+		Raises: h.Exhausted == exhaustedError, Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}

@@ -432,6 +432,7 @@ var lateValues = []struct{ prefix, why string }{
 	{observe.PlaceholderPrefix + "group", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "attempts", "is not known before the key is chosen"},
 	{observe.PlaceholderPrefix + "outcome", "is not known before the upstream has answered"},
+	{observe.PlaceholderPrefix + "retry_after", "is not known before the upstream has answered"},
 }
 
 // random tells whether keys are drawn, instead of taking turns. s may be nil.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -44,6 +45,7 @@ func TestEveryExampleProvisions(t *testing.T) {
 	for name, content := range map[string]string{
 		"openai.keys":    "sk-demo-1\nsk-demo-2\n",
 		"anthropic.keys": "sk-demo-3\n",
+		"reseller.keys":  "sk-demo-4\n",
 		"redis-ca.pem":   string(authority),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -51,10 +53,13 @@ func TestEveryExampleProvisions(t *testing.T) {
 		}
 	}
 	t.Setenv("REDIS_PASSWORD", "demo")
+	for i, name := range []string{"AZURE_EAST_KEY", "AZURE_WEST_KEY", "AZURE_RESERVE_KEY"} {
+		t.Setenv(name, fmt.Sprint("demo-azure-", i))
+	}
 	// What stands in the examples is not on this machine.
 	local := strings.NewReplacer("/etc/caddy/", dir+"/", "redis.internal:6379", "127.0.0.1:"+live.FreePort(t))
 	examples, err := filepath.Glob("../../examples/*.Caddyfile")
-	if err != nil || len(examples) < 4 {
+	if err != nil || len(examples) < 6 {
 		t.Fatalf("examples: %v, %v", examples, err)
 	}
 	for _, path := range append(examples, "../../examples/openai.json") {

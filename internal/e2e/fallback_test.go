@@ -32,6 +32,15 @@ var fallbacks = map[string]string{
 		}
 		{pool}
 		reverse_proxy {limits}`,
+	"raised": `{pool}
+		reverse_proxy {limits}`,
+	"raised_to_a_pool": `{pool}
+		reverse_proxy {limits}`,
+	"raised_limited_in_size": `request_body {
+			max_size 30MiB
+		}
+		{pool}
+		reverse_proxy {limits}`,
 	"intercept": `intercept {
 			@down status 503
 			handle_response @down {
@@ -192,15 +201,23 @@ func fallbackSites(t *testing.T) string {
 			"traced-": "tracing",
 			"asked-":  "forward_auth " + strings.TrimPrefix(allows, "http://") + " {\n uri /\n }",
 		} {
-			for suffix, pool := range map[string]string{"-bare": "", "-keys": "keycycler " + prefix + way + " {\n keys sk-1-" + prefix + way + " sk-2-" + prefix + way + "\n }"} {
+			for suffix, pool := range map[string]string{"-bare": "", "-keys": "keycycler " + prefix + way + " {\n keys sk-1-" + prefix + way + " sk-2-" + prefix + way + raised(way) + "\n }"} {
 				fmt.Fprintf(&sites, "handle /%s {\n route {\n %s\n", prefix+way+suffix, before)
 				sites.WriteString(strings.NewReplacer("{pool}", pool, "{down}", down, "{limits}", limits, "{breaks}", breaks, "{second}", second).Replace(directives))
 				sites.WriteString("\n }\n }\n")
 			}
 		}
 	}
-	fmt.Fprintf(&sites, "handle_errors {\n @another path *another_pool-keys\n keycycler @another second {\n keys sk-demo-3\n }\n reverse_proxy %s\n }", second)
+	fmt.Fprintf(&sites, "handle_errors {\n @another path *_pool-keys\n keycycler @another second {\n keys sk-demo-3\n }\n reverse_proxy %s\n }", second)
 	return sites.String()
+}
+
+// raised is the option of pools that raise what they have no key for.
+func raised(way string) string {
+	if strings.HasPrefix(way, "raised") {
+		return "\n exhausted error"
+	}
+	return ""
 }
 
 // filesIn counts this process's open files in dir, with or without a name.

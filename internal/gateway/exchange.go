@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
@@ -65,6 +65,7 @@ type exchange struct {
 	record  *record
 	report  *observe.Report // the record's
 	tracer  observe.Tracer
+	sight   *misuse.Sight // of the attempt; mostly nil
 	writer  respond.Writer
 }
 
@@ -125,8 +126,9 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.g, x.r = g, r
 	x.record, x.tracer = new(record), observe.TracerFor(r)
 	x.report = &x.record.report
-	x.report.Begin(r)
+	outer := x.report.Begin(r)
 	x.report.Pool = g.Pool
+	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
 	follower := x.follow(r)
 	if replay.Has(r) {
@@ -277,6 +279,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	if body != nil {
 		defer body.End()
 	}
+	x.lookOut(sent)
 	x.writer.Begin(cancel)
 	x.judged, x.open = false, true
 	x.g.pace.Call(1)
@@ -323,6 +326,7 @@ func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attem
 
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
+	x.tellSlips(err)
 	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
@@ -365,12 +369,17 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 
 // send gives the client the upstream's own answer.
 func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
+	wait := ""
 	if x.pause == 0 {
 		x.g.metrics.Stopped.Inc()
-		return says.Send(w, "")
+	} else {
+		x.g.metrics.Closed.Inc()
+		wait = inSeconds(x.pause)
 	}
-	x.g.metrics.Closed.Inc()
-	return says.Send(w, strconv.Itoa(int(wholeSeconds(x.pause)/time.Second)))
+	if x.g.Raises {
+		return x.raiseAnswer(says)
+	}
+	return says.Send(w, wait)
 }
 
 // exhausted answers for a pool that has no key for this request.
@@ -390,6 +399,9 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 	x.tellExhausted(now, census, f)
 	x.g.metrics.Exhausted.Inc()
 	x.report.Outcome = observe.OutcomeExhausted
+	if x.g.Raises {
+		return x.raiseRefusal(f)
+	}
 	return x.g.writeRefusal(w, x.r, f)
 }
 

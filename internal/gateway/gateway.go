@@ -50,6 +50,7 @@ type Config struct {
 	FirstByte   time.Duration // that an attempt has until a response begins; 0: no limit
 	Keepalive   time.Duration // of silence, after which a stream gets a comment; 0: never
 	MaxWaiting  int           // requests that wait at a time
+	Raises      bool          // a request that no key serves becomes an error of Caddy's
 
 	Rules    []blame.Rule // of the config, before the preset's
 	Policy   blame.Policy // bounds of cooldowns
@@ -106,6 +107,7 @@ type Gateway struct {
 	dryModels dryModels
 
 	unrenamed unrenamed
+	slips     slips
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.
@@ -188,6 +190,7 @@ func (g *Gateway) show() (err error) {
 	g.joinServer()
 	rooms.Store(&g.room, nil)
 	running.add(g)
+	g.tellClash()
 	observe.Live.Add(g.seen)
 	return nil
 }

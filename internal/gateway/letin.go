@@ -37,8 +37,9 @@ func (g *Gateway) unauthorized(w http.ResponseWriter, r *http.Request, presented
 	g.metrics.Unauthorized.Inc()
 	g.announcer.Unauthorized(presented)
 	report := new(observe.Report)
-	report.Begin(r)
+	outer := report.Begin(r)
 	report.Pool, report.Outcome = g.Pool, observe.OutcomeUnauthorized
+	g.tellNested(outer, r)
 	challenge := `Bearer realm="keycycler"`
 	if presented { // RFC 6750 §3.1: no error code where nothing was
 		challenge += `, error="invalid_token"`

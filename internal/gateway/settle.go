@@ -81,6 +81,9 @@ func (x *exchange) Settle(w *respond.Writer) bool {
 // verdict judges the held response: what it is or, where it is a success, what its
 // body begins with.
 func (x *exchange) verdict(w *respond.Writer, now time.Time) blame.Verdict {
+	if x.nested() {
+		return blame.Verdict{Action: blame.ActionPass}
+	}
 	if w.Status != http.StatusOK {
 		return x.g.judge.Judge(ttl.Response{
 			Status: w.Status,

@@ -24,6 +24,7 @@ type met struct {
 	slots   []rotator.Slot // the one that was asked, and those that share its limits
 	refusal rotator.Refusal
 	status  int
+	asked   rotator.Slot // one of slots
 }
 
 // again returns when the request may ask the key again.
@@ -37,6 +38,9 @@ type answer struct {
 
 // refuse notes that the key has refused the request.
 func (x *exchange) refuse(now time.Time, status int, v blame.Verdict) {
+	if x.nested() {
+		return // it was another pool's key
+	}
 	x.limited = x.limited || v.Limit()
 	scope := ""
 	if v.Limit() {
@@ -83,7 +87,8 @@ func (x *exchange) convict(now time.Time, status int, v blame.Verdict, scope str
 
 // suspect makes keys suspects: nobody knows whose fault it was.
 func (x *exchange) suspect(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
-	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status}
+	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status, x.drawn.Slot}
+	x.doubtAddress(now, m.refusal)
 	news := false
 	for _, s := range slots {
 		fresh := m.pool.Suspect(s, m.refusal)
@@ -159,6 +164,7 @@ func (x *exchange) served() {
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
 		x.back(now)
 	}
+	x.atAddress(now)
 	for i := range x.met {
 		x.compare(now, &x.met[i])
 	}
@@ -181,8 +187,9 @@ func (x *exchange) back(now time.Time) {
 
 // compare convicts keys that have refused what another one has served.
 func (x *exchange) compare(now time.Time, m *met) {
+	refusal := x.believed(m)
 	for i, s := range m.slots {
-		if m.pool.Convict(now, s, m.refusal) && !m.refusal.Shown && i == 0 {
+		if m.pool.Convict(now, s, refusal) && !m.refusal.Shown && i == 0 {
 			x.tellCooling(m.pool, s, m.status, m.refusal.Cooldown, m.refusal.For, false)
 		}
 	}

@@ -210,6 +210,23 @@ func (c *AttemptContext) settle() bool {
 	return c.own.CompareAndSwap(unknown, settled)
 }
 
+// address returns the address that the attempt's reverse_proxy has turned to, "" if it
+// has not, or the attempt is over.
+func (c *AttemptContext) address() string {
+	c.mu.Lock()
+	repl, over := c.repl, c.over
+	c.mu.Unlock()
+	if repl == nil || over {
+		return ""
+	}
+	before := c.own.Swap(unknown)
+	address, _ := repl.GetString(proxied)
+	if c.own.CompareAndSwap(unknown, before) {
+		return strings.TrimPrefix(address, "tcp/")
+	}
+	return "" // it is that of one before us
+}
+
 // guarded returns a placeholder's value, so that it is not logged if the key is in it.
 func (c *AttemptContext) guarded(value any) any {
 	text, ok := value.(string)

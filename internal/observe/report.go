@@ -47,6 +47,7 @@ const (
 	OutcomeExhausted    = "exhausted"    // no key was left for it
 	OutcomeCanceled     = "canceled"     // the client left between two attempts
 	OutcomeStopped      = "stopped"      // the process stopped while it waited for a key
+	OutcomeNested       = "nested"       // of an attempt under way: another pool serves it
 	OutcomeUnauthorized = "unauthorized" // it had no valid client token
 
 	OutcomeUnknownModel = "unknown_model" // no key serves its model
@@ -63,8 +64,9 @@ const (
 
 // Begin makes p the report of the request. Where the request has come to a
 // pool before, as one that handle_errors falls back from, placeholders tell of the
-// new one from now on.
-func (p *Report) Begin(r *http.Request) {
+// new one from now on. It returns the report of the pool within whose attempt the request
+// has come, nil if there is none.
+func (p *Report) Begin(r *http.Request) (outer *Report) {
 	p.latest, p.client = p, r
 	p.Named, _ = peek.ModelInURL(r.URL)
 	ctx := r.Context()
@@ -76,9 +78,11 @@ func (p *Report) Begin(r *http.Request) {
 	if first, ok := p.vars[reportVar].(*Report); ok {
 		if p.repl == first.repl { // not an attempt's of that pool
 			p.below, p.before = first.below, first.latest
+		} else {
+			outer = first.latest
 		}
 		first.latest = p
-		return
+		return outer
 	}
 	if p.vars != nil {
 		p.vars[reportVar] = p
@@ -86,6 +90,7 @@ func (p *Report) Begin(r *http.Request) {
 	if p.repl != nil {
 		p.repl.Map(p.lookup)
 	}
+	return nil
 }
 
 // Attempt notes the key of the attempt that begins, and that it is the n-th.
@@ -145,6 +150,29 @@ func (p *Report) Settle() {
 	}
 }
 
+// Address returns where the reverse_proxy of the attempt under way has turned to; "" if it
+// has not.
+func (p *Report) Address() string {
+	if c := p.shown.Load(); c != nil {
+		return c.address()
+	}
+	return ""
+}
+
+// Retry tells by a placeholder for how long a client is to wait that no key serves, in whole
+// seconds, "" where nobody knows.
+func (p *Report) Retry(seconds string) {
+	if p.repl != nil {
+		p.repl.Set(PlaceholderPrefix+"retry_after", seconds)
+	}
+}
+
+// Unhandled tells whether the last attempt came to the end of the routes.
+func (p *Report) Unhandled() bool {
+	unhandled, _ := p.vars["unhandled"].(bool)
+	return unhandled
+}
+
 // field returns one of keycycler's placeholders.
 func (p *Report) field(name string) (any, bool) {
 	field, ours := strings.CutPrefix(name, PlaceholderPrefix)
@@ -173,6 +201,8 @@ func (p *Report) field(name string) (any, bool) {
 		return p.Client, true
 	case "outcome":
 		return p.Outcome, true
+	case "retry_after":
+		return "", true // Retry sets it
 	case "model":
 		return p.Model(), true
 	}

@@ -56,14 +56,14 @@ func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 	if f.Disabled || f.Wait > maxSDKWait {
 		h.Set("X-Should-Retry", "false")
 	}
-	w.WriteHeader(f.status())
+	w.WriteHeader(f.Status())
 	_, err := w.Write(body)
 	return err
 }
 
-// status is 429 whatever the keys cool for: a client can do nothing about a key
+// Status is 429 whatever the keys cool for: a client can do nothing about a key
 // that it has never seen, but it can wait. It can do something about its own token.
-func (f Refusal) status() int {
+func (f Refusal) Status() int {
 	switch {
 	case f.Model != "":
 		return http.StatusNotFound
@@ -191,7 +191,7 @@ func geminiError(f Refusal) []byte {
 		Status  string   `json:"status"`
 		Details []detail `json:"details,omitempty"`
 	}
-	o := object{Code: f.status(), Message: f.message(), Status: "UNAVAILABLE"}
+	o := object{Code: f.Status(), Message: f.message(), Status: "UNAVAILABLE"}
 	switch {
 	case f.Model != "":
 		o.Status = "NOT_FOUND"
@@ -217,7 +217,7 @@ func azureError(f Refusal) []byte {
 	if f.Model != "" {
 		return errorBody(codeAndMessage{"DeploymentNotFound", "The API deployment `" + f.Model + "` does not exist for this resource."})
 	}
-	return errorBody(codeAndMessage{strconv.Itoa(f.status()), f.message()})
+	return errorBody(codeAndMessage{strconv.Itoa(f.Status()), f.message()})
 }
 
 // gitHubError gives that of GitHub Models, whose codes are words. GitHub repeats

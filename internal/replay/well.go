@@ -63,6 +63,14 @@ func (w *well) dig(b *Body, r *http.Request) bool {
 	return true
 }
 
+// CameBack tells whether a reverse_proxy has had the request, and has given it to handlers
+// of its own, or back to one before it.
+func CameBack(r *http.Request) bool {
+	ctx := r.Context()
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	return ctx.Value(copyKey) != nil || vars[dialVar] != nil
+}
+
 // expect is told where a pull is going to read to.
 func (w *well) expect(p []byte) {
 	w.into, w.direct, w.last = &p[0], -1, w.handed

@@ -35,5 +35,11 @@ func (k *Kept) Send(client http.ResponseWriter, retryAfter string) error {
 	return err
 }
 
+// Status is the response's.
+func (k *Kept) Status() int { return k.status }
+
+// RetryAfter is what its header says, "" where that is nothing.
+func (k *Kept) RetryAfter() string { return k.head.Get("Retry-After") }
+
 // Size is how long its body is, in bytes.
 func (k *Kept) Size() int { return len(k.body) }
