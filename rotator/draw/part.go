@@ -147,21 +147,21 @@ func (d *Draw) takeTurn(w *Want, r *rand.Rand) (Slot, bool) {
 		return d.takeTurnOf(&d.buckets[0], w)
 	}
 	for from, to := 0, 0; from < len(d.buckets); from = to {
-		best, total := candidate{}, int64(0)
+		best, total := rival{}, int64(0)
 		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to = d.alike(to) {
 			t := d.nextAlike(to, w, r)
 			if t.bucket == nil {
 				continue
 			}
 			total += t.rank.gain
-			if best.bucket == nil || t.before(best) {
+			if best.bucket == nil || t.before(&best) {
 				best = t
 			}
 		}
 		if best.bucket != nil {
 			best.rank.credit--
 			settle(d.buckets[from:to], float64(total))
-			return d.advance(best), true
+			return d.advance(best.candidate), true
 		}
 	}
 	return 0, false
@@ -195,11 +195,16 @@ type candidate struct {
 	bucket   *bucket
 	index    int32 // of the slot among the ready ones
 	inFlight int32
-	rank     *bucket // the first one of its rank
-	used     int64   // when the slot was used last; nextAlike says it
 }
 
-func (t candidate) before(other candidate) bool {
+// rival is a candidate against those of other buckets.
+type rival struct {
+	candidate
+	rank *bucket // the first one of its rank
+	used int64   // when the slot was used last
+}
+
+func (t *rival) before(other *rival) bool {
 	a, b := int64(t.inFlight)*int64(other.bucket.weight()), int64(other.inFlight)*int64(t.bucket.weight())
 	return a < b || a == b && t.rank.credit > other.rank.credit
 }
@@ -207,31 +212,30 @@ func (t candidate) before(other candidate) bool {
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
 
 // nextAlike returns whose turn it is of the buckets of one rank from this one on.
-func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best candidate) {
+func (d *Draw) nextAlike(from int, w *Want, r *rand.Rand) (best rival) {
 	rank := &d.buckets[from]
 	for i := from; i < len(d.buckets) && (i == from || d.buckets[i].Rank == rank.Rank); i++ {
 		b := &d.buckets[i]
 		if !w.isOpen(b) {
 			continue
 		}
-		t, ok := d.nextTurn(b, w.Tried)
+		next, ok := d.nextTurn(b, w.Tried)
 		if !ok {
 			continue
 		}
 		weight := int64(b.weight()) * int64(b.size[Ready])
 		rank.gain += weight
-		t.used = d.used(d.order[b.first+t.index])
-		if best.bucket == nil || t.sooner(best, weight, rank.gain, r) {
+		t := rival{next, rank, d.used(d.order[b.first+next.index])}
+		if best.bucket == nil || t.sooner(&best, weight, rank.gain, r) {
 			best = t
 		}
-		best.rank = rank
 	}
 	return best
 }
 
 // sooner tells whether it is this one's turn, and not that of the other lot, of those of
 // one rank. Where neither was used, chance decides.
-func (t *candidate) sooner(other candidate, weight, of int64, r *rand.Rand) bool {
+func (t *rival) sooner(other *rival, weight, of int64, r *rand.Rand) bool {
 	switch {
 	case t.inFlight != other.inFlight:
 		return t.inFlight < other.inFlight
@@ -256,7 +260,7 @@ func (d *Draw) nextTurn(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight := d.uses[s].InFlight.Load()
 		if !ok || inFlight < t.inFlight {
-			t, ok = candidate{bucket: b, index: i, inFlight: inFlight}, true
+			t, ok = candidate{b, i, inFlight}, true
 		}
 		if inFlight <= 0 {
 			break
@@ -277,7 +281,7 @@ func (d *Draw) nextOfAll(b *bucket, tried []Slot) (t candidate, ok bool) {
 		}
 		inFlight, used := d.uses[s].InFlight.Load(), d.used(s)
 		if !ok || inFlight < t.inFlight || inFlight == t.inFlight && used < least {
-			t, least, ok = candidate{bucket: b, index: i, inFlight: inFlight}, used, true
+			t, least, ok = candidate{b, i, inFlight}, used, true
 		}
 	}
 	return t, ok
