@@ -148,6 +148,10 @@ type matrix struct {
 func (m *matrix) play(t *testing.T, c faultCase, reload bool) {
 	if c.frames == nil {
 		m.playOn(t, c, reload, startWire)
+		if live.Long() {
+			c.proxy = strings.Replace(c.proxy, "transport http", "transport keycycler", 1)
+			t.Run("transport keycycler", func(t *testing.T) { m.playOn(t, c, reload, carried(startWire)) })
+		}
 		return
 	}
 	t.Run("h2c", func(t *testing.T) { m.playOn(t, c, reload, startH2C) })
@@ -163,6 +167,9 @@ func (m *matrix) play(t *testing.T, c faultCase, reload bool) {
 func carried(start func(*stage) (upstream, proxy string, end func())) func(*stage) (upstream, proxy string, end func()) {
 	return func(s *stage) (upstream, proxy string, end func()) {
 		upstream, proxy, end = start(s)
+		if proxy == "" && !strings.Contains(s.c.proxy, "transport ") {
+			proxy = "transport keycycler"
+		}
 		return upstream, strings.Replace(proxy, "transport http", "transport keycycler", 1), end
 	}
 }

@@ -280,3 +280,42 @@ func TestFailuresCountForTheirAddress(t *testing.T) {
 		t.Errorf("%d calls upstream; answers: %v", up.calls, statuses)
 	}
 }
+
+// TestRequestsCountForTheirAddress: so does the bound of requests under way.
+func TestRequestsCountForTheirAddress(t *testing.T) {
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/hold") {
+			close(reached)
+			<-goOn
+		}
+		io.WriteString(w, "ok")
+	}
+	a, b := live.StartProvider(t, serve), live.StartProvider(t, serve)
+	g := startGateway(t, fmt.Sprintf(`keycycler /a/* a {
+		keys sk-demo-a
+		upstream %s
+	}
+	keycycler /b/* b {
+		keys sk-demo-b
+		upstream %s
+	}
+	reverse_proxy {
+		dynamic keycycler
+		unhealthy_request_count 1
+	}`, a.URL, b.URL))
+	ask := func(path string) int {
+		res, _ := live.Do(t, http.DefaultClient, live.Request(t, http.MethodGet, g.plain+path, ""))
+		return res.StatusCode
+	}
+	done := make(chan int, 1)
+	go func() { done <- ask("/a/hold") }()
+	live.Receive(t, "the upstream has a request", reached)
+	if full, other := ask("/a/x"), ask("/b/x"); full != http.StatusServiceUnavailable || other != http.StatusOK {
+		t.Errorf("%d at the address that is full, %d at the other", full, other)
+	}
+	close(goOn)
+	if status := live.Receive(t, "its answer", done); status != http.StatusOK {
+		t.Errorf("the first was answered with %d", status)
+	}
+}

@@ -59,9 +59,13 @@ func TestWhatIsGivenAwayIsNobodyElses(t *testing.T) {
 		r := testkit.Upload(strings.NewReader(body))
 		r.ContentLength, r.ProtoMajor = int64(len(body)), 2
 		b := newReplayBody(r, Limits{Total: testkit.Ample, Memory: 50_000})
-		text, ok := b.Attempt(r).Whole(int64(len(body)))
+		a := b.Attempt(r)
+		text, ok := a.Whole(int64(len(body)))
 		if !ok {
 			t.Fatal("the body is not whole")
+		}
+		if again, ok := a.Whole(int64(len(body))); !ok || string(again) != body {
+			t.Errorf("a proxy that tries another address has %q", again)
 		}
 		b.Commit()
 		if b.copy.size != 0 {

@@ -8,18 +8,18 @@ import (
 
 // ErrFirstByte is the cause by which an attempt is canceled that had no response header in
 // time. reverse_proxy answers it with 504: it is a net.Error that has timed out.
-var ErrFirstByte error = firstByte{}
+var ErrFirstByte error = firstByteError{}
 
-type firstByte struct{}
+type firstByteError struct{}
 
 // Error implements error.
-func (firstByte) Error() string { return "keycycler: no response header within first_byte" }
+func (firstByteError) Error() string { return "keycycler: no response header within first_byte" }
 
 // Timeout implements net.Error.
-func (firstByte) Timeout() bool { return true }
+func (firstByteError) Timeout() bool { return true }
 
 // Temporary implements net.Error.
-func (firstByte) Temporary() bool { return true }
+func (firstByteError) Temporary() bool { return true }
 
 var errProxy = errors.New("keycycler: the key's proxy is no URL")
 
@@ -33,4 +33,4 @@ func cause(ctx context.Context, err error) error {
 	return context.Cause(ctx)
 }
 
-var _ net.Error = firstByte{}
+var _ net.Error = firstByteError{}

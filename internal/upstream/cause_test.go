@@ -35,7 +35,7 @@ func TestACanceledAttemptSaysWhy(t *testing.T) {
 			}()
 			_, err = transport.RoundTrip(r)
 			cancel(nil)
-			if err != because { //nolint:errorlint // reverse_proxy looks at this one
+			if err != because {
 				t.Errorf("HTTP/2 %t, %v: %v", h2, because, err)
 			}
 		}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -70,12 +68,12 @@ func (d *Dynamic) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error
 	a := Of(r.Context())
 	switch {
 	case a == nil:
-		d.complain("dynamic keycycler: this request did not come through keycycler: put 'keycycler' before 'reverse_proxy'")
+		d.told.tell(d.logger, "dynamic keycycler: this request did not come through keycycler: put 'keycycler' before 'reverse_proxy'")
 	case a.Site.Scheme == "":
-		d.complain(placed(r, "key {http.keycycler.key_id} of pool {http.keycycler.pool} has no upstream: give its block 'upstream <url>', or the pool"))
+		d.told.tell(d.logger, placed(r, "key {http.keycycler.key_id} of pool {http.keycycler.pool} has no upstream: give its block 'upstream <url>', or the pool"))
 	default:
 		if lack := d.lacks(a.Site); lack != "" {
-			d.complain(placed(r, "the upstream of key {http.keycycler.key_id} of pool {http.keycycler.pool} "+lack))
+			d.told.tell(d.logger, placed(r, "the upstream of key {http.keycycler.key_id} of pool {http.keycycler.pool} "+lack))
 			break
 		}
 		o := new(one)
@@ -121,44 +119,6 @@ func placed(r *http.Request, text string) string {
 		return text
 	}
 	return repl.ReplaceAll(text, "")
-}
-
-func (d *Dynamic) complain(text string) {
-	if d.told.due(time.Now(), text) {
-		d.logger.Error(text)
-	}
-}
-
-// complaints are what was told of late. The zero value is ready; it is safe for
-// concurrent use.
-type complaints struct {
-	mu   sync.Mutex
-	told map[string]time.Time
-}
-
-// A complaint is not told again for so long, and in that time at most so many are.
-const (
-	quiet          = 10 * time.Minute
-	mostComplaints = 5
-)
-
-// due tells whether this is to be told now.
-func (c *complaints) due(now time.Time, text string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for old, at := range c.told {
-		if now.Sub(at) >= quiet {
-			delete(c.told, old)
-		}
-	}
-	if _, ok := c.told[text]; ok || len(c.told) >= mostComplaints {
-		return false
-	}
-	if c.told == nil {
-		c.told = make(map[string]time.Time)
-	}
-	c.told[text] = now
-	return true
 }
 
 // Format writes which module this is, whatever the verb.

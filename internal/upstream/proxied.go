@@ -56,7 +56,7 @@ func (p *proxied) make(proxy Proxy) (*http.Transport, error) {
 	}
 	if p.http2 { // the clone's goes to the base's connections
 		t.TLSNextProto = nil
-		if err := http2.ConfigureTransport(t); err != nil {
+		if err := http2.ConfigureTransport(t); err != nil { //nolint:staticcheck // as Caddy does with the base
 			return nil, err
 		}
 	}

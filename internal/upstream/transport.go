@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 )
 
 func init() { caddy.RegisterModule(Transport{}) }
@@ -26,6 +27,8 @@ type Transport struct {
 	reverseproxy.HTTPTransport
 
 	proxied *proxied
+	logger  *zap.Logger
+	told    *complaints
 }
 
 // CaddyModule returns the module's ID and how it is made.
@@ -41,6 +44,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.HTTPTransport.Provision(ctx); err != nil {
 		return err
 	}
+	t.logger, t.told = ctx.Logger(), new(complaints)
 	t.proxied = &proxied{base: t.Transport, http2: slices.Contains(t.Versions, "2") || slices.Contains(t.Versions, "h2c")}
 	return nil
 }
@@ -76,8 +80,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // siteOf points the request to its site, and returns that: another one where the config
 // of reverse_proxy names an address that is not the site's.
 func (t *Transport) siteOf(r *http.Request, a *Attempt) Site {
+	if a.Site.Scheme == "" {
+		t.SetScheme(r)
+		return a.Site
+	}
 	dial, _ := reverseproxy.GetDialInfo(r.Context())
-	if a.Site.Scheme == "" || dial.Address != a.Site.Dial {
+	if dial.Address != a.Site.Dial {
+		t.told.tell(t.logger, placed(r, "key {http.keycycler.key_id} of pool {http.keycycler.pool} goes to another address than its upstream: put 'dynamic keycycler' into 'reverse_proxy' in place of its addresses"))
 		t.SetScheme(r)
 		return Site{Proxy: a.Site.Proxy}
 	}
