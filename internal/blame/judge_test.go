@@ -151,3 +151,45 @@ func TestAReasonFitsTheEngine(t *testing.T) {
 
 // defaultPolicy is that of a config that says nothing.
 var defaultPolicy = DefaultPolicy
+
+// What errors of the connection and answers of 502 and 503 mean where keys have upstreams
+// of their own, and where they have none.
+func TestFaults(t *testing.T) {
+	retry, pass := Rule{Fault: []string{"reset", "timeout"}, Action: "retry"}, Rule{Fault: []string{"connect"}, Action: "pass"}
+	for _, test := range []struct {
+		why    string
+		rules  []Rule
+		fault  string
+		status int
+		away   bool
+		want   bool
+	}{
+		{"no connection, and another address", nil, "connect", 0, true, true},
+		{"no connection, and no other", nil, "connect", 0, false, false},
+		{"a rule against it", []Rule{pass}, "connect", 503, true, false},
+		{"a reset", nil, "reset", 0, true, false},
+		{"a rule for it", []Rule{pass, retry}, "reset", 0, false, true},
+		{"… and not for all", []Rule{retry}, "connect", 0, false, false},
+		{"an answer that was given up", nil, "unavailable", 503, true, true},
+		{"… of 504", nil, "unavailable", 504, true, false},
+		{"… and a rule for that", []Rule{{Status: []int{504}, Action: "retry"}}, "unavailable", 504, false, true},
+		{"… and one for all of 5xx", []Rule{{Status: []int{5}, Action: "pass"}}, "unavailable", 503, true, false},
+	} {
+		if got := NewJudge(ttl.OpenAI, DefaultPolicy, test.rules).MovesOn(test.fault, test.status, test.away); got != test.want {
+			t.Errorf("%s: another key is tried: %t", test.why, got)
+		}
+	}
+	for status, away := range map[int]bool{500: false, 502: true, 503: true, 504: false, 429: false} {
+		for _, dialect := range []*ttl.Dialect{ttl.OpenAI, ttl.Generic} {
+			j := NewJudge(dialect, DefaultPolicy, nil)
+			held := j.Holds(status)
+			if j.HeedsFaults() || j.Judge(ttl.Response{Status: status}, 0).Action == ActionAway {
+				t.Errorf("%d goes to another address, where there is none", status)
+			}
+			j.Spread()
+			if got := j.Judge(ttl.Response{Status: status}, 0).Action == ActionAway; got != away || !j.HeedsFaults() || j.Holds(status) != (held || away) {
+				t.Errorf("%d goes to another address: %t; it is held: %t", status, got, j.Holds(status))
+			}
+		}
+	}
+}

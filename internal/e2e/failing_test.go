@@ -275,3 +275,68 @@ func TestFirstByteWhileDialing(t *testing.T) {
 		t.Errorf("these rest: %v", rests)
 	}
 }
+
+// Events tell of an address that rests, and that it is back, as metrics do.
+func TestRestsAreTold(t *testing.T) {
+	a := newAuthority(t)
+	first, second := startFailing(t, a, "unavailable", true), startFailing(t, a, "expired", true)
+	g := newGateway(t)
+	g.global = "metrics\n events {\n on keycycler_upstream_rests keycycler_test\n on keycycler_upstream_back keycycler_test\n}"
+	g.start(fmt.Sprintf(`handle /metrics {
+		metrics
+	}
+	handle {
+		keycycler told {
+			keys sk-demo-unavailable {
+				upstream %s
+			}
+			keys sk-demo-expired {
+				upstream %s
+				tier 2
+			}
+		}
+		reverse_proxy {
+			dynamic keycycler
+			transport keycycler {
+				tls_trust_pool file %s
+			}
+		}
+	}`, first.url, second.url, a.file))
+	events.Lock()
+	events.seen = nil
+	events.Unlock()
+	for _, want := range []int{502, 200} { // where all rest, they are used
+		if res, _ := live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "x")); res.StatusCode != want {
+			t.Errorf("%s, want %d", res.Status, want)
+		}
+		first.fails.Store(false)
+	}
+	events.Lock()
+	defer events.Unlock()
+	if want := []string{
+		`keycycler_upstream_rests {"kind":"unavailable","pool":"told","seconds":10,"upstream":"` + first.url + `"}`,
+		`keycycler_upstream_rests {"kind":"connect","pool":"told","seconds":10,"upstream":"` + second.url + `"}`,
+		`keycycler_upstream_back {"pool":"told","upstream":"` + first.url + `"}`,
+	}; !slices.Equal(events.seen, want) {
+		t.Errorf("events: %q, want %q", events.seen, want)
+	}
+	_, metrics := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+"/metrics", ""))
+	for _, want := range []string{
+		`caddy_keycycler_upstream_failures_total{kind="unavailable",pool="told"} 1`,
+		`caddy_keycycler_upstream_failures_total{kind="connect",pool="told"} 1`,
+		`caddy_keycycler_upstream_failures_total{kind="reset",pool="told"} 0`,
+		`caddy_keycycler_attempts_total{outcome="served",pool="told"} 1`,
+	} {
+		if !strings.Contains(string(metrics), want+"\n") {
+			t.Errorf("the metrics do not show %s", want)
+		}
+	}
+	if !strings.Contains(string(metrics), "\ncaddy_keycycler_upstreams_resting ") {
+		t.Error("the metrics do not show how many addresses rest")
+	}
+	for _, e := range g.logged("upstream rests") {
+		if text := fmt.Sprint(e["error"]); e["kind"] == "connect" && !strings.Contains(text, "certificate has expired") {
+			t.Errorf("the log says %q", text)
+		}
+	}
+}

@@ -245,3 +245,21 @@ func TestFirstByteAndAClientThatLeaves(t *testing.T) {
 		untouched(t, g)
 	})
 }
+
+// A websocket has begun with its 101, and is silent for as long as it likes.
+func TestFirstByteAndAWebsocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := provision(t, 2, func(c *Config) { c.FirstByte, c.Rules = time.Second, retrying })
+		calls := 0
+		w, err := testkit.Serve(g, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			calls++
+			reaching(r, true)
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			time.Sleep(time.Hour)
+			return r.Context().Err()
+		}), get("/"))
+		if err != nil || w.Code != http.StatusSwitchingProtocols || calls != 1 {
+			t.Errorf("%d, %v, %d calls", w.Code, err, calls)
+		}
+	})
+}

@@ -304,13 +304,16 @@ func TestAHundredRequestsAndAnAddressThatIsDown(t *testing.T) {
 	})
 }
 
-// What one key has made is nowhere else.
+// What one key has made is nowhere else: the answer is the client's, however long it is.
 func TestAResourceKeepsToItsAddress(t *testing.T) {
 	g := provision(t, 0, spread(t, 2))
 	owned(t, g, 0, "file-abc123456789")
-	up := down(refused, "east-0")
-	r := httptest.NewRequest("GET", "/v1/files/file-abc123456789", http.NoBody)
-	if _, err := testkit.Serve(g, up, r); !slices.Equal(up.called, []string{"east-0"}) || !errors.Is(err, refused.Err) {
-		t.Errorf("calls of %v, error %v", up.called, err)
+	long := testkit.Reply{Status: 503, Body: strings.Repeat("x", 70<<10)}
+	for _, reply := range []testkit.Reply{refused, long} {
+		up := down(reply, "east-0")
+		r := httptest.NewRequest("GET", "/v1/files/file-abc123456789", http.NoBody)
+		if w, err := testkit.Serve(g, up, r); !slices.Equal(up.called, []string{"east-0"}) || !errors.Is(err, reply.Err) || w.Body.String() != reply.Body {
+			t.Errorf("calls of %v, error %v, %d bytes", up.called, err, w.Body.Len())
+		}
 	}
 }
