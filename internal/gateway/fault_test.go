@@ -65,7 +65,7 @@ func (s *sites) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return failure(err)
 	}
-	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
 		trace.GetConn(site)
 		trace.GotConn(httptrace.GotConnInfo{})
 	}
