@@ -73,11 +73,11 @@ func (o *Offer) Equal(other *Offer) bool {
 // Fits tells whether the model's name is of the pattern, in which each `*` stands for any
 // text. Upper and lower case are told apart.
 func Fits(pattern, model string) bool {
-	first, rest, any := strings.Cut(pattern, "*")
-	if !any {
+	first, rest, open := strings.Cut(pattern, "*")
+	if !open {
 		return pattern == model
 	}
-	if model, any = strings.CutPrefix(model, first); !any {
+	if model, open = strings.CutPrefix(model, first); !open {
 		return false
 	}
 	for {

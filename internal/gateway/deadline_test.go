@@ -101,7 +101,7 @@ func TestFirstByteWithOneKey(t *testing.T) {
 		g := provision(t, 1, func(c *Config) { c.FirstByte, c.Rules = time.Second, retrying })
 		r := testkit.Post("the body").WithContext(t.Context())
 		w, err := testkit.Serve(g, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			io.ReadAll(r.Body) //nolint:errcheck // it is in memory
+			io.ReadAll(r.Body)
 			reaching(r, true)
 			return hangs(w, r, false)
 		}), r)
@@ -128,7 +128,7 @@ func TestFirstByteLetsGoOn(t *testing.T) {
 		"a stream that has not begun": func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("Content-Type", eventStream)
 			w.WriteHeader(http.StatusOK)
-			http.NewResponseController(w).Flush() //nolint:errcheck // a recorder
+			http.NewResponseController(w).Flush()
 			time.Sleep(time.Minute)
 			_, err := io.WriteString(w, "fine")
 			return err
@@ -156,7 +156,7 @@ func TestFirstByteLetsGoOn(t *testing.T) {
 					if why == "a client that sends its body slowly" {
 						time.Sleep(3 * limit)
 					}
-					io.WriteString(to, "x") //nolint:errcheck // the test tells
+					io.WriteString(to, "x")
 				}
 				to.Close()
 			}()
@@ -202,7 +202,7 @@ func TestFirstByteCuts(t *testing.T) {
 			return hangs(w, r, true)
 		},
 		"it does not read on": func(w http.ResponseWriter, r *http.Request) error {
-			r.Body.Read(make([]byte, 1)) //nolint:errcheck // the test tells
+			r.Body.Read(make([]byte, 1))
 			return hangs(w, r, true)
 		},
 	} {

@@ -41,7 +41,7 @@ func addressesOf(places []*keyset.Place) []string {
 
 // spreads tells whether keys of the source work at different addresses.
 func spreads(s *keyset.Source) bool {
-	var places []*keyset.Place
+	places := make([]*keyset.Place, 0, len(*s.Groups))
 	for _, g := range *s.Groups {
 		places = append(places, g.Place)
 	}

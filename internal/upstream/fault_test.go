@@ -56,7 +56,7 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 func request(conn net.Conn) {
 	r, err := http.ReadRequest(bufio.NewReader(conn))
 	if err == nil {
-		io.Copy(io.Discard, r.Body) //nolint:errcheck // whatever comes
+		io.Copy(io.Discard, r.Body)
 	}
 }
 
@@ -64,7 +64,7 @@ func request(conn net.Conn) {
 func answers(text string) func(net.Conn) {
 	return func(conn net.Conn) {
 		request(conn)
-		io.WriteString(conn, text) //nolint:errcheck // likewise
+		io.WriteString(conn, text)
 		conn.Close()
 	}
 }
@@ -77,7 +77,7 @@ func frames(answer func(f *http2.Framer, stream uint32)) func(net.Conn) {
 			return
 		}
 		f := http2.NewFramer(conn, conn)
-		f.WriteSettings() //nolint:errcheck // the next read tells
+		f.WriteSettings()
 		for {
 			frame, err := f.ReadFrame()
 			if err != nil {
@@ -138,7 +138,7 @@ func proxy(t *testing.T, dial, transport, more string, r *http.Request, watch *u
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	defer h.Cleanup() //nolint:errcheck // it has nothing to say
+	defer h.Cleanup()
 	if watch != nil {
 		r = r.WithContext(watch.In(r.Context()))
 	}
@@ -192,7 +192,7 @@ func TestFaultsOfConnections(t *testing.T) {
 		{"it answers something else", listen(t, answers("220 mail.example.com ESMTP\r\n")), "", "", reset, reset, 0},
 		{"its header is none", listen(t, answers("HTTP/1.1 200 OK\r\nno header\r\n\r\n")), "", "", reset, reset, 0},
 		{"it hangs", listen(t, hang), quick, "", timeout, timeout, 0},
-		{"it hangs with TLS", listen(t, secure(good, func(c net.Conn) { c.(*tls.Conn).Handshake() })), quick + trusting(goodCA), "", timeout, timeout, 0}, //nolint:errcheck // the attempt tells
+		{"it hangs with TLS", listen(t, secure(good, func(c net.Conn) { c.(*tls.Conn).Handshake() })), quick + trusting(goodCA), "", timeout, timeout, 0},
 		{"no upstream is healthy", "", "", "", connect, connect, 503},
 		{"it answers with 503, and reverse_proxy gives up", listen(t, answers("HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")), "",
 			`,"request_buffers":100,"load_balancing":{"retries":1,"retry_match":[{"expression":"{http.reverse_proxy.status_code} >= 429"}]}`, unavailable, unavailable, 503},
