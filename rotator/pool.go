@@ -220,6 +220,5 @@ func (p *Pool) CensusFor(now time.Time, w Want) Census {
 	return p.in(at, w.Scope).CensusFor(at, &w)
 }
 
-// Clearings counts how often keys of any pool were cleared or enabled by an operator, or
-// came into one that were in none.
+// Clearings counts how often keys of any pool were cleared or enabled by an operator.
 func (p *Pool) Clearings() uint64 { return p.state.clearings.Load() }

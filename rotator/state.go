@@ -216,7 +216,6 @@ func (s *State) attach(p *Pool, now time.Time) {
 		case e == nil:
 			e = newEntry()
 			s.entries[k.ID()] = e
-			s.clearings.Add(1)
 		case len(e.members) == 0:
 			s.orphans--
 		}

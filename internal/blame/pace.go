@@ -144,8 +144,8 @@ func (p *Pace) end() (told bool) {
 	return told
 }
 
-// Heed ends the pace where operators have cleared, enabled or added keys meanwhile:
-// cleared counts that.
+// Heed ends the pace where operators have cleared or enabled keys meanwhile: cleared counts
+// that. A key that is added is ready, and needs no more: the pace asks for that.
 func (p *Pace) Heed(cleared uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
