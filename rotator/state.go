@@ -231,7 +231,7 @@ func (s *State) attach(p *Pool, now time.Time) {
 		if p.limit != nil {
 			e.measure(p.limit)
 		}
-		s.doubtWay(p, k.ID(), e, at)
+		s.doubtWay(p, Slot(i), e, at)
 		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)

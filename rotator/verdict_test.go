@@ -147,3 +147,41 @@ func TestServeInOverflow(t *testing.T) {
 		checkState(t, p.state)
 	}
 }
+
+// What another way of asking a key has proved of it is void, and counts as its clearing.
+func TestAnotherWayOfAsking(t *testing.T) {
+	const invalid = quota
+	keys := makeKeys(t, 2)
+	state := NewState(start)
+	asking := func(first, second uint32) *Pool {
+		p, err := NewPool(keys, state, start, WithWays(func(s Slot) uint32 { return []uint32{first, second}[s] }, invalid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := asking(1, 2)
+	for s := range Slot(2) {
+		r := Refusal{Cooldown: Cooldown{For: time.Hour, Reason: invalid}, Began: start, At: start, Step: time.Minute, Max: time.Hour}
+		if p.Suspect(s, r); !p.Convict(start, s, r) {
+			t.Fatalf("key %d does not cool", s)
+		}
+	}
+	for _, row := range []struct {
+		sentence      string
+		first, second uint32
+		ready         int
+		cleared       uint64
+	}{
+		{"the same", 1, 2, 0, 0},
+		{"another one for the second key", 1, 3, 1, 1},
+		{"and for the first", 2, 3, 2, 1},
+	} {
+		before := p.Clearings()
+		next := asking(row.first, row.second)
+		if c := next.Census(start); c.Ready != row.ready || next.Clearings()-before != row.cleared {
+			t.Errorf("%s: %d keys are ready, %d clearings", row.sentence, c.Ready, next.Clearings()-before)
+		}
+		checkPool(t, next)
+	}
+}
