@@ -29,16 +29,16 @@ type Pool struct {
 	journal Journal // hears what is learned about its keys, by any pool; nil: none does
 	wake    func()  // never nil
 	keys    []Key
-	ranks   []Rank      // slot → its rank; nil: all are alike
-	lots    []uint16    // slot → its lot; nil: all are of lot 0
-	affine  bool        // requests may have an affinity
-	even    bool        // keys take turns
-	way     uint32      // how it asks; 0: it does not matter
-	unfit   []Reason    // for which a key cools that was asked in a wrong way
-	limit   *Limit      // nil: none
-	ids     func() []ID // of the keys, in order: made when they are asked for
-	entries []*entry    // slot → what is known about the key; set once, under the state's lock
-	uses    []*draw.Use // slot → the entry's, for draws
+	ranks   []Rank            // slot → its rank; nil: all are alike
+	lots    []uint16          // slot → its lot; nil: all are of lot 0
+	affine  bool              // requests may have an affinity
+	even    bool              // keys take turns
+	ways    func(Slot) uint32 // how it asks with a key; nil: it does not matter
+	unfit   []Reason          // for which a key cools that was asked in a wrong way
+	limit   *Limit            // nil: none
+	ids     func() []ID       // of the keys, in order: made when they are asked for
+	entries []*entry          // slot → what is known about the key; set once, under the state's lock
+	uses    []*draw.Use       // slot → the entry's, for draws
 	close   sync.Once
 	shared  atomic.Bool // another pool has keys of this one
 
@@ -62,11 +62,12 @@ func WithJournal(j Journal) Option {
 	return func(p *Pool) { p.journal = j }
 }
 
-// WithWay says how the pool asks the upstream, as a number other than 0, and for which
-// reasons a key cools that was refused since it was asked in a wrong way: what another
-// way has found out about that is void.
-func WithWay(way uint32, unfit ...Reason) Option {
-	return func(p *Pool) { p.way, p.unfit = way, unfit }
+// WithWays says how the pool asks its upstream with each key, as a number other than 0, and
+// for which reasons a key cools that was refused since it was asked in a wrong way: what
+// another way has found out about that is void. ways is called with locks held, for as long
+// as the pool is in use, and says always the same.
+func WithWays(ways func(Slot) uint32, unfit ...Reason) Option {
+	return func(p *Pool) { p.ways, p.unfit = ways, unfit }
 }
 
 // WithTurns makes keys take turns instead of being drawn: the request gets the one with
@@ -220,5 +221,6 @@ func (p *Pool) CensusFor(now time.Time, w Want) Census {
 	return p.in(at, w.Scope).CensusFor(at, &w)
 }
 
-// Clearings counts how often keys of any pool were cleared or enabled by an operator.
+// Clearings counts how often keys of any pool were cleared or enabled by an operator, and
+// how often what was held against one became void.
 func (p *Pool) Clearings() uint64 { return p.state.clearings.Load() }

@@ -230,7 +230,7 @@ func (s *State) attach(p *Pool, now time.Time) {
 		if p.limit != nil {
 			e.measure(p.limit)
 		}
-		s.doubtWay(p, k.ID(), e, at)
+		s.doubtWay(p, Slot(i), e, at)
 		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)
@@ -262,19 +262,24 @@ func (s *State) brief(p *Pool, slot Slot, e *entry, at int64) {
 // detach is the reverse of attach. What is known about a key that no pool holds
 // any more stays until its cooldown is over: the key may come back.
 func (s *State) detach(p *Pool, now time.Time) {
+	at := s.at(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range p.keys {
 		e := s.entries[k.ID()]
 		// Delete clears what it cuts off: an entry that stays must not hold the pool.
 		e.members = slices.DeleteFunc(e.members, func(m member) bool { return m.pool == p })
-		if len(e.members) == 0 {
+		switch {
+		case len(e.members) == 0:
 			s.orphans++
+		case e.doubt != nil && !e.asked(e.doubt.way):
+			// The pool may have found that out after the others came.
+			s.doubtWay(e.members[0].pool, e.members[0].slot, e, at)
 		}
 	}
 	s.pools = slices.DeleteFunc(s.pools, func(q *Pool) bool { return q == p })
 	s.noteShared()
-	s.sweep(s.at(now))
+	s.sweep(at)
 }
 
 // sweep forgets the keys that no pool holds and that neither cool nor are disabled nor

@@ -26,13 +26,16 @@ const scopeMemory = 10 * time.Minute
 // Suspect notes that the key was refused, in every pool that holds it: requests avoid it
 // while another one is ready. A key that cools, and was asked all the same, stays as it is.
 // It reports whether it was none before.
-func (p *Pool) Suspect(s Slot, r Refusal) bool { return p.state.suspect(p.keys[s].ID(), r, p) }
+func (p *Pool) Suspect(s Slot, r Refusal) bool { return p.state.suspect(s, r, p) }
 
-func (s *State) suspect(id ID, r Refusal, by *Pool) (news bool) {
-	at := s.at(r.At)
+func (s *State) suspect(slot Slot, r Refusal, by *Pool) (news bool) {
+	at, id := s.at(r.At), by.keys[slot].ID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
+	if by.outdated(slot, e, r.Reason) {
+		return false
+	}
 	end := int64(forever)
 	switch {
 	case r.Stated > 0:
@@ -46,7 +49,7 @@ func (s *State) suspect(id ID, r Refusal, by *Pool) (news bool) {
 		return false
 	}
 	if news = !d.suspects(at); news {
-		d.ripe, d.way = addSaturating(at, int64(r.Step)), by.way
+		d.ripe, d.way = addSaturating(at, int64(r.Step)), by.wayOf(slot)
 	}
 	since := d.since
 	if sc.relent(t); news || since == never {
@@ -65,11 +68,11 @@ func (s *State) suspect(id ID, r Refusal, by *Pool) (news bool) {
 // it was the key's fault, and it cools. It reports whether it did not before. Where the key has
 // served meanwhile, nothing changes.
 func (p *Pool) Convict(now time.Time, s Slot, r Refusal) bool {
-	return p.state.convict(p.keys[s].ID(), now, r, p)
+	return p.state.convict(s, now, r, p)
 }
 
-func (s *State) convict(id ID, now time.Time, r Refusal, by *Pool) (news bool) {
-	at, refused := s.at(now), s.at(r.At)
+func (s *State) convict(slot Slot, now time.Time, r Refusal, by *Pool) (news bool) {
+	at, refused, id := s.at(now), s.at(r.At), by.keys[slot].ID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id, at)
@@ -89,7 +92,7 @@ func (s *State) convict(id ID, now time.Time, r Refusal, by *Pool) (news bool) {
 		return false // it was under way when the key was convicted
 	}
 	d.step = min(max(2*d.step, int64(r.Step)), max(int64(r.Max), int64(r.Step)))
-	d.last, d.limit, d.way = at, r.Limit, by.way
+	d.last, d.limit, d.way = at, r.Limit, by.wayOf(slot)
 	spare := addSaturating(refused, d.step)
 	if r.Stated > 0 {
 		spare = addSaturating(refused, int64(r.Stated))
@@ -190,11 +193,30 @@ func (s *State) knows(id ID, e *entry, at int64) bool {
 	return false
 }
 
+// wayOf returns how the pool asks with the slot's key; 0: it does not matter.
+func (p *Pool) wayOf(s Slot) uint32 {
+	if p.ways == nil {
+		return 0
+	}
+	return p.ways(s)
+}
+
+// outdated tells whether the pool's word about the key counts for nobody: the pool is closed,
+// and all that hold the key ask in another way. The state's lock is held.
+func (p *Pool) outdated(slot Slot, e *entry, r Reason) bool {
+	return p.ways != nil && slices.Contains(p.unfit, r) && len(e.members) > 0 && !e.asked(p.wayOf(slot))
+}
+
+// asked tells whether a pool asks with the key in this way. The state's lock is held.
+func (e *entry) asked(way uint32) bool {
+	return slices.ContainsFunc(e.members, func(m member) bool { return m.pool.wayOf(m.slot) == way })
+}
+
 // doubtWay ends what a pool that asks in another way has found out about whether the key
 // is any good. The pools are not told. s.mu is held.
-func (s *State) doubtWay(p *Pool, id ID, e *entry, at int64) {
-	d := e.doubt
-	if p.way == 0 || d == nil || d.way == 0 || d.way == p.way {
+func (s *State) doubtWay(p *Pool, slot Slot, e *entry, at int64) {
+	d, id := e.doubt, p.keys[slot].ID()
+	if p.ways == nil || d == nil || d.way == 0 || d.way == p.wayOf(slot) {
 		return
 	}
 	changed := d.suspects(at) && slices.Contains(p.unfit, d.reason) && e.relent()
@@ -204,5 +226,6 @@ func (s *State) doubtWay(p *Pool, id ID, e *entry, at int64) {
 	}
 	if changed {
 		s.renew(at, id, e, true)
+		s.clearings.Add(1)
 	}
 }

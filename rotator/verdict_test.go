@@ -147,3 +147,81 @@ func TestServeInOverflow(t *testing.T) {
 		checkState(t, p.state)
 	}
 }
+
+// What another way of asking a key has proved of it is void, and counts as its clearing.
+func TestAnotherWayOfAsking(t *testing.T) {
+	const invalid = quota
+	keys := makeKeys(t, 2)
+	state := NewState(start)
+	asking := func(first, second uint32) *Pool {
+		p, err := NewPool(keys, state, start, WithWays(func(s Slot) uint32 { return []uint32{first, second}[s] }, invalid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := asking(1, 2)
+	for s := range Slot(2) {
+		r := Refusal{Cooldown: Cooldown{For: time.Hour, Reason: invalid}, Began: start, At: start, Step: time.Minute, Max: time.Hour}
+		if p.Suspect(s, r); !p.Convict(start, s, r) {
+			t.Fatalf("key %d does not cool", s)
+		}
+	}
+	for _, row := range []struct {
+		sentence      string
+		first, second uint32
+		ready         int
+		cleared       uint64
+	}{
+		{"the same", 1, 2, 0, 0},
+		{"another one for the second key", 1, 3, 1, 1},
+		{"and for the first", 2, 3, 2, 1},
+	} {
+		before := p.Clearings()
+		next := asking(row.first, row.second)
+		if c := next.Census(start); c.Ready != row.ready || next.Clearings()-before != row.cleared {
+			t.Errorf("%s: %d keys are ready, %d clearings", row.sentence, c.Ready, next.Clearings()-before)
+		}
+		checkPool(t, next)
+	}
+}
+
+// TestTheLastWordOfTheOldWay: what a pool finds out about keys while the one that asks in
+// another way is there already is void when it closes, and what it finds out later counts
+// for nobody but those that ask as it did.
+func TestTheLastWordOfTheOldWay(t *testing.T) {
+	const invalid = quota
+	keys := makeKeys(t, 1)
+	for _, row := range []struct {
+		sentence string
+		way      uint32 // of the new pool; the old one's is 1
+		ready    int    // keys of the new pool at last
+	}{
+		{"the same way", 1, 0},
+		{"another way", 2, 1},
+	} {
+		state := NewState(start)
+		asking := func(way uint32) *Pool {
+			p, err := NewPool(keys, state, start, WithWays(func(Slot) uint32 { return way }, invalid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		before, after := asking(1), asking(row.way)
+		r := Refusal{Cooldown: Cooldown{For: time.Hour, Reason: invalid}, Began: start, At: start, Step: time.Minute, Max: time.Hour}
+		if before.Suspect(0, r); !before.Convict(start, 0, r) {
+			t.Fatalf("%s: the key does not cool", row.sentence)
+		}
+		before.Close(start)
+		if c := after.Census(start); c.Ready != row.ready {
+			t.Errorf("%s: %d keys are ready once the old pool has closed", row.sentence, c.Ready)
+		}
+		before.Suspect(0, r)
+		before.Convict(start, 0, r)
+		if c := after.Census(start); c.Ready != row.ready || c.Free != row.ready {
+			t.Errorf("%s: %d keys are ready, %d free, after the closed pool's word", row.sentence, c.Ready, c.Free)
+		}
+		checkPool(t, after)
+	}
+}

@@ -24,13 +24,14 @@ type roster struct {
 	groups    []string       // slot → its group's name, "" for none; nil: there are no groups
 	ranks     []rotator.Rank // slot → how it is preferred; nil: all are as rank
 	rank      rotator.Rank
-	siblings  [][]rotator.Slot    // slot → all slots of its group; nil for none
-	lots      *lots               // of keys that can serve the same
-	addresses []string            // lot → where its keys work, "" for unknown; nil: there are not two
-	places    []*keyset.Place     // slot → where its key works; nil: nothing is said of any
-	ways      []*upstream.Attempt // slot → what its attempts are told of that; nil: nothing
-	names     []string            // slot → its key's name, "" for none; nil: none has one
-	origins   keyset.Origins      // slot → where its key stands
+	siblings  [][]rotator.Slot          // slot → all slots of its group; nil for none
+	lots      *lots                     // of keys that can serve the same
+	asks      func(rotator.Slot) uint32 // how the upstream is asked with the slot's key
+	addresses []string                  // lot → where its keys work, "" for unknown; nil: there are not two
+	places    []*keyset.Place           // slot → where its key works; nil: nothing is said of any
+	ways      []*upstream.Attempt       // slot → what its attempts are told of that; nil: nothing
+	names     []string                  // slot → its key's name, "" for none; nil: none has one
+	origins   keyset.Origins            // slot → where its key stands
 }
 
 // family returns the slots that share the slot's limits, itself among them.
@@ -49,7 +50,9 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of), rotator.WithWay(g.way(), unfit...)}
+	asks := g.asks(lots)
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of)}
+	options = append(options, rotator.WithWays(asks, unfit...))
 	if !g.Random {
 		options = append(options, rotator.WithTurns())
 	}
@@ -66,7 +69,7 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	r := &roster{
 		injector: credential.NewInjector(g.Provider, g.Auth, g.KeepHeaders, keys),
 		groups:   set.Groups, ranks: set.Ranks, rank: set.Rank, siblings: siblings(set.Groups),
-		lots: lots, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places),
+		lots: lots, asks: asks, addresses: addressesOf(lots.places), places: set.Places, ways: ways(set.Places),
 		names: set.Names, origins: set.Origins,
 	}
 	r.Index = observe.NewIndex(pool, known{r})
@@ -114,11 +117,29 @@ func at[T any](all []T, s rotator.Slot) (v T) {
 // unfit are the reasons for which a key may be refused because it was asked in a wrong way.
 var unfit = []rotator.Reason{rotator.Reason(ttl.InvalidKey), rotator.Reason(ttl.Unknown)}
 
-// way names how the gateway asks: another one may find keys good that were refused.
-func (g *Gateway) way() uint32 {
+// asks returns how the upstream is asked with each key: another way may find keys good that
+// were refused.
+func (g *Gateway) asks(l *lots) func(rotator.Slot) uint32 {
+	ways := make([]uint32, len(l.places))
+	for lot, place := range l.places {
+		ways[lot] = g.wayTo(place)
+	}
+	return func(s rotator.Slot) uint32 { return ways[l.Lot(s)] }
+}
+
+// wayTo names how the gateway asks at the place, which may be nil.
+func (g *Gateway) wayTo(place *keyset.Place) uint32 {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s\x00%+v", g.Provider.Name, g.Auth)
+	if place != nil && place.Site != (upstream.Site{}) {
+		fmt.Fprintf(h, "\x00%s\x00%s", place.Site, string(place.Site.Proxy))
+	}
 	return max(h.Sum32(), 1)
+}
+
+// asksLike tells whether both have a key that is asked for in the same way.
+func (r *roster) asksLike(other *roster) bool {
+	return r.Shares(other.Index, func(mine, others rotator.Slot) bool { return r.asks(mine) == other.asks(others) })
 }
 
 // siblings returns for each slot all slots of its group, or nil where there is no group.

@@ -16,7 +16,7 @@ type gateways struct {
 	all []*Gateway // in the order in which they came
 }
 
-// add lists a gateway, and gives it its pace: that of a pool which has keys of its own. So
+// add lists a gateway, and gives it its pace: that of a pool which has a key of its own, and asks in the same way. So
 // a reload forgets nothing, and two pools of the same keys find out together.
 func (l *gateways) add(g *Gateway) {
 	l.mu.Lock()
@@ -24,7 +24,7 @@ func (l *gateways) add(g *Gateway) {
 	g.pace = new(blame.Pace)
 	g.pace.Heed(g.KeyPool().Clearings())
 	for _, other := range slices.Backward(l.all) {
-		if other.State == g.State && other.way() == g.way() && other.roster.Load().Shares(g.roster.Load().Index) {
+		if other.State == g.State && other.roster.Load().asksLike(g.roster.Load()) {
 			g.pace = other.pace
 			break
 		}
