@@ -17,7 +17,7 @@ func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
 	if !d.MayBeSpent(r.Status, r.Header) {
 		return 0, "", false
 	}
-	a := answer{header: r.Header, now: r.Now, body: &noBody}
+	a := answer{header: r.Header, lengths: lengthsOf(r.Header), now: r.Now, body: &noBody}
 	latest := stated{}
 	for i := range d.ahead {
 		if s, found := d.ahead[i].read(a, &d.ahead[i]); found && (!ok || s.seconds > latest.seconds) {

@@ -28,6 +28,9 @@ func unix(t time.Time) float64 {
 // weekday is not looked at: senders that compute it wrongly still mean the
 // date. now decides the century of a year of two digits.
 func httpDate(s string, now time.Time) (time.Time, bool) {
+	if s == "" || s[0] != ',' && letters(s[:1]) == 0 {
+		return time.Time{}, false // all three begin with a weekday
+	}
 	p := dateParser{rest: s}
 	var d civil
 	if weekday, rest, found := strings.Cut(s, ","); found {

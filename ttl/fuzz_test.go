@@ -189,7 +189,7 @@ func FuzzPolicies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		w := wait{field: named("ratelimit")}
-		s, ok := inPolicies(answer{header: head("ratelimit", line), now: noon}, &w)
+		s, ok := inPolicies(newAnswer(Response{Header: head("ratelimit", line), Now: noon}), &w)
 		if !ok && s.seconds != 0 || !finite(s.seconds) || s.seconds < 0 {
 			t.Fatalf("inPolicies(%q) = %v, %v", line, s, ok)
 		}
@@ -214,7 +214,7 @@ func FuzzAhead(f *testing.F) {
 			if !finite(seconds) || seconds < 0 || ok != (source != "") || !ok && seconds != 0 || ok && status/100 != 2 {
 				t.Fatalf("%s: %v, %q, %v", name, seconds, source, ok)
 			}
-			a := answer{header: r.Header, now: r.Now, body: &noBody}
+			a := newAnswer(Response{Header: r.Header, Now: r.Now})
 			for row := range d.ahead {
 				if _, found := d.ahead[row].read(a, &d.ahead[row]); found && !ok && status/100 == 2 {
 					t.Fatalf("%s: the short way misses row %d of %v", name, row, r.Header)

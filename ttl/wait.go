@@ -28,14 +28,15 @@ type stated struct {
 
 // answer is what the rows of a dialect look at.
 type answer struct {
-	header map[string][]string
-	now    time.Time
-	body   *errorBody // never nil
-	china  bool       // the dialect is by China's clock
+	header  map[string][]string
+	lengths uint64 // of the header's names, as a set: most that are looked for are not there
+	now     time.Time
+	body    *errorBody // never nil
+	china   bool       // the dialect is by China's clock
 }
 
 func newAnswer(r Response) answer {
-	a := answer{header: r.Header, now: r.Now, body: &noBody}
+	a := answer{header: r.Header, lengths: lengthsOf(r.Header), now: r.Now, body: &noBody}
 	if len(r.Body) > 0 {
 		a.body = readError(r.Body)
 	}
@@ -87,7 +88,20 @@ var (
 
 // values returns the field's lines. A value with a comma in it is one value:
 // the numbers and dates that are read here do not come in lists.
-func (a answer) values(f field) []string { return a.header[f.key] }
+func (a answer) values(f field) []string {
+	if a.lengths&(1<<(len(f.key)%64)) == 0 {
+		return nil
+	}
+	return a.header[f.key]
+}
+
+// lengthsOf returns the lengths of the header's names, as a set.
+func lengthsOf(header map[string][]string) (lengths uint64) {
+	for name := range header {
+		lengths |= 1 << (len(name) % 64)
+	}
+	return lengths
+}
 
 func trim(value string) string { return strings.Trim(value, " \t") }
 
