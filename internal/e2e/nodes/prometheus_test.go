@@ -524,7 +524,7 @@ func checkAlerts(t *testing.T, p *prometheus, shared bool) {
 			t.Logf("%s %s: %s", one.State, a.Name, summary)
 		}
 	}
-	if len(alerts) != 12 {
+	if len(alerts) != 13 {
 		t.Errorf("%d alerts", len(alerts))
 	}
 }
