@@ -265,10 +265,7 @@ func (x *exchange) newAttempt() *attempt {
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
-	watch := x.watched()
-	if watch != nil {
-		ctx = watch.In(ctx)
-	}
+	ctx, watch := x.watched(ctx)
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
 	defer pool.End(slot)
@@ -287,6 +284,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	defer func() {
 		x.writer.End()
 		deadline.end()
+		watch.End()
 		sent.context.End()
 		x.answered()
 		err = x.ends(err, watch.Reach())
