@@ -66,6 +66,7 @@ type exchange struct {
 	report  *observe.Report // the record's
 	tracer  observe.Tracer
 	sight   *misuse.Sight // of the attempt; mostly nil
+	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
 	writer  respond.Writer
 }
 
@@ -285,6 +286,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		x.writer.End()
 		deadline.end()
 		watch.End()
+		x.tellAstray()
 		sent.context.End()
 		x.answered()
 		err = x.ends(err, watch.Reach())

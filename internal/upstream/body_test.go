@@ -3,8 +3,8 @@ package upstream
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
