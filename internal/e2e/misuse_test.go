@@ -81,6 +81,29 @@ func TestWrongConfigsAreFoundOut(t *testing.T) {
 			"no handler stands behind keycycler: add reverse_proxy, or clients get an empty answer", "",
 		},
 		{
+			"keys with upstreams, and addresses in reverse_proxy",
+			fmt.Sprintf("keycycler {\n %s {\n upstream http://other.test\n }\n }\n reverse_proxy %s", keys, anybody),
+			"a key goes to another address than its upstream: put 'dynamic keycycler' into reverse_proxy, in place of its addresses", `"upstream":"http://other.test"`,
+		},
+		{
+			"and transport keycycler",
+			fmt.Sprintf("keycycler {\n %s {\n upstream http://other.test\n }\n }\n reverse_proxy %s {\n transport keycycler\n }", keys, anybody),
+			"a key goes to another address than its upstream: put 'dynamic keycycler' into reverse_proxy, in place of its addresses", `"goes_to":"127.0.0.1:`,
+		},
+		{
+			"the address is the upstream's own",
+			fmt.Sprintf("keycycler {\n %s {\n upstream http://%s\n }\n }\n reverse_proxy %[2]s", keys, anybody), "", "",
+		},
+		{
+			"keys with upstreams, as they are meant",
+			fmt.Sprintf("keycycler {\n %s {\n upstream http://%s\n }\n }\n reverse_proxy {\n dynamic keycycler\n }", keys, anybody), "", "",
+		},
+		{
+			"keys with a proxy, and Caddy's own transport",
+			fmt.Sprintf("keycycler {\n %s {\n proxy http://misuse:secret-word@proxy.test:3128\n }\n }\n reverse_proxy %s", keys, anybody),
+			"a key does not go by its proxy: put 'transport keycycler' into reverse_proxy", `"proxy":"http://proxy.test:3128"`,
+		},
+		{
 			"two providers under one name",
 			fmt.Sprintf("keycycler /a {\n %s\n }\n keycycler /b {\n %[1]s\n provider azure\n }\n reverse_proxy %s", keys, anybody),
 			"pools of one name have different providers: lists and metrics mix them up", `"other_provider":`,

@@ -220,6 +220,9 @@ func TestEachKeyByItsOwnProxy(t *testing.T) {
 	if len(secure.from) != len(urls) {
 		t.Errorf("%d keys were used", len(secure.from))
 	}
+	if strings.Contains(g.log(), "a key does not go by its proxy") || strings.Contains(g.log(), "a key goes to another address") {
+		t.Error("the log says that keys go astray")
+	}
 	if strings.Contains(g.log(), outboundPassword) {
 		t.Errorf("a proxy's password stands in the log: %.1000s", g.log()[max(strings.Index(g.log(), outboundPassword)-900, 0):])
 	}

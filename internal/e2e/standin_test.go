@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,7 +40,9 @@ func startStandin(t *testing.T, name string) *standin {
 			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, `{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","code":"invalid_api_key"}}`)
 		default:
-			fmt.Fprintf(w, "%s %s %s %d", name, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.URL.Path, len(body))
+			var asked struct{ Model, X string }
+			err := json.Unmarshal(body, &asked)
+			fmt.Fprintf(w, "%s %s %s %s %d %v", name, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.URL.Path, asked.Model, len(asked.X), err)
 		}
 	}))
 	t.Cleanup(s.Close)
@@ -66,8 +69,8 @@ func exampleSite(t *testing.T, path string, local *strings.Replacer) string {
 }
 
 // The example of a fallback does what it says: the second provider stands in within the
-// same request, at another address with another base path, the third by handle_errors; and
-// each steps back by itself.
+// same request, at another address with another base path, the third by handle_errors, each
+// by its own name of the model; and each steps back by itself.
 func TestTheExampleOfAFallback(t *testing.T) {
 	first, second, third := startStandin(t, "first"), startStandin(t, "second"), startStandin(t, "third")
 	files := t.TempDir()
@@ -81,17 +84,18 @@ func TestTheExampleOfAFallback(t *testing.T) {
 	local := strings.NewReplacer("/etc/caddy/", files+"/", "https://api.openai.com", first.URL,
 		"https://llm.example.net", second.URL, "https://api.anthropic.com", third.URL)
 	g := startGateway(t, exampleSite(t, "../../examples/fallback.Caddyfile", local))
-	client := g.protocolClients()["HTTP/1.1"].client
-	const path = "/v1/chat/completions"
-	body := `{"model":"another","x":"` + strings.Repeat("x", 100_000) + `"}`
-	ask := func() (*http.Response, string) {
-		r := live.Request(t, http.MethodPost, g.plain+path, body)
+	clients := g.protocolClients()
+	const path, size = "/v1/chat/completions", 100_000
+	ask := func(protocol, model string) (*http.Response, string) {
+		client := clients[protocol]
+		r := live.Request(t, http.MethodPost, client.url+path, `{"x":"short","model":"`+model+`","x":"`+strings.Repeat("x", size)+`"}`)
 		r.Header.Set("Authorization", "Bearer of-the-client")
-		res, got := live.Do(t, client, r)
+		r.Header.Set("Content-Type", "application/json")
+		res, got := live.Do(t, client.client, r)
 		return res, string(got)
 	}
 	isOf := func(want string) bool {
-		res, got := ask()
+		res, got := ask("HTTP/1.1", "another")
 		for _, header := range []string{"Retry-After", "X-Of"} {
 			if res.Header.Get(header) != "" {
 				t.Errorf("%s: the client got %s: %s", want, header, res.Header.Get(header))
@@ -100,7 +104,7 @@ func TestTheExampleOfAFallback(t *testing.T) {
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("%s: the client got %s, %.200s", want, res.Status, got)
 		}
-		return strings.HasPrefix(got, want+" ") && strings.HasSuffix(got, fmt.Sprint(" ", len(body)))
+		return strings.HasPrefix(got, want+" ") && strings.HasSuffix(got, fmt.Sprint(" another ", size, " <nil>"))
 	}
 	at := map[string]string{
 		"first": "first sk-stand-", "second": "second sk-stand-3 /openai" + path, "third": "third sk-stand-4 " + path,
@@ -116,8 +120,16 @@ func TestTheExampleOfAFallback(t *testing.T) {
 		first.is(step.first)
 		second.is(step.second)
 		live.Eventually(t, step.serves+" serves", func() bool { return isOf(step.serves) })
-		if _, got := ask(); !strings.HasPrefix(got, at[step.serves]) {
-			t.Errorf("%+v: the answer is %s", step, got)
+		for protocol := range clients {
+			for model, there := range map[string]string{
+				"gpt-4o":      map[string]string{"first": "gpt-4o", "second": "openai/gpt-4o", "third": "claude-sonnet-4-5"}[step.serves],
+				"gpt-4o-mini": map[string]string{"first": "gpt-4o-mini", "second": "gpt-4o-mini", "third": "claude-sonnet-4-5"}[step.serves],
+			} {
+				_, got := ask(protocol, model)
+				if want := fmt.Sprint(" ", there, " ", size, " <nil>"); !strings.HasPrefix(got, at[step.serves]) || !strings.HasSuffix(got, want) {
+					t.Errorf("%+v, %s: the answer is %s, want%s", step, protocol, got, want)
+				}
+			}
 		}
 	}
 }

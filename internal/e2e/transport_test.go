@@ -166,7 +166,7 @@ func TestTheHostOfTheUpstream(t *testing.T) {
 			if err := json.Unmarshal(body, &got); err != nil || got.Host != want || got.Body != "hello" {
 				t.Errorf("%s: %s: %+v, want the host %s", res.Status, body, got, want)
 			}
-			if other := strings.Contains(test.what, "another address"); other != strings.Contains(g.log(), "goes to another address than its upstream: put 'dynamic keycycler'") {
+			if other := strings.Contains(test.what, "another address"); other != strings.Contains(g.log(), "a key goes to another address than its upstream: put 'dynamic keycycler'") {
 				t.Error("the log says otherwise")
 			}
 			if at := res.Header.Get("X-At"); at != "<"+strings.TrimPrefix(test.upstream, "upstream ")+">" {

@@ -90,7 +90,7 @@ func TestAKeyThatComesToAnotherUpstream(t *testing.T) {
 			writeKeys(t, first, "sk-moved", "sk-one")
 			writeKeys(t, second, "sk-two")
 			g := provision(t, 0, placed(first, second, row.from, placeAt("other.example.com")))
-			if s := refuseOne(t, g, row.refusal); (s.Condition == rotator.Ready) {
+			if s := refuseOne(t, g, row.refusal); s.Condition == rotator.Ready {
 				t.Fatalf("the key is ready: %+v", s)
 			}
 			next := g

@@ -66,6 +66,7 @@ type exchange struct {
 	report  *observe.Report // the record's
 	tracer  observe.Tracer
 	sight   *misuse.Sight // of the attempt; mostly nil
+	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
 	writer  respond.Writer
 }
 
@@ -265,10 +266,7 @@ func (x *exchange) newAttempt() *attempt {
 func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
-	watch := x.watched()
-	if watch != nil {
-		ctx = watch.In(ctx)
-	}
+	ctx, watch := x.watched(ctx)
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
 	defer pool.End(slot)
@@ -287,6 +285,8 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	defer func() {
 		x.writer.End()
 		deadline.end()
+		watch.End()
+		x.tellAstray()
 		sent.context.End()
 		x.answered()
 		err = x.ends(err, watch.Reach())

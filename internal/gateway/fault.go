@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -126,11 +127,15 @@ func (x *exchange) closeAgain() {
 func (x *exchange) away() bool { return !x.bound && x.roster.address(x.drawn.Slot) != "" }
 
 // watched returns what sees how far the attempt comes; nil where nothing follows from that.
-func (x *exchange) watched() *upstream.Watch {
+func (x *exchange) watched(ctx context.Context) (context.Context, *upstream.Watch) {
 	if x.g.FirstByte == 0 && !x.g.judge.HeedsFaults() {
-		return nil
+		return ctx, nil
 	}
-	return new(upstream.Watch)
+	w := new(upstream.Watch)
+	if x.away() {
+		return w.In(ctx, &x.writer), w
+	}
+	return w.In(ctx, nil), w
 }
 
 // fault tells how the attempt has failed at its upstream, and a status that it says.
@@ -138,7 +143,7 @@ func (x *exchange) fault(err error, reach upstream.Reach) (f upstream.Fault, sta
 	switch {
 	case x.r.Context().Err() != nil:
 		return upstream.None, 0
-	case x.writer.Expired() && reach == upstream.Dialing:
+	case x.writer.Expired() && (reach == upstream.Dialing || reach == upstream.Untaken):
 		return upstream.Connect, 0
 	case x.writer.Expired():
 		return upstream.Timeout, 0
@@ -160,7 +165,7 @@ func (x *exchange) ends(err error, reach upstream.Reach) error {
 		return err
 	}
 	if x.writer.Expired() {
-		err = caddyhttp.Error(http.StatusGatewayTimeout, upstream.ErrFirstByte)
+		err = expired(reach)
 	}
 	x.rest(f, err)
 	if x.again = x.g.judge.MovesOn(f.String(), status, x.away()) && (x.body == nil || x.body.Reject()); x.again {
@@ -168,6 +173,14 @@ func (x *exchange) ends(err error, reach upstream.Reach) error {
 		x.close(x.roster.address(x.drawn.Slot))
 	}
 	return err
+}
+
+// expired is the error of an attempt that was ended, having come so far.
+func expired(reach upstream.Reach) error {
+	if reach == upstream.Untaken {
+		return caddyhttp.Error(http.StatusBadGateway, upstream.ErrUntaken)
+	}
+	return caddyhttp.Error(http.StatusGatewayTimeout, upstream.ErrFirstByte)
 }
 
 // rest notes that the attempt has failed at its address.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,7 +23,12 @@ type slips struct {
 	lost       sync.Once
 	nested     sync.Once
 	unanswered sync.Once
+	placed     atomic.Int32 // attempts with keys that have a place
+	astray     sync.Once
 }
+
+// manyPlaced is for how many attempts it is looked whether keys with a place get there.
+const manyPlaced = 64
 
 // tellClash warns of another pool of the same name.
 func (g *Gateway) tellClash() {
@@ -61,12 +67,38 @@ func (x *exchange) tellSlips(err error) {
 	}
 }
 
+// tellAstray tells of a key that did not go where it works, or not by its proxy.
+func (x *exchange) tellAstray() {
+	sent := x.looked
+	if x.looked = nil; sent == nil || x.nested() {
+		return
+	}
+	site, address := x.roster.place(x.drawn.Slot).Site, x.report.Address()
+	elsewhere := site.Scheme != "" && address != site.Dial
+	if address == "" || !elsewhere && (site.Proxy == "" || sent.context.Proxied()) {
+		return
+	}
+	x.g.slips.astray.Do(func() {
+		at := []zap.Field{zap.Stringer("key_id", x.roster.Pool.Key(x.drawn.Slot)), zap.String("goes_to", address)}
+		if elsewhere {
+			x.g.Logger.Warn("a key goes to another address than its upstream: put 'dynamic keycycler' into reverse_proxy, in place of its addresses", append(at, zap.Stringer("upstream", site))...)
+			return
+		}
+		x.g.Logger.Warn("a key does not go by its proxy: put 'transport keycycler' into reverse_proxy", append(at, zap.Stringer("proxy", site.Proxy))...)
+	})
+}
+
 // nested tells whether another pool serves the attempt.
 func (x *exchange) nested() bool { return x.report.Outcome == observe.OutcomeNested }
 
 // lookOut looks, now and then, at whether the key reaches the upstream.
 func (x *exchange) lookOut(sent *attempt) {
-	if x.g.slips.carriage.Due() {
+	due := x.g.slips.carriage.Due()
+	if x.roster.place(x.drawn.Slot).Site != (upstream.Site{}) && (due || x.g.slips.placed.Load() < manyPlaced) {
+		x.g.slips.placed.Add(1)
+		x.looked = sent
+	}
+	if due {
 		secret := x.roster.Pool.Key(x.drawn.Slot).Secret()
 		sent.context.Context, x.sight = misuse.Look(sent.context.Context, sent.Request.Header, secret)
 	}

@@ -33,12 +33,13 @@ type AttemptContext struct {
 	request *http.Request // the attempt's
 	key     Place
 
-	mu   sync.Mutex
-	over bool
-	own  atomic.Int32 // whether reverse_proxy has set its placeholders on repl
-	repl *caddy.Replacer
-	vars map[string]any
-	rare *attemptRare // nil until somebody wants it
+	mu      sync.Mutex
+	over    bool
+	proxied atomic.Bool  // it goes by its key's proxy
+	own     atomic.Int32 // whether reverse_proxy has set its placeholders on repl
+	repl    *caddy.Replacer
+	vars    map[string]any
+	rare    *attemptRare // nil until somebody wants it
 }
 
 // attemptRare is what few attempts have: what Caddy's placeholders for requests are bound
@@ -81,9 +82,14 @@ func (c *AttemptContext) Value(key any) any {
 		return c.key.way()
 	case upstream.HostKey:
 		return &c.report.client.Host
+	case upstream.ProxiedKey:
+		return &c.proxied
 	}
 	return c.Context.Value(key)
 }
+
+// Proxied tells whether the attempt went by its key's proxy.
+func (c *AttemptContext) Proxied() bool { return c.proxied.Load() }
 
 // routeGroups is under which Caddy notes of which groups of routes one was taken: of the
 // handlers in one, such as the rewrites of a site, no other is. Each attempt takes its

@@ -26,6 +26,13 @@ type hostKey struct{}
 // client's request.
 var HostKey any = hostKey{}
 
+// proxiedKey is the type of ProxiedKey.
+type proxiedKey struct{}
+
+// ProxiedKey is what the context of an attempt's request holds an *atomic.Bool by: whether
+// it goes by its key's proxy.
+var ProxiedKey any = proxiedKey{}
+
 // Unguided is the attempt with a key that names no site.
 var Unguided = new(Attempt)
 

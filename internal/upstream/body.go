@@ -41,18 +41,32 @@ func hand(r *http.Request, most int) {
 			return
 		}
 	}
+	again := 0
 	r.GetBody = func() (_ io.ReadCloser, err error) {
+		if again++; again > mostAgain {
+			return nil, ErrUntaken
+		}
 		body, err = body.Again()
 		return body, err
 	}
 	onlyOnce(r)
 }
 
+// mostAgain is how often net/http gets a body again: it does not count by itself how often
+// an upstream closes one connection of HTTP/2 after the other (GOAWAY).
+const mostAgain = 7
+
 // handWhole gives the request a body that is this text, which nobody else has.
 func handWhole(r *http.Request, text []byte) {
 	r.Trailer = nil // HTTP/2 would end the body by a frame of its own
 	r.Body = io.NopCloser(bytes.NewReader(text))
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
+	again := 0
+	r.GetBody = func() (io.ReadCloser, error) {
+		if again++; again > mostAgain {
+			return nil, ErrUntaken
+		}
+		return io.NopCloser(bytes.NewReader(text)), nil
+	}
 	onlyOnce(r)
 }
 

@@ -21,6 +21,10 @@ func (firstByteError) Timeout() bool { return true }
 // Temporary implements net.Error.
 func (firstByteError) Temporary() bool { return true }
 
+// ErrUntaken is why an attempt ends whose upstream says again and again that it has not
+// begun to process the request.
+var ErrUntaken = errors.New("keycycler: the upstream does not take the request")
+
 var errProxy = errors.New("keycycler: the key's proxy is no URL")
 
 // cause returns why the round trip has failed: where the attempt was canceled, the cause of

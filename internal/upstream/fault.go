@@ -57,7 +57,7 @@ func FaultOf(err error, reach Reach) (f Fault, status int) {
 
 // faultOfTransport tells what an error of the transport means.
 func faultOfTransport(err error, reach Reach) Fault {
-	if reach == Dialing || isDial(err) || isRefused(err.Error()) {
+	if reach == Dialing || isDial(err) || errors.Is(err, ErrUntaken) || isRefused(err.Error()) {
 		return Connect
 	}
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {

@@ -140,7 +140,7 @@ func proxy(t *testing.T, dial, transport, more string, r *http.Request, watch *u
 	}
 	defer h.Cleanup()
 	if watch != nil {
-		r = r.WithContext(watch.In(r.Context()))
+		r = r.WithContext(watch.In(r.Context(), nil))
 	}
 	w := httptest.NewRecorder()
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))

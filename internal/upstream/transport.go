@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"go.uber.org/zap"
 )
 
 func init() { caddy.RegisterModule(Transport{}) }
@@ -27,8 +27,6 @@ type Transport struct {
 	reverseproxy.HTTPTransport
 
 	proxied *proxied
-	logger  *zap.Logger
-	told    *complaints
 }
 
 // CaddyModule returns the module's ID and how it is made.
@@ -44,7 +42,6 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.HTTPTransport.Provision(ctx); err != nil {
 		return err
 	}
-	t.logger, t.told = ctx.Logger(), new(complaints)
 	t.proxied = &proxied{base: t.Transport, http2: slices.Contains(t.Versions, "2") || slices.Contains(t.Versions, "h2c")}
 	return nil
 }
@@ -70,7 +67,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	site := t.siteOf(r, a)
 	hand(r, t.inOneWrite())
-	response, err := t.by(site.Proxy).RoundTrip(r)
+	response, err := t.by(r.Context(), site.Proxy).RoundTrip(r)
 	if err != nil {
 		return nil, cause(r.Context(), err)
 	}
@@ -86,7 +83,6 @@ func (t *Transport) siteOf(r *http.Request, a *Attempt) Site {
 	}
 	dial, _ := reverseproxy.GetDialInfo(r.Context())
 	if dial.Address != a.Site.Dial {
-		t.told.tell(t.logger, placed(r, "key {http.keycycler.key_id} of pool {http.keycycler.pool} goes to another address than its upstream: put 'dynamic keycycler' into 'reverse_proxy' in place of its addresses"))
 		t.SetScheme(r)
 		return Site{Proxy: a.Site.Proxy}
 	}
@@ -116,10 +112,13 @@ func (t *Transport) inOneWrite() int {
 // writeBuffer is net/http's, in bytes.
 const writeBuffer = 4 << 10
 
-// by returns what goes by this proxy.
-func (t *Transport) by(p Proxy) http.RoundTripper {
+// by returns what goes by this proxy, and notes that the attempt of the context does.
+func (t *Transport) by(ctx context.Context, p Proxy) http.RoundTripper {
 	if p == "" {
 		return &t.HTTPTransport
+	}
+	if c, ok := ctx.Value(ProxiedKey).(*atomic.Bool); ok {
+		c.Store(true)
 	}
 	return t.proxied.by(p)
 }
