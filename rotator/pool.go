@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/draw"
@@ -39,7 +38,6 @@ type Pool struct {
 	entries []*entry    // slot → what is known about the key; set once, under the state's lock
 	uses    []*draw.Use // slot → the entry's, for draws
 	close   sync.Once
-	shared  atomic.Bool // another pool has keys of this one
 
 	mu    sync.Mutex
 	rand  *rand.Rand // nil: the runtime's generator
@@ -123,7 +121,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 
 // draws returns how the pool's keys are drawn.
 func (p *Pool) draws() draw.Config {
-	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Shared: &p.shared, Turns: p.even, Rand: p.rand, Claim: p.claim}
+	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Turns: p.even, Rand: p.rand, Claim: p.claim}
 	if p.affine {
 		c.Secret = p.affinitySecret
 	}

@@ -112,7 +112,7 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) bool {
 		return false
 	}
 	s.coolTerm(t, sc, e, at, until, c)
-	t.rest(spare, c.Spare > 0, c.Equal)
+	t.rest(spare, c.Equal)
 	s.renew(at, id, e, false)
 	s.tell(e, by.journal, nil, s.about(id, e, sc))
 	return true
@@ -235,17 +235,8 @@ func (s *State) attach(p *Pool, now time.Time) {
 		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)
-	s.noteShared()
 	s.introduceOwners(p.journal, met, at)
 	s.sweep(at)
-}
-
-// noteShared tells the pools whether others have keys of theirs. s.mu is held.
-func (s *State) noteShared() {
-	shared := func(e *entry) bool { return len(e.members) > 1 }
-	for _, p := range s.pools {
-		p.shared.Store(slices.ContainsFunc(p.entries, shared))
-	}
 }
 
 // brief tells a new pool what is known about one of its keys. s.mu is held.
@@ -274,7 +265,6 @@ func (s *State) detach(p *Pool, now time.Time) {
 		}
 	}
 	s.pools = slices.DeleteFunc(s.pools, func(q *Pool) bool { return q == p })
-	s.noteShared()
 	s.sweep(s.at(now))
 }
 

@@ -96,7 +96,7 @@ func (s *State) convict(id ID, now time.Time, r Refusal, by *Pool) (news bool) {
 	}
 	news = t.until <= at
 	s.coolTerm(t, sc, e, at, max(until, t.until), r.Cooldown)
-	d.rest(min(spare, t.until), r.Limit)
+	t.rest(spare, r.Limit)
 	s.renew(at, id, e, false)
 	s.tell(e, by.journal, nil, s.about(id, e, sc))
 	return news

@@ -17,7 +17,6 @@ type Config struct {
 	Uses   []*Use            // slot → its key's. It is kept, and filled in before the first Choose
 	Ranks  []Rank            // slot → its rank; nil: all are alike
 	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
-	Shared *atomic.Bool      // others use the keys as well
 	Turns  bool              // ready slots take turns, in a random order at first
 	Rand   *rand.Rand        // for that order; nil: the runtime's generator
 

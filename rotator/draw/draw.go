@@ -9,7 +9,6 @@ package draw
 import (
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +29,6 @@ type Draw struct {
 	orders   *orders         // nil: requests have no affinity
 	readyIn  []int32         // cluster of orders → how many of its slots are ready
 	uses     []*Use
-	shared   *atomic.Bool
 	claim    func(Slot) bool
 	even     bool // ready slots take turns; false: they are drawn at random
 }
@@ -45,7 +43,7 @@ func New(c Config) (Draw, error) {
 	}
 	d := Draw{
 		order: make([]Slot, slots), place: make([]int32, slots), buckets: buckets, bucketOf: of,
-		marks: newDeadlines(slots), uses: c.Uses, shared: c.Shared, claim: c.Claim,
+		marks: newDeadlines(slots), uses: c.Uses, claim: c.Claim,
 	}
 	d.fill()
 	if c.Secret != nil {

@@ -9,8 +9,8 @@ import (
 // the spare ones, and those that are out. In each part of an even draw the ready ones
 // stand in the order of their turns, in a circle that begins at the bucket's hand.
 
-// ShortWay is over how many slots the order of turns is kept exactly where slots come
-// and go. Beyond it one slot may come a turn late.
+// ShortWay is among how many slots at most it is found out whose turn it is. Of more, the
+// circle tells, and a slot that was away may come a round late.
 const ShortWay = 256
 
 // takeTurns makes the slots take turns, in a random order; r may be nil.
@@ -46,15 +46,16 @@ func (d *Draw) KindOf(s Slot) Kind {
 	return Out
 }
 
-// move makes the slot what the kind says. It takes a few swaps, and up to ShortWay
-// more in an even draw.
+// move makes the slot what the kind says. It takes a few swaps.
 func (d *Draw) move(s Slot, to Kind) {
 	from, b := d.KindOf(s), d.bucket(s)
 	if from == to {
 		return
 	}
 	if from == Ready {
-		d.leave(b, s)
+		if d.even {
+			d.leave(b, s)
+		}
 		d.shift(s, -1)
 	}
 	for ; from < to; from++ {
@@ -68,7 +69,9 @@ func (d *Draw) move(s Slot, to Kind) {
 		b.size[from-1]++
 	}
 	if to == Ready {
-		d.join(b, s)
+		if d.even {
+			d.advance(b, d.place[s]-b.first) // as if it had just been used
+		}
 		d.shift(s, 1)
 	}
 }
@@ -80,59 +83,22 @@ func (b *bucket) grow(k Kind, by int32) {
 	}
 }
 
-// leave makes the slot the last of the ready ones, and keeps the order of the others.
+// leave takes the slot out of the circle: the last one is about to take its place, and must
+// not have its turn sooner for that.
 func (d *Draw) leave(b *bucket, s Slot) {
-	if !d.even {
-		return
-	}
-	last := b.size[Ready] - 1
-	switch i := d.place[s] - b.first; {
-	case last <= ShortWay:
-		d.carry(b.first+i, b.first+last)
-		if i < b.hand {
-			b.hand--
-		}
-	case i >= b.hand:
-		// The last one takes its place, and must not have its turn sooner for that.
-		d.swap(b.first+i, b.first+b.hand)
+	if i := d.place[s]; i >= b.first+b.hand {
+		d.swap(i, b.first+b.hand)
 		b.hand++
 	}
-	if b.hand >= last {
+	if b.hand >= b.size[Ready]-1 {
 		b.hand = 0
 	}
 }
 
-// join gives the slot, which is the last of the ready ones, its turn: the longer it was
-// not used, the sooner.
-func (d *Draw) join(b *bucket, s Slot) {
-	others := b.size[Ready] - 1
-	if !d.even || others == 0 {
-		return
-	}
-	if others > ShortWay {
-		d.swap(d.place[s], b.first+b.hand)
-		b.hand = (b.hand + 1) % (others + 1)
-		return
-	}
-	used, before := d.used(s), int32(0)
-	for before < others && d.used(d.order[b.first+(b.hand+before)%others]) < used {
-		before++
-	}
-	i := (b.hand + before) % others
-	d.carry(d.place[s], b.first+i)
-	if i < b.hand || before == others {
-		b.hand++
-	}
-}
-
-// carry moves the slot at one index to another one, and those between by one.
-func (d *Draw) carry(from, to int32) {
-	for ; from < to; from++ {
-		d.swap(from, from+1)
-	}
-	for ; from > to; from-- {
-		d.swap(from, from-1)
-	}
+// advance puts the slot at the index behind the hand.
+func (d *Draw) advance(b *bucket, index int32) {
+	d.swap(b.first+index, b.first+b.hand)
+	b.hand = (b.hand + 1) % b.size[Ready]
 }
 
 // used returns when the slot's key was used last.
@@ -160,7 +126,9 @@ func (d *Draw) takeTurn(tried []Slot) (Slot, bool) {
 		if best.bucket != nil {
 			best.bucket.credit -= total
 			settle(d.buckets[from:to], total)
-			return d.advance(best), true
+			s := d.order[best.bucket.first+best.index]
+			d.advance(best.bucket, best.index)
+			return s, true
 		}
 	}
 	return 0, false
@@ -178,8 +146,15 @@ type candidate struct {
 	bucket   *bucket
 	index    int32 // of the slot among the ready ones
 	inFlight int32
+	used     int64 // when it was last
 }
 
+// sooner tells whether the slot has its turn before another one of its bucket.
+func (t candidate) sooner(other candidate) bool {
+	return t.inFlight < other.inFlight || t.inFlight == other.inFlight && t.used < other.used
+}
+
+// before is sooner for slots of two buckets.
 func (t candidate) before(other candidate) bool {
 	a, b := int64(t.inFlight)*int64(other.bucket.weight()), int64(other.inFlight)*int64(t.bucket.weight())
 	return a < b || a == b && t.bucket.credit > other.bucket.credit
@@ -187,62 +162,23 @@ func (t candidate) before(other candidate) bool {
 
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
 
-// nextTurn returns whose turn it is in the bucket. It looks at up to ShortWay slots that
-// are in use or tried.
-func (d *Draw) nextTurn(b *bucket, tried []Slot) (t candidate, ok bool) {
+// nextTurn returns whose turn it is in the bucket. It looks at all slots where these are few,
+// or else at the next ones in the circle until one is not in use.
+func (d *Draw) nextTurn(b *bucket, tried []Slot) (best candidate, ok bool) {
 	n := b.size[Ready]
-	if n <= ShortWay && d.shared.Load() {
-		return d.nextOfAll(b, tried)
-	}
 	for k := range min(n, ShortWay+int32(len(tried))) {
-		i := (b.hand + k) % n
-		s := d.order[b.first+i]
-		if len(tried) > 0 && slices.Contains(tried, s) {
-			continue
-		}
-		inFlight := d.uses[s].InFlight.Load()
-		if !ok || inFlight < t.inFlight {
-			t, ok = candidate{b, i, inFlight}, true
-		}
-		if inFlight <= 0 {
-			break
-		}
-	}
-	return t, ok
-}
-
-// nextOfAll is nextTurn where other pools use the keys as well, whatever the order here: it
-// looks at all ready slots.
-func (d *Draw) nextOfAll(b *bucket, tried []Slot) (t candidate, ok bool) {
-	n, least := b.size[Ready], int64(0)
-	for k := range n {
-		i := (b.hand + k) % n
-		s := d.order[b.first+i]
+		t := candidate{bucket: b, index: (b.hand + k) % n}
+		s := d.order[b.first+t.index]
 		if slices.Contains(tried, s) {
 			continue
 		}
-		inFlight, used := d.uses[s].InFlight.Load(), d.used(s)
-		if !ok || inFlight < t.inFlight || inFlight == t.inFlight && used < least {
-			t, least, ok = candidate{b, i, inFlight}, used, true
+		t.inFlight, t.used = d.uses[s].InFlight.Load(), d.used(s)
+		if !ok || t.sooner(best) {
+			best, ok = t, true
+		}
+		if n > ShortWay && t.inFlight <= 0 {
+			break
 		}
 	}
-	return t, ok
-}
-
-// advance takes the turn: the slot stands behind the hand then, and those that were
-// passed over before it.
-func (d *Draw) advance(t candidate) Slot {
-	b, n := t.bucket, t.bucket.size[Ready]
-	s := d.order[b.first+t.index]
-	switch {
-	case t.index >= b.hand:
-		d.carry(b.first+t.index, b.first+b.hand)
-		b.hand = (b.hand + 1) % n
-	case b.hand-t.index <= 2*ShortWay:
-		d.carry(b.first+t.index, b.first+b.hand-1)
-	default:
-		d.swap(b.first+t.index, b.first+b.hand)
-		b.hand = (b.hand + 1) % n
-	}
-	return s
+	return best, ok
 }

@@ -48,7 +48,7 @@ func (d *Draw) look(b *bucket, k Kind) Slot {
 	return d.order[b.start(k)+i]
 }
 
-// mayTry tells whether the request may go out with a slot of the kind, which is not ready.
+// mayTry tells whether the request may go out with a slot of the kind.
 func (d *Draw) mayTry(s Slot, k Kind, w *Want) bool {
 	if slices.Contains(w.Tried, s) {
 		return false
@@ -116,40 +116,31 @@ func (d *Draw) unexplored(b *bucket, k Kind, at int64, w *Want) (Slot, bool) {
 	return 0, false
 }
 
-// pickAmong returns the first of the slots or, where that is not ready, draws one of
-// them. It draws without knowing how many there are to draw from: the n-th of them takes
-// the place of the one before with a probability of 1/n. Where none is ready, it
-// returns the first that may be asked.
-func (d *Draw) pickAmong(w *Want, r *rand.Rand) (picked Drawn, ok bool) {
-	intN := rand.IntN
-	if r != nil {
-		intN = r.IntN
-	}
-	n := 0
-	for i, s := range w.Among {
-		if !d.IsReady(s) || slices.Contains(w.Tried, s) {
-			continue
-		}
-		if i == 0 {
-			return Drawn{Slot: s}, true
-		}
-		if n++; intN(n) == 0 {
-			picked = Drawn{Slot: s}
-		}
-	}
-	if n > 0 {
-		return picked, true
-	}
-	return d.lastResortAmong(w)
-}
-
-func (d *Draw) lastResortAmong(w *Want) (Drawn, bool) {
-	for k := Suspect; k < Out; k++ {
-		for _, s := range w.Among {
-			if d.KindOf(s) == k && d.mayTry(s, k, w) {
-				return d.drawn(s, k), true
-			}
+// pickAmong is Choose for a request that some slots alone can serve.
+func (d *Draw) pickAmong(w *Want, r *rand.Rand) (Drawn, bool) {
+	for k := Ready; k < Out; k++ {
+		if s, ok := d.pickOf(k, w, r); ok {
+			return d.drawn(s, k), true
 		}
 	}
 	return Drawn{}, false
+}
+
+// pickOf returns the first of those slots or, where that is not of the kind, draws one of
+// them. It draws without knowing how many there are to draw from: the n-th of them takes
+// the place of the one before with a probability of 1/n.
+func (d *Draw) pickOf(k Kind, w *Want, r *rand.Rand) (picked Slot, ok bool) {
+	n := int64(0)
+	for i, s := range w.Among {
+		if d.KindOf(s) != k || !d.mayTry(s, k, w) {
+			continue
+		}
+		if i == 0 {
+			return s, true
+		}
+		if n++; below(n, r) == 0 {
+			picked, ok = s, true
+		}
+	}
+	return picked, ok
 }
