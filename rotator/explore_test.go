@@ -275,7 +275,7 @@ func TestServedKeysAreForgotten(t *testing.T) {
 			p := makePool(t, makeKeys(t, 1), nil, start)
 			convicted(t, p, 0, 0, refused(0, Cooldown{For: minute, Scope: scope}))
 			p.Serve(in(at), in(at), 0, scope)
-			if e := p.entries[0]; e.marked.Load() || e.doubt != nil || scope != "" && p.state.scopes[scope].terms[p.Key(0).ID()].doubt != nil {
+			if e := p.entries[0]; e.usage.marked.Load() || e.doubt != nil || scope != "" && p.state.scopes[scope].terms[p.Key(0).ID()].doubt != nil {
 				t.Errorf("in %q after %s: %+v is known of it", scope, at, e.term)
 			}
 		}

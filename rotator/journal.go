@@ -134,7 +134,7 @@ func (s *State) heard(t *term, sc *scope, e *entry, at int64, c Change) {
 	if sc != nil {
 		s.open(sc, e, t.until)
 	}
-	e.marked.Store(true)
+	e.usage.marked.Store(true)
 	s.renew(at, c.ID, e, false)
 }
 

@@ -36,6 +36,7 @@ type Pool struct {
 	limit   *Limit      // nil: none
 	ids     func() []ID // of the keys, in order: made when they are asked for
 	entries []*entry    // slot → what is known about the key; set once, under the state's lock
+	usages  []*usage    // slot → the entry's
 	uses    []*draw.Use // slot → the entry's, for draws
 	close   sync.Once
 
@@ -105,6 +106,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		keys:    keys,
 		ids:     sync.OnceValue(func() []ID { return sortedIDs(keys) }),
 		entries: make([]*entry, len(keys)),
+		usages:  make([]*usage, len(keys)),
 		uses:    make([]*draw.Use, len(keys)),
 		wake:    func() {},
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"hash/maphash"
-	"net"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -247,21 +246,10 @@ var shapeSeed = maphash.MakeSeed()
 func (x *exchange) shape() blame.Shape {
 	var h maphash.Hash
 	h.SetSeed(shapeSeed)
-	for _, part := range []string{x.report.Client, x.clientIP(), x.r.Method, x.report.Path, x.report.Model()} {
+	ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	for _, part := range []string{x.report.Client, ip, x.r.Method, x.report.Path, x.report.Model()} {
 		h.WriteString(part)
 		h.WriteByte(0)
 	}
 	return blame.Shape(h.Sum64())
-}
-
-// clientIP returns the client's address, as Caddy sees it.
-func (x *exchange) clientIP() string {
-	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
-		return ip
-	}
-	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
-	if err != nil {
-		return x.r.RemoteAddr
-	}
-	return host
 }
