@@ -104,14 +104,6 @@ func (s *State) convict(id ID, now time.Time, r Refusal, by *Pool) (news bool) {
 // began then: whatever the key was suspected of or cools for since before is over. It
 // reports whether it cooled.
 func (p *Pool) Serve(now, began time.Time, s Slot, scope string) (cooled bool) {
-	u := p.usages[s]
-	u.Served.Store(uint32(max(p.state.at(began), 0)/int64(time.Second)) + 1)
-	return u.marked.Load() && p.state.serve(p.keys[s].ID(), now, began, scope, p)
-}
-
-// Absolve is Serve for a key that was not asked itself, but shares the limits of one that
-// has served.
-func (p *Pool) Absolve(now, began time.Time, s Slot, scope string) bool {
 	return p.usages[s].marked.Load() && p.state.serve(p.keys[s].ID(), now, began, scope, p)
 }
 

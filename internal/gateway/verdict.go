@@ -159,7 +159,7 @@ func (x *exchange) served() {
 func (x *exchange) back(now time.Time) {
 	for _, s := range x.roster.family(x.drawn.Slot) {
 		if s != x.drawn.Slot {
-			x.roster.Pool.Absolve(now, x.latest, s, x.scope)
+			x.roster.Pool.Serve(now, x.latest, s, x.scope)
 		}
 	}
 	x.g.announcer.Back(x.roster.Pool.Key(x.drawn.Slot))

@@ -7,9 +7,8 @@ import (
 
 // Use is how a key is used, by whichever pools: draws read it, and their owner writes it.
 type Use struct {
-	LastUsed atomic.Int64  // when, plus one; 0: never
-	InFlight atomic.Int32  // requests under way
-	Served   atomic.Uint32 // when the last request began that the upstream took, in seconds plus one; 0: none
+	LastUsed atomic.Int64 // when, plus one; 0: never
+	InFlight atomic.Int32 // requests under way
 }
 
 // Config is what a draw is made of.

@@ -101,7 +101,7 @@ func (d *Draw) chooseReady(w *Want, r *rand.Rand) (Slot, bool) {
 		}
 	}
 	if d.even {
-		return d.takeTurn(w.Tried)
+		return d.takeTurn(w)
 	}
 	return d.pick(w.Tried, r)
 }

@@ -125,7 +125,7 @@ func TestCheckSeesFaults(t *testing.T) {
 	for name, spoil := range map[string]func(*Draw){
 		"a place":          func(d *Draw) { d.place[0], d.place[1] = d.place[1], d.place[0] },
 		"a part":           func(d *Draw) { d.buckets[0].size[Ready]-- },
-		"a hand":           func(d *Draw) { d.buckets[0].hand = 99 },
+		"a hand":           func(d *Draw) { d.buckets[0].hands[Ready] = 99 },
 		"a bucket":         func(d *Draw) { d.buckets[1].first++ },
 		"the heap":         func(d *Draw) { d.marks.items[1].until = 0 },
 		"a mark":           func(d *Draw) { d.marks.items[0].Out, d.marks.items[0].Suspect = 0, 5 },

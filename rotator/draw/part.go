@@ -1,9 +1,6 @@
 package draw
 
-import (
-	"math/rand/v2"
-	"slices"
-)
+import "math/rand/v2"
 
 // The slots of a bucket stand in parts: first those that are ready, then the suspects,
 // the spare ones, and those that are out. In each part of an even draw the ready ones
@@ -70,7 +67,7 @@ func (d *Draw) move(s Slot, to Kind) {
 	}
 	if to == Ready {
 		if d.even {
-			d.advance(b, d.place[s]-b.first) // as if it had just been used
+			d.advance(b, s) // as if it had just been used
 		}
 		d.shift(s, 1)
 	}
@@ -86,33 +83,30 @@ func (b *bucket) grow(k Kind, by int32) {
 // leave takes the slot out of the circle: the last one is about to take its place, and must
 // not have its turn sooner for that.
 func (d *Draw) leave(b *bucket, s Slot) {
-	if i := d.place[s]; i >= b.first+b.hand {
-		d.swap(i, b.first+b.hand)
-		b.hand++
+	hand := &b.hands[Ready]
+	if i := d.place[s]; i >= b.first+*hand {
+		d.swap(i, b.first+*hand)
+		*hand++
 	}
-	if b.hand >= b.size[Ready]-1 {
-		b.hand = 0
+	if *hand >= b.size[Ready]-1 {
+		*hand = 0
 	}
 }
 
-// advance puts the slot at the index behind the hand.
-func (d *Draw) advance(b *bucket, index int32) {
-	d.swap(b.first+index, b.first+b.hand)
-	b.hand = (b.hand + 1) % b.size[Ready]
+// advance puts the ready slot behind the hand.
+func (d *Draw) advance(b *bucket, s Slot) {
+	hand := &b.hands[Ready]
+	d.swap(d.place[s], b.first+*hand)
+	*hand = (*hand + 1) % b.size[Ready]
 }
 
-// used returns when the slot's key was used last.
-func (d *Draw) used(s Slot) int64 { return d.uses[s].LastUsed.Load() }
-
-// takeTurn returns the ready slot whose turn it is, of the lowest tier that has one that
-// is not in tried: with the fewest requests under way, and of these the one that was
-// not used for longest. Buckets of one tier have turns in proportion to the weights of
-// their slots.
-func (d *Draw) takeTurn(tried []Slot) (Slot, bool) {
+// takeTurn returns the ready slot whose turn it is, of the lowest tier that has one for the
+// request. Buckets of one tier have turns in proportion to the weights of their slots.
+func (d *Draw) takeTurn(w *Want) (Slot, bool) {
 	for from, to := 0, 0; from < len(d.buckets); from = to {
 		best, total := candidate{}, int64(0)
 		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to++ {
-			t, ok := d.nextTurn(&d.buckets[to], tried)
+			t, ok := d.nextOf(&d.buckets[to], Ready, w)
 			if !ok {
 				continue
 			}
@@ -126,9 +120,8 @@ func (d *Draw) takeTurn(tried []Slot) (Slot, bool) {
 		if best.bucket != nil {
 			best.bucket.credit -= total
 			settle(d.buckets[from:to], total)
-			s := d.order[best.bucket.first+best.index]
-			d.advance(best.bucket, best.index)
-			return s, true
+			d.advance(best.bucket, best.slot)
+			return best.slot, true
 		}
 	}
 	return 0, false
@@ -144,7 +137,8 @@ func settle(tier []bucket, most int64) {
 // candidate is a slot whose turn it may be.
 type candidate struct {
 	bucket   *bucket
-	index    int32 // of the slot among the ready ones
+	slot     Slot
+	index    int32 // in its part
 	inFlight int32
 	used     int64 // when it was last
 }
@@ -162,17 +156,19 @@ func (t candidate) before(other candidate) bool {
 
 func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
 
-// nextTurn returns whose turn it is in the bucket. It looks at all slots where these are few,
-// or else at the next ones in the circle until one is not in use.
-func (d *Draw) nextTurn(b *bucket, tried []Slot) (best candidate, ok bool) {
-	n := b.size[Ready]
-	for k := range min(n, ShortWay+int32(len(tried))) {
-		t := candidate{bucket: b, index: (b.hand + k) % n}
-		s := d.order[b.first+t.index]
-		if slices.Contains(tried, s) {
+// nextOf returns the slot of a part whose turn it is, of those that the request may use: with
+// the fewest requests under way, and of these the one that was not used for longest. Where
+// there are many it is the next one in the circle that is not in use.
+func (d *Draw) nextOf(b *bucket, k Kind, w *Want) (best candidate, ok bool) {
+	n, start := b.size[k], b.start(k)
+	for i := range min(n, ShortWay+int32(len(w.Tried))) {
+		t := candidate{bucket: b, index: (b.hands[k] + i) % n}
+		t.slot = d.order[start+t.index]
+		if !d.mayTry(t.slot, k, w) {
 			continue
 		}
-		t.inFlight, t.used = d.uses[s].InFlight.Load(), d.used(s)
+		u := d.uses[t.slot]
+		t.inFlight, t.used = u.InFlight.Load(), u.LastUsed.Load()
 		if !ok || t.sooner(best) {
 			best, ok = t, true
 		}

@@ -29,9 +29,8 @@ type bucket struct {
 	first  int32      // the index of its first slot
 	size   [Out]int32 // how many of its slots are of each kind; the rest is out
 	free   int32      // ready and untried, while a pick is under way
-	hand   int32      // whose turn it is, among the ready ones
+	hands  [Out]int32 // of the slots of each kind, which is looked at first: whose turn it is
 	credit int64      // turns that the bucket is owed, against others of its tier
-	looks  [Out]int32 // where the next look at slots of each kind begins
 }
 
 // makeBuckets returns a bucket for each rank, the lowest tier first, with all slots

@@ -3,22 +3,17 @@ package draw
 import (
 	"math/rand/v2"
 	"slices"
-	"time"
 )
-
-// goodFor is for how long a key that has served counts as one that serves.
-const goodFor = 10 * time.Minute
-
-// widest is how many slots of a part are looked at for the best one.
-const widest = 64
 
 // lastResort returns the best of the slots that are not ready and may be asked: the
 // suspects, then the spare ones.
 func (d *Draw) lastResort(w *Want) (Drawn, bool) {
 	for k := Suspect; k < Out; k++ {
 		for i := range d.buckets {
-			if s, ok := d.bestOf(&d.buckets[i], k, w); ok {
-				return d.drawn(s, k), true
+			b := &d.buckets[i]
+			if t, ok := d.nextOf(b, k, w); ok {
+				b.hands[k] = t.index + 1
+				return d.drawn(t.slot, k), true
 			}
 		}
 	}
@@ -29,46 +24,16 @@ func (d *Draw) drawn(s Slot, k Kind) Drawn {
 	return Drawn{Slot: s, Suspect: k == Suspect && d.marks.of(s).Limit, Convicted: k == Spare}
 }
 
-// bestOf returns the slot of a part that the request may use and that has served lately,
-// or else was not used for longest.
-func (d *Draw) bestOf(b *bucket, k Kind, w *Want) (best Slot, ok bool) {
-	for range min(b.size[k], widest+int32(len(w.Tried))) {
-		s := d.look(b, k)
-		if d.mayTry(s, k, w) && (!ok || d.better(s, best)) {
-			best, ok = s, true
-		}
-	}
-	return best, ok
-}
-
-// look returns a slot of a part, which has some: the one after that which was looked at last.
-func (d *Draw) look(b *bucket, k Kind) Slot {
-	i := (b.looks[k] + 1) % b.size[k]
-	b.looks[k] = i
-	return d.order[b.start(k)+i]
-}
-
 // mayTry tells whether the request may go out with a slot of the kind.
 func (d *Draw) mayTry(s Slot, k Kind, w *Want) bool {
 	if slices.Contains(w.Tried, s) {
 		return false
 	}
-	m := d.marks.of(s)
-	return k != Suspect || !(m.Limit && w.Limited) && !(m.Stated && w.Refused)
-}
-
-func (d *Draw) better(s, other Slot) bool {
-	if a, b := d.served(s), d.served(other); a != b {
-		return a
+	if k != Suspect {
+		return true
 	}
-	return d.used(s) < d.used(other)
-}
-
-// served tells whether the slot's key has served not long before it was used last.
-func (d *Draw) served(s Slot) bool {
-	u := d.uses[s]
-	at := int64(u.Served.Load()) * int64(time.Second)
-	return at > 0 && u.LastUsed.Load()-at < int64(goodFor)
+	m := d.marks.of(s)
+	return !(m.Limit && w.Limited) && !(m.Stated && w.Refused)
 }
 
 // fewLooks is how many slots are looked at for one to explore: there is another request.
@@ -106,7 +71,8 @@ func (d *Draw) lowestReady() (tier uint8, ok bool) {
 
 func (d *Draw) unexplored(b *bucket, k Kind, at int64, w *Want) (Slot, bool) {
 	for range min(b.size[k], fewLooks) {
-		s := d.look(b, k)
+		b.hands[k] = (b.hands[k] + 1) % b.size[k]
+		s := d.order[b.start(k)+b.hands[k]]
 		m := d.marks.of(s)
 		due := k == Suspect && m.Ripe <= at || k == Spare && m.Spare-at > int64(w.Explore)
 		if due && !slices.Contains(w.Tried, s) && d.claim(s) {
