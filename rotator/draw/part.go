@@ -8,7 +8,7 @@ import "math/rand/v2"
 
 // ShortWay is among how many slots at most it is found out whose turn it is. Of more, the
 // circle tells, and a slot that was away may come a round late.
-const ShortWay = 256
+const ShortWay = 64
 
 // takeTurns makes the slots take turns, in a random order; r may be nil.
 func (d *Draw) takeTurns(r *rand.Rand) {
