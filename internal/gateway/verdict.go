@@ -143,7 +143,7 @@ func (x *exchange) served() {
 	now, pool := time.Now(), x.roster.Pool
 	x.g.sawReady(now, x.scope)
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
-		x.back(now)
+		x.g.announcer.Back(pool.Key(x.drawn.Slot))
 	}
 	for i := range x.met {
 		x.compare(now, &x.met[i])
@@ -153,16 +153,6 @@ func (x *exchange) served() {
 		x.g.announcer.Reopened()
 		x.g.room.wake()
 	}
-}
-
-// back notes that a key has served that cooled: so have those that share its limits.
-func (x *exchange) back(now time.Time) {
-	for _, s := range x.roster.family(x.drawn.Slot) {
-		if s != x.drawn.Slot {
-			x.roster.Pool.Serve(now, x.latest, s, x.scope)
-		}
-	}
-	x.g.announcer.Back(x.roster.Pool.Key(x.drawn.Slot))
 }
 
 // compare convicts keys that have refused what another one has served.
