@@ -20,7 +20,8 @@ import (
 // met is what a request has met: keys that have refused it, for no reason that is proven.
 type met struct {
 	pool    *rotator.Pool
-	slots   []rotator.Slot // the one that was asked, and those that share its limits
+	asked   rotator.Slot
+	slots   []rotator.Slot // that one, and those that share its limits
 	refusal rotator.Refusal
 	status  int
 }
@@ -82,7 +83,7 @@ func (x *exchange) convict(now time.Time, status int, v blame.Verdict, scope str
 
 // suspect makes keys suspects: nobody knows whose fault it was.
 func (x *exchange) suspect(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
-	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status}
+	m := met{x.roster.Pool, x.drawn.Slot, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status}
 	news := false
 	for _, s := range slots {
 		fresh := m.pool.Suspect(s, m.refusal)
@@ -157,8 +158,8 @@ func (x *exchange) served() {
 
 // compare convicts keys that have refused what another one has served.
 func (x *exchange) compare(now time.Time, m *met) {
-	for i, s := range m.slots {
-		if m.pool.Convict(now, s, m.refusal) && !m.refusal.Shown && i == 0 {
+	for _, s := range m.slots {
+		if m.pool.Convict(now, s, m.refusal) && !m.refusal.Shown && s == m.asked {
 			x.tellCooling(m.pool, s, m.status, m.refusal.Cooldown, m.refusal.For, false)
 		}
 	}
