@@ -138,17 +138,11 @@ func settle(tier []bucket, most int64) {
 type candidate struct {
 	bucket   *bucket
 	slot     Slot
-	index    int32 // in its part
 	inFlight int32
 	used     int64 // when it was last
 }
 
-// sooner tells whether the slot has its turn before another one of its bucket.
-func (t candidate) sooner(other candidate) bool {
-	return t.inFlight < other.inFlight || t.inFlight == other.inFlight && t.used < other.used
-}
-
-// before is sooner for slots of two buckets.
+// before tells whether the slot has its turn before one of another bucket.
 func (t candidate) before(other candidate) bool {
 	a, b := int64(t.inFlight)*int64(other.bucket.weight()), int64(other.inFlight)*int64(t.bucket.weight())
 	return a < b || a == b && t.bucket.credit > other.bucket.credit
@@ -160,19 +154,16 @@ func (b *bucket) weight() uint8 { return max(b.Weight, 1) }
 // the fewest requests under way, and of these the one that was not used for longest. Where
 // there are many it is the next one in the circle that is not in use.
 func (d *Draw) nextOf(b *bucket, k Kind, w *Want) (best candidate, ok bool) {
-	n, start := b.size[k], b.start(k)
-	for i := range min(n, ShortWay+int32(len(w.Tried))) {
-		t := candidate{bucket: b, index: (b.hands[k] + i) % n}
-		t.slot = d.order[start+t.index]
-		if !d.mayTry(t.slot, k, w) {
+	part := d.order[b.start(k):][:b.size[k]]
+	for i := range min(len(part), ShortWay+len(w.Tried)) {
+		s := part[(int(b.hands[k])+i)%len(part)]
+		u := d.uses[s]
+		inFlight, used := u.InFlight.Load(), u.LastUsed.Load()
+		if ok && (inFlight > best.inFlight || inFlight == best.inFlight && used >= best.used) || !d.mayTry(s, k, w) {
 			continue
 		}
-		u := d.uses[t.slot]
-		t.inFlight, t.used = u.InFlight.Load(), u.LastUsed.Load()
-		if !ok || t.sooner(best) {
-			best, ok = t, true
-		}
-		if n > ShortWay && t.inFlight <= 0 {
+		best, ok = candidate{b, s, inFlight, used}, true
+		if len(part) > ShortWay && inFlight <= 0 {
 			break
 		}
 	}

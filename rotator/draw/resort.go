@@ -12,7 +12,7 @@ func (d *Draw) lastResort(w *Want) (Drawn, bool) {
 		for i := range d.buckets {
 			b := &d.buckets[i]
 			if t, ok := d.nextOf(b, k, w); ok {
-				b.hands[k] = t.index + 1
+				b.hands[k] = d.place[t.slot] - b.start(k) + 1
 				return d.drawn(t.slot, k), true
 			}
 		}
