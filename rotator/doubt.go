@@ -38,16 +38,14 @@ func (t *term) doubted() *doubt {
 	return t.doubt
 }
 
-func (d *doubt) rest(spare int64, equal bool) { d.spare, d.equal = spare, equal }
-
-// rest says from when on a cooling key may be asked; early is false where that is not
-// before its time.
-func (t *term) rest(spare int64, early, equal bool) {
-	switch {
-	case early:
-		t.doubted().rest(min(spare, t.until), equal)
-	case t.doubt != nil:
-		t.doubt.rest(never, false)
+// rest says from when on a cooling key may be asked: never, if not before its time.
+func (t *term) rest(spare int64, equal bool) {
+	if spare >= t.until {
+		spare = never
+	}
+	if spare != never || t.doubt != nil {
+		d := t.doubted()
+		d.spare, d.equal = spare, equal && spare != never
 	}
 }
 

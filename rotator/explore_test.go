@@ -275,7 +275,7 @@ func TestServedKeysAreForgotten(t *testing.T) {
 			p := makePool(t, makeKeys(t, 1), nil, start)
 			convicted(t, p, 0, 0, refused(0, Cooldown{For: minute, Scope: scope}))
 			p.Serve(in(at), in(at), 0, scope)
-			if e := p.entries[0]; e.marked.Load() || e.doubt != nil || scope != "" && p.state.scopes[scope].terms[p.Key(0).ID()].doubt != nil {
+			if e := p.entries[0]; e.usage.marked.Load() || e.doubt != nil || scope != "" && p.state.scopes[scope].terms[p.Key(0).ID()].doubt != nil {
 				t.Errorf("in %q after %s: %+v is known of it", scope, at, e.term)
 			}
 		}
@@ -529,8 +529,8 @@ func TestStatusOfSuspects(t *testing.T) {
 	}
 }
 
-// As a last resort, suspects come before spare keys, and of either those that have served
-// lately, then the one that was not used for longest.
+// As a last resort, suspects come before spare keys, and of either the one that was not
+// used for longest.
 func TestLastResort(t *testing.T) {
 	for _, n := range []int{6, 300} {
 		p := makePool(t, makeKeys(t, n), nil, start)
@@ -556,14 +556,12 @@ func TestLastResort(t *testing.T) {
 	for s := range Slot(4) {
 		p.Take(in(time.Duration(4-s)), Want{Among: []Slot{s}}) // the last one was not used for longest
 	}
-	p.Serve(in(5), in(5), 1, "")
 	for s := range Slot(4) {
 		p.Suspect(s, refused(time.Second, Cooldown{For: time.Hour}))
 	}
-	if d, _ := p.Draw(in(minute), Want{}); d.Slot != 1 {
-		t.Errorf("drawn %d, want the one that has served", d.Slot)
-	}
-	if d, _ := p.Draw(in(minute), Want{Tried: []Slot{1}}); d.Slot != 3 {
-		t.Errorf("drawn %d, want the one that was not used for longest", d.Slot)
+	for i, want := range []Slot{3, 2, 1, 0, 3} {
+		if s := take(t, p, in(minute+time.Duration(i)), Want{}); s != want {
+			t.Errorf("drawn %d, want %d, which was not used for longest", s, want)
+		}
 	}
 }

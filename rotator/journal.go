@@ -126,7 +126,7 @@ func (s *State) learnIn(c Change, at, until, learned, cleared int64) (changed, n
 // heard lets the pools know of a cooldown that a journal has brought. e is nil where no
 // pool holds the key. s.mu is held.
 func (s *State) heard(t *term, sc *scope, e *entry, at int64, c Change) {
-	t.rest(s.instant(c.Spare), !c.Spare.IsZero(), c.Equal)
+	t.rest(s.instant(c.Spare), c.Equal)
 	sc.relent(t)
 	if e == nil {
 		return
@@ -134,7 +134,7 @@ func (s *State) heard(t *term, sc *scope, e *entry, at int64, c Change) {
 	if sc != nil {
 		s.open(sc, e, t.until)
 	}
-	e.marked.Store(true)
+	e.usage.marked.Store(true)
 	s.renew(at, c.ID, e, false)
 }
 

@@ -103,7 +103,7 @@ func (l *Limit) until(u *usage, m *meter) int64 {
 // reserve counts a request that begins with the key, unless the key is at its limit. If
 // it is so now, the pool keeps it out of its draws. p.mu is held.
 func (p *Pool) reserve(at int64, s Slot) (ok bool) {
-	u := &p.entries[s].usage
+	u := p.usages[s]
 	if p.limit == nil {
 		u.begin(at)
 		return true
@@ -127,7 +127,7 @@ func (p *Pool) full(s Slot) int64 {
 	if p.limit == nil {
 		return never
 	}
-	u := &p.entries[s].usage
+	u := p.usages[s]
 	m := u.meter.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/draw"
@@ -38,9 +37,9 @@ type Pool struct {
 	limit   *Limit            // nil: none
 	ids     func() []ID       // of the keys, in order: made when they are asked for
 	entries []*entry          // slot → what is known about the key; set once, under the state's lock
+	usages  []*usage          // slot → the entry's
 	uses    []*draw.Use       // slot → the entry's, for draws
 	close   sync.Once
-	shared  atomic.Bool // another pool has keys of this one
 
 	mu    sync.Mutex
 	rand  *rand.Rand // nil: the runtime's generator
@@ -115,6 +114,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		keys:    keys,
 		ids:     sync.OnceValue(func() []ID { return sortedIDs(keys) }),
 		entries: make([]*entry, len(keys)),
+		usages:  make([]*usage, len(keys)),
 		uses:    make([]*draw.Use, len(keys)),
 		wake:    func() {},
 	}
@@ -131,7 +131,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 
 // draws returns how the pool's keys are drawn.
 func (p *Pool) draws() draw.Config {
-	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Lots: p.lots, Shared: &p.shared, Turns: p.even, Rand: p.rand, Claim: p.claim}
+	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Lots: p.lots, Turns: p.even, Rand: p.rand, Claim: p.claim}
 	if p.affine {
 		c.Secret = p.affinitySecret
 	}

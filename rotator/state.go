@@ -46,13 +46,14 @@ type State struct {
 type entry struct {
 	term     // for all requests; its clearing counts in all scopes, too
 	off      Switch
-	marked   atomic.Bool  // something may be known of it, for all requests or in a scope
 	explored atomic.Int32 // requests under way that find out what the key is worth
 	members  []member
-	usage    usage
+	usage    *usage
 }
 
-func newEntry() *entry { return &entry{term: term{learned: never, cleared: never}} }
+func newEntry(u *usage) *entry {
+	return &entry{term: term{learned: never, cleared: never}, usage: u}
+}
 
 // member is a pool that holds the key, and where.
 type member struct {
@@ -112,7 +113,7 @@ func (s *State) cool(id ID, now time.Time, c Cooldown, by *Pool) bool {
 		return false
 	}
 	s.coolTerm(t, sc, e, at, until, c)
-	t.rest(spare, c.Spare > 0, c.Equal)
+	t.rest(spare, c.Equal)
 	s.renew(at, id, e, false)
 	s.tell(e, by.journal, nil, s.about(id, e, sc))
 	return true
@@ -139,7 +140,7 @@ func (s *State) coolTerm(t *term, sc *scope, e *entry, at, until int64, c Cooldo
 		sc.cool(t, until, learned, c.Reason, c.Source)
 	}
 	sc.relent(t)
-	e.marked.Store(true)
+	e.usage.marked.Store(true)
 }
 
 // clear ends the key's cooldowns in every pool that holds it, and tells the journals.
@@ -194,7 +195,7 @@ func (s *State) entry(id ID, at int64) *entry {
 			s.sweep(at)
 			s.sweepAt = max(2*s.orphans, minOrphans)
 		}
-		e = newEntry()
+		e = newEntry(new(usage))
 		s.entries[id] = e
 		s.orphans++
 	}
@@ -210,11 +211,15 @@ func (s *State) attach(p *Pool, now time.Time) {
 	if s.hears(p.journal) {
 		met = make(map[ID]struct{})
 	}
+	var room []usage // for keys that are new
 	for i, k := range p.keys {
 		e := s.entries[k.ID()]
 		switch {
 		case e == nil:
-			e = newEntry()
+			if len(room) == 0 {
+				room = make([]usage, len(p.keys)-i)
+			}
+			e, room = newEntry(&room[0]), room[1:]
 			s.entries[k.ID()] = e
 		case len(e.members) == 0:
 			s.orphans--
@@ -226,7 +231,7 @@ func (s *State) attach(p *Pool, now time.Time) {
 			}
 		}
 		e.members = append(e.members, member{p, Slot(i)})
-		p.entries[i], p.uses[i] = e, &e.usage.Use
+		p.entries[i], p.usages[i], p.uses[i] = e, e.usage, &e.usage.Use
 		if p.limit != nil {
 			e.measure(p.limit)
 		}
@@ -234,17 +239,8 @@ func (s *State) attach(p *Pool, now time.Time) {
 		s.brief(p, Slot(i), e, at)
 	}
 	s.pools = append(s.pools, p)
-	s.noteShared()
 	s.introduceOwners(p.journal, met, at)
 	s.sweep(at)
-}
-
-// noteShared tells the pools whether others have keys of theirs. s.mu is held.
-func (s *State) noteShared() {
-	shared := func(e *entry) bool { return len(e.members) > 1 }
-	for _, p := range s.pools {
-		p.shared.Store(slices.ContainsFunc(p.entries, shared))
-	}
 }
 
 // brief tells a new pool what is known about one of its keys. s.mu is held.
@@ -252,9 +248,9 @@ func (s *State) brief(p *Pool, slot Slot, e *entry, at int64) {
 	id := p.keys[slot].ID()
 	for sc, t := range s.inScopes(id, at) {
 		p.open(sc.name, t.over(at))
-		e.marked.Store(true) // it may have been learned while no pool held the key
+		e.usage.marked.Store(true) // it may have been learned while no pool held the key
 	}
-	if e.marked.Load() || e.off.Disabled() || p.limit != nil {
+	if e.usage.marked.Load() || e.off.Disabled() || p.limit != nil {
 		p.renew(at, slot, false, s.view(id, e, at))
 	}
 }
@@ -278,7 +274,6 @@ func (s *State) detach(p *Pool, now time.Time) {
 		}
 	}
 	s.pools = slices.DeleteFunc(s.pools, func(q *Pool) bool { return q == p })
-	s.noteShared()
 	s.sweep(at)
 }
 

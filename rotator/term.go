@@ -31,7 +31,7 @@ func (t *term) matters(at int64) bool { return max(t.until, t.kept) > at }
 // end takes the deadline away.
 func (t *term) end() {
 	t.until, t.learned, t.reason, t.source, t.ahead = 0, never, 0, "", 0
-	t.rest(never, false, false)
+	t.rest(never, false)
 	t.tidy(0)
 }
 

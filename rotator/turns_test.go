@@ -328,16 +328,22 @@ func TestTurnsSkipTheTried(t *testing.T) {
 		first := take(t, p, start, Want{})
 		var order []Slot
 		for i := range n - 1 {
-			order = append(order, take(t, p, in(time.Duration(i)), Want{}))
+			order = append(order, take(t, p, in(time.Duration(1+i)), Want{}))
 		}
 		now := in(time.Minute)
 		if s := take(t, p, now, Want{Tried: []Slot{first, order[0]}}); s != order[1] {
 			t.Errorf("%d keys: slot %d, want %d", n, s, order[1])
 		}
-		for i, want := range []Slot{first, order[0], order[2]} {
-			if s := take(t, p, now.Add(time.Duration(i)), Want{}); s != want {
-				t.Errorf("%d keys: then slot %d, want %d", n, s, want)
-			}
+		want, got := []Slot{first, order[0], order[2]}, make([]Slot, 3)
+		for i := range got {
+			got[i] = take(t, p, now.Add(time.Duration(i)), Want{})
+		}
+		if n > draw.ShortWay { // there the tried ones may change places
+			slices.Sort(want)
+			slices.Sort(got)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d keys: then slots %v, want %v", n, got, want)
 		}
 		if _, ok := p.Draw(now, Want{Tried: span(0, Slot(n))}); ok {
 			t.Errorf("%d keys: one, though all were tried", n)

@@ -10,12 +10,14 @@ import (
 )
 
 // usage counts what one key was used for in this process. It belongs to the key,
-// so that it outlives the pool.
+// so that it outlives the pool. Those of keys that come together stand together, since a
+// request of a large pool waits for little else than the memory.
 type usage struct {
 	draw.Use   // times since the state's epoch
 	attempts   atomic.Uint64
 	rejections atomic.Pointer[[MaxReasons]atomic.Uint32] // by reason; nil: there was none
 	meter      atomic.Pointer[meter]                     // nil: no pool has had a limit for the key
+	marked     atomic.Bool                               // something may be known of the key, for all requests or in a scope
 }
 
 // Take is Draw for who does not care how the key was found.
@@ -82,17 +84,17 @@ func (u *usage) count(at int64, m *meter) {
 
 // End notes that a request has come back.
 func (p *Pool) End(s Slot) {
-	e := p.entries[s]
-	e.usage.InFlight.Add(-1)
-	if m := e.usage.meter.Load(); m != nil && m.released() {
-		p.state.release(e.usage.LastUsed.Load()-1, p.keys[s].ID(), e)
+	u := p.usages[s]
+	u.InFlight.Add(-1)
+	if m := u.meter.Load(); m != nil && m.released() {
+		p.state.release(u.LastUsed.Load()-1, p.keys[s].ID(), p.entries[s])
 	}
 }
 
 // Reject notes that the upstream rejected a request for the reason, whether or not
 // the key cools for it. The first one of a key allocates.
 func (p *Pool) Reject(s Slot, r Reason) {
-	u := &p.entries[s].usage
+	u := p.usages[s]
 	if u.rejections.Load() == nil {
 		u.rejections.CompareAndSwap(nil, new([MaxReasons]atomic.Uint32))
 	}

@@ -48,18 +48,16 @@ func (s *State) suspect(slot Slot, r Refusal, by *Pool) (news bool) {
 	if t.until > at && !(d.equal && d.spare <= at) {
 		return false
 	}
-	if news = !d.suspects(at); news {
-		d.ripe, d.way = addSaturating(at, int64(r.Step)), by.wayOf(slot)
-	}
+	news = !d.suspects(at)
 	since := d.since
-	if sc.relent(t); news || since == never {
-		since = at
+	if sc.relent(t); news {
+		since, d.ripe, d.way = at, addSaturating(at, int64(r.Step)), by.wayOf(slot)
 	}
 	d.since = since
 	sc.suspect(end)
 	d.end, d.shown, d.source, d.reason = end, addSaturating(at, int64(r.For)), r.Source, r.Reason
 	d.limit, d.stated, d.seen = r.Limit, r.Stated > 0, r.Shown
-	e.marked.Store(true)
+	e.usage.marked.Store(true)
 	s.renew(at, id, e, false)
 	return news
 }
@@ -99,7 +97,7 @@ func (s *State) convict(slot Slot, now time.Time, r Refusal, by *Pool) (news boo
 	}
 	news = t.until <= at
 	s.coolTerm(t, sc, e, at, max(until, t.until), r.Cooldown)
-	d.rest(min(spare, t.until), r.Limit)
+	t.rest(spare, r.Limit)
 	s.renew(at, id, e, false)
 	s.tell(e, by.journal, nil, s.about(id, e, sc))
 	return news
@@ -109,15 +107,7 @@ func (s *State) convict(slot Slot, now time.Time, r Refusal, by *Pool) (news boo
 // began then: whatever the key was suspected of or cools for since before is over. It
 // reports whether it cooled.
 func (p *Pool) Serve(now, began time.Time, s Slot, scope string) (cooled bool) {
-	e := p.entries[s]
-	e.usage.Served.Store(uint32(max(p.state.at(began), 0)/int64(time.Second)) + 1)
-	return e.marked.Load() && p.state.serve(p.keys[s].ID(), now, began, scope, p)
-}
-
-// Absolve is Serve for a key that was not asked itself, but shares the limits of one that
-// has served.
-func (p *Pool) Absolve(now, began time.Time, s Slot, scope string) bool {
-	return p.entries[s].marked.Load() && p.state.serve(p.keys[s].ID(), now, began, scope, p)
+	return p.usages[s].marked.Load() && p.state.serve(p.keys[s].ID(), now, began, scope, p)
 }
 
 func (s *State) serve(id ID, now, began time.Time, scope string, by *Pool) (cooled bool) {
@@ -136,7 +126,7 @@ func (s *State) serve(id ID, now, began time.Time, scope string, by *Pool) (cool
 	if changed = changed || all; changed {
 		s.renew(at, id, e, true)
 	}
-	e.marked.Store(s.knows(id, e, at))
+	e.usage.marked.Store(s.knows(id, e, at))
 	return cooled || ended
 }
 

@@ -1,7 +1,6 @@
 package blame
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,16 +50,14 @@ type Pace struct {
 	open   atomic.Int64 // calls that have no answer yet
 
 	mu       sync.Mutex
-	first    time.Time // when that was
-	refused  int       // how many were
-	limits   bool      // all of them were rate limits
-	until    time.Time // the soonest that they have stated; zero: some have stated nothing
-	shapes   []Shape   // of the requests, each once
-	answers  []any     // what they got, nil where that is not known
-	oldest   int       // in shapes, once they are full
-	next     time.Time // when a request may go out to find out
-	cleared  uint64    // how often operators had cleared keys then
-	announce bool      // that the pace has begun was told
+	first    time.Time     // when that was
+	refused  int           // how many were
+	limits   bool          // all of them were rate limits
+	until    time.Time     // the soonest that they have stated; zero: some have stated nothing
+	answers  map[Shape]any // what the requests got, by their shapes; nil where that is not known
+	next     time.Time     // when a request may go out to find out
+	cleared  uint64        // how often operators had cleared keys then
+	announce bool          // that the pace has begun was told
 }
 
 // Shape is what requests have in common that are refused for the same reason: a hash of
@@ -93,22 +90,22 @@ func (p *Pace) Refuse(now time.Time, s Shape, limit bool, stated time.Duration) 
 	if p.refused == paceFrom {
 		p.next = now.Add(p.between(now))
 	}
-	p.remember(s)
+	p.remember(s, p.answers[s])
 }
 
-// remember makes the shape known, and returns where it stands. p.mu is held.
-func (p *Pace) remember(s Shape) int {
-	i := slices.Index(p.shapes, s)
-	switch {
-	case i >= 0:
-	case len(p.shapes) < maxShapes:
-		i = len(p.shapes)
-		p.shapes, p.answers = append(p.shapes, s), append(p.answers, nil)
-	default:
-		i, p.oldest = p.oldest, (p.oldest+1)%maxShapes
-		p.shapes[i], p.answers[i] = s, nil
+// remember makes the shape known, in the place of any other one where they are many. p.mu
+// is held.
+func (p *Pace) remember(s Shape, answer any) {
+	if p.answers == nil {
+		p.answers = make(map[Shape]any)
 	}
-	return i
+	if _, known := p.answers[s]; !known && len(p.answers) >= maxShapes {
+		for other := range p.answers {
+			delete(p.answers, other)
+			break
+		}
+	}
+	p.answers[s] = answer
 }
 
 // Answer notes what a request of the shape has got that was refused: others of it get the
@@ -117,7 +114,7 @@ func (p *Pace) Answer(s Shape, answer any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused > 0 {
-		p.answers[p.remember(s)] = answer
+		p.remember(s, answer)
 	}
 }
 
@@ -139,7 +136,7 @@ func (p *Pace) Serve(began time.Time) (told bool) {
 func (p *Pace) end() (told bool) {
 	told = p.announce
 	clear(p.answers)
-	p.refused, p.shapes, p.answers, p.oldest, p.announce = 0, p.shapes[:0], p.answers[:0], 0, false
+	p.refused, p.announce = 0, false
 	p.active.Store(false)
 	return told
 }
@@ -201,10 +198,10 @@ func (p *Pace) Admit(now time.Time, s Shape, ready func() bool) Pass {
 	if p.limits || now.Sub(p.first) > oldTrouble {
 		pass.Calls = 1
 	}
-	switch i := slices.Index(p.shapes, s); {
-	case i < 0:
+	switch answer, known := p.answers[s]; {
+	case !known:
 	case now.Before(p.next):
-		pass.Goes, pass.Wait, pass.Answer = false, p.next.Sub(now), p.answers[i]
+		pass.Goes, pass.Wait, pass.Answer = false, p.next.Sub(now), answer
 	default:
 		p.next = now.Add(p.between(now))
 	}

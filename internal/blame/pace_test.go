@@ -139,21 +139,25 @@ func TestShapesAndTheirAnswers(t *testing.T) {
 	}
 }
 
-// However many shapes come, so many are remembered, and the oldest goes first.
+// However many shapes come, so many are remembered, and of each its own answer.
 func TestShapesAreBounded(t *testing.T) {
 	p := refused(5, true, 0)
 	for s := range Shape(3 * maxShapes) {
 		p.Refuse(start, s, true, 0)
 		p.Answer(s, s)
 	}
-	if len(p.shapes) != maxShapes || len(p.answers) != maxShapes {
-		t.Fatalf("%d shapes, %d answers", len(p.shapes), len(p.answers))
-	}
+	known := 0
 	for s := range Shape(3 * maxShapes) {
-		got := p.Admit(start, s, none)
-		if known := s >= 2*maxShapes; got.Goes == known || known && got.Answer != s {
+		switch got := p.Admit(start, s, none); {
+		case got.Goes:
+		case got.Answer != s:
 			t.Fatalf("shape %d: %+v", s, got)
+		default:
+			known++
 		}
+	}
+	if last := p.Admit(start, 3*maxShapes-1, none); known != maxShapes || last.Goes {
+		t.Errorf("%d shapes are known, want %d, and of the last one %+v", known, maxShapes, last)
 	}
 }
 

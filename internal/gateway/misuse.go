@@ -134,7 +134,7 @@ func (x *exchange) pardon(now time.Time, keys []rotator.ID) {
 	for _, id := range keys {
 		p, ok := x.roster.Find(id)
 		if ok && slices.Contains(unfit, p.Status(now).Reason) {
-			p.Pool.Absolve(now, now, p.Slot, "")
+			p.Pool.Serve(now, now, p.Slot, "")
 		}
 	}
 }

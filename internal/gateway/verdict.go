@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"hash/maphash"
-	"net"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,10 +20,10 @@ import (
 // met is what a request has met: keys that have refused it, for no reason that is proven.
 type met struct {
 	pool    *rotator.Pool
-	slots   []rotator.Slot // the one that was asked, and those that share its limits
+	asked   rotator.Slot
+	slots   []rotator.Slot // that one, and those that share its limits
 	refusal rotator.Refusal
 	status  int
-	asked   rotator.Slot // one of slots
 }
 
 // again returns when the request may ask the key again.
@@ -87,7 +86,7 @@ func (x *exchange) convict(now time.Time, status int, v blame.Verdict, scope str
 
 // suspect makes keys suspects: nobody knows whose fault it was.
 func (x *exchange) suspect(now time.Time, status int, v blame.Verdict, scope string, slots []rotator.Slot) {
-	m := met{x.roster.Pool, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status, x.drawn.Slot}
+	m := met{x.roster.Pool, x.drawn.Slot, slots, v.Refusal(scope, x.latest, now, x.g.Policy.Max), status}
 	x.doubtAddress(now, m.refusal)
 	news := false
 	for _, s := range slots {
@@ -162,7 +161,7 @@ func (x *exchange) served() {
 	now, pool := time.Now(), x.roster.Pool
 	x.g.sawReady(now, cmp.Or(x.scope, x.model))
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
-		x.back(now)
+		x.g.announcer.Back(observe.Place{Index: x.roster.Index, Slot: x.drawn.Slot})
 	}
 	x.atAddress(now)
 	for i := range x.met {
@@ -175,21 +174,11 @@ func (x *exchange) served() {
 	}
 }
 
-// back notes that a key has served that cooled: so have those that share its limits.
-func (x *exchange) back(now time.Time) {
-	for _, s := range x.roster.family(x.drawn.Slot) {
-		if s != x.drawn.Slot {
-			x.roster.Pool.Absolve(now, x.latest, s, x.scope)
-		}
-	}
-	x.g.announcer.Back(observe.Place{Index: x.roster.Index, Slot: x.drawn.Slot})
-}
-
 // compare convicts keys that have refused what another one has served.
 func (x *exchange) compare(now time.Time, m *met) {
 	refusal := x.believed(m)
-	for i, s := range m.slots {
-		if m.pool.Convict(now, s, refusal) && !m.refusal.Shown && i == 0 {
+	for _, s := range m.slots {
+		if m.pool.Convict(now, s, refusal) && !m.refusal.Shown && s == m.asked {
 			x.tellCooling(m.pool, s, m.status, m.refusal.Cooldown, m.refusal.For, false)
 		}
 	}
@@ -269,21 +258,10 @@ var shapeSeed = maphash.MakeSeed()
 func (x *exchange) shape() blame.Shape {
 	var h maphash.Hash
 	h.SetSeed(shapeSeed)
-	for _, part := range []string{x.report.Client, x.clientIP(), x.r.Method, x.r.URL.Path, x.report.Model()} {
+	ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	for _, part := range []string{x.report.Client, ip, x.r.Method, x.r.URL.Path, x.report.Model()} {
 		h.WriteString(part)
 		h.WriteByte(0)
 	}
 	return blame.Shape(h.Sum64())
-}
-
-// clientIP returns the client's address, as Caddy sees it.
-func (x *exchange) clientIP() string {
-	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
-		return ip
-	}
-	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
-	if err != nil {
-		return x.r.RemoteAddr
-	}
-	return host
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/ttl"
 )
 
 // timed is a limit that states a time, and proves nothing.
@@ -383,8 +386,8 @@ func TestWhoDoesNotExplore(t *testing.T) {
 	}
 }
 
-// One answer makes suspects of all keys of a group, and one success frees them.
-func TestAGroupIsSuspectAndFreeAtOnce(t *testing.T) {
+// One answer makes suspects of all keys of a group, and one success elsewhere convicts them.
+func TestAGroupIsSuspectAtOnce(t *testing.T) {
 	for _, row := range []struct {
 		sentence string
 		answer   testkit.Reply
@@ -422,9 +425,21 @@ func TestAGroupIsSuspectAndFreeAtOnce(t *testing.T) {
 	if len(up.Calls) != 6 || readyKeys(h) != 1 {
 		t.Fatalf("%d calls, %d keys ready: one conviction is that of all", len(up.Calls), readyKeys(h))
 	}
-	pool, now := h.KeyPool(), time.Now()
-	x := exchange{g: h, roster: h.roster.Load(), latest: now, drawn: rotator.Drawn{Slot: 2}}
-	if x.served(); pool.Census(now).Ready != 5 {
-		t.Errorf("a success of one: %+v", pool.Census(now))
+}
+
+// A request that waits does not ask the key again that has just refused it, wherever that
+// stands in its group.
+func TestWhichOfAGroupHasRefused(t *testing.T) {
+	h := provision(t, 0, func(c *Config) {
+		(*c.Keys.Groups)[0] = keyset.Group{Name: "acme", Rank: plainRank, Texts: testkit.DemoKeys(3)}
+	})
+	now := time.Now()
+	x := exchange{g: h, r: testkit.Post("x"), roster: h.roster.Load(), latest: now, drawn: rotator.Drawn{Slot: 2}, report: new(observe.Report)}
+	x.refuse(now, 429, blame.Verdict{Class: ttl.RateLimited, Action: blame.ActionCooldown, Cooldown: time.Minute})
+	if x.forgive(now); !slices.Equal(x.want.Tried, []rotator.Slot{2}) {
+		t.Errorf("tried are %v, want the one that was asked", x.want.Tried)
+	}
+	if x.forgive(now.Add(time.Second)); len(x.want.Tried) > 0 {
+		t.Errorf("a second later %v", x.want.Tried)
 	}
 }

@@ -260,7 +260,7 @@ func (x *exchange) forgive(now time.Time) {
 	x.want.Tried, x.want.Limited = x.want.Tried[:0], false
 	for i := range x.met {
 		if m := &x.met[i]; m.pool == x.roster.Pool && m.again().After(now) {
-			x.want.Tried = append(x.want.Tried, m.slots[0])
+			x.want.Tried = append(x.want.Tried, m.asked)
 			x.want.Limited = x.want.Limited || m.refusal.Limit
 		}
 	}

@@ -55,8 +55,8 @@ func (d *Draw) checkBucket(b *bucket, end int32) error {
 			}
 		}
 	}
-	if b.hand < 0 || b.hand > 0 && b.hand >= b.size[Ready] {
-		return fmt.Errorf("the hand is at %d of %d ready slots", b.hand, b.size[Ready])
+	if hand := b.hands[Ready]; hand < 0 || hand > b.size[Ready] {
+		return fmt.Errorf("the hand is at %d of %d ready slots", hand, b.size[Ready])
 	}
 	return nil
 }

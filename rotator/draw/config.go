@@ -7,9 +7,8 @@ import (
 
 // Use is how a key is used, by whichever pools: draws read it, and their owner writes it.
 type Use struct {
-	LastUsed atomic.Int64  // when, plus one; 0: never
-	InFlight atomic.Int32  // requests under way
-	Served   atomic.Uint32 // when the last request began that the upstream took, in seconds plus one; 0: none
+	LastUsed atomic.Int64 // when, plus one; 0: never
+	InFlight atomic.Int32 // requests under way
 }
 
 // Config is what a draw is made of.
@@ -18,7 +17,6 @@ type Config struct {
 	Ranks  []Rank            // slot → its rank; nil: all are alike
 	Lots   []uint16          // slot → its lot; nil: all are of lot 0
 	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
-	Shared *atomic.Bool      // others use the keys as well
 	Turns  bool              // ready slots take turns, in a random order at first
 	Rand   *rand.Rand        // for that order; nil: the runtime's generator
 

@@ -9,7 +9,6 @@ package draw
 import (
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 )
 
 // Draw is the slots of a pool, and which of them can be drawn: all requests of a
@@ -27,7 +26,6 @@ type Draw struct {
 	readyIn  []int32 // cluster of orders → how many of its slots are ready
 	readyOf  []int32 // likewise, of its parts; nil: each has only one
 	uses     []*Use
-	shared   *atomic.Bool
 	claim    func(Slot) bool
 	even     bool // ready slots take turns; false: they are drawn at random
 }
@@ -42,7 +40,7 @@ func New(c Config) (Draw, error) {
 	}
 	d := Draw{
 		order: make([]Slot, slots), place: make([]int32, slots), buckets: buckets, bucketOf: of,
-		tallies: make([]tally, len(buckets)), marks: newDeadlines(slots), uses: c.Uses, shared: c.Shared, claim: c.Claim,
+		tallies: make([]tally, len(buckets)), marks: newDeadlines(slots), uses: c.Uses, claim: c.Claim,
 	}
 	d.fill()
 	if c.Secret != nil {
@@ -80,53 +78,64 @@ func (d *Draw) Clone() Draw {
 // Choose returns the slot that the request gets, and false if there is none; r may be nil:
 // the runtime's generator. What has passed by then must have: see Expire.
 func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
-	if w.Among != nil {
-		return d.pickAmong(w, r)
-	}
-	if w.Explore > 0 {
+	if w.Explore > 0 && w.Among == nil {
 		if s, ok := d.explore(at, w); ok {
 			return Drawn{Slot: s, Explores: true}, true
 		}
 	}
-	if s, ok := d.chooseReady(w, r); ok {
-		return Drawn{Slot: s}, true
+	for k := Ready; k < Out; k++ {
+		if s, ok := d.choose(k, w, r); ok {
+			return Drawn{Slot: s, Suspect: k == Suspect && d.marks.of(s).Limit, Convicted: k == Spare}, true
+		}
 	}
-	return d.lastResort(w)
+	return Drawn{}, false
 }
 
-func (d *Draw) chooseReady(w *Want, r *rand.Rand) (Slot, bool) {
-	if w.Affinity != 0 && d.orders != nil {
+// choose is Choose of the slots of a kind.
+func (d *Draw) choose(k Kind, w *Want, r *rand.Rand) (Slot, bool) {
+	if w.Among != nil {
+		return d.pickAmong(k, w, r)
+	}
+	if k == Ready && w.Affinity != 0 && d.orders != nil {
 		if s, ok := d.prefer(w); ok {
 			return s, true
 		}
 	}
-	if d.even {
-		return d.takeTurn(w, r)
+	if k == Ready && !d.even {
+		return d.pick(w, r)
 	}
-	return d.pick(w, r)
+	return d.takeTurn(k, w, r)
 }
 
-// pick draws one of the ready slots that the request may have; r may be nil.
-func (d *Draw) pick(w *Want, r *rand.Rand) (Slot, bool) {
-	if d.bucketOf != nil || !w.isOpen(&d.buckets[0]) {
-		return d.pickRanked(w, r)
+// mayTry tells whether the request may go out with a slot of the kind.
+func (d *Draw) mayTry(s Slot, k Kind, w *Want) bool {
+	if slices.Contains(w.Tried, s) {
+		return false
 	}
-	n := int(d.buckets[0].size[Ready])
-	for _, t := range w.Tried {
-		// Ready keys that this request has tried go behind the ones to draw from.
-		if i := d.place[t]; int(i) < n {
-			n--
-			d.swap(i, int32(n))
+	if k != Suspect {
+		return true
+	}
+	m := d.marks.of(s)
+	return !(m.Limit && w.Limited) && !(m.Stated && w.Refused)
+}
+
+// pickAmong returns the first of the slots that can serve the request or, where that is not of the kind, draws one of
+// them. It draws without knowing how many there are to draw from: the n-th of them takes
+// the place of the one before with a probability of 1/n.
+func (d *Draw) pickAmong(k Kind, w *Want, r *rand.Rand) (picked Slot, ok bool) {
+	n := int64(0)
+	for i, s := range w.Among {
+		if d.KindOf(s) != k || !w.isOpen(d.bucket(s)) || !d.mayTry(s, k, w) {
+			continue
+		}
+		if i == 0 {
+			return s, true
+		}
+		if n++; below(n, r) == 0 {
+			picked, ok = s, true
 		}
 	}
-	switch {
-	case n == 0:
-		return 0, false
-	case r != nil:
-		return d.order[r.IntN(n)], true
-	default:
-		return d.order[rand.IntN(n)], true
-	}
+	return picked, ok
 }
 
 // Put gives the slot the mark, whatever it was before: one that says nothing makes it

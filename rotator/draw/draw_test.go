@@ -3,7 +3,6 @@ package draw
 import (
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"testing"
 )
 
@@ -12,9 +11,8 @@ func makeDraw(t *testing.T, r *rand.Rand, slots int) (*Draw, *Config) {
 	t.Helper()
 	c := Config{
 		Uses: make([]*Use, slots), Turns: r.IntN(2) == 0, Rand: r, Lots: randomLots(r, slots),
-		Shared: new(atomic.Bool), Claim: func(Slot) bool { return r.IntN(3) > 0 },
+		Claim: func(Slot) bool { return r.IntN(3) > 0 },
 	}
-	c.Shared.Store(r.IntN(4) == 0)
 	for i := range c.Uses {
 		c.Uses[i] = new(Use)
 	}
@@ -134,7 +132,7 @@ func TestCheckSeesFaults(t *testing.T) {
 	for name, spoil := range map[string]func(*Draw){
 		"a place":          func(d *Draw) { d.place[0], d.place[1] = d.place[1], d.place[0] },
 		"a part":           func(d *Draw) { d.buckets[0].size[Ready]-- },
-		"a hand":           func(d *Draw) { d.buckets[0].hand = 99 },
+		"a hand":           func(d *Draw) { d.buckets[0].hands[Ready] = 99 },
 		"a bucket":         func(d *Draw) { d.buckets[1].first++ },
 		"the heap":         func(d *Draw) { d.marks.items[1].until = 0 },
 		"a mark":           func(d *Draw) { d.marks.items[0].Out, d.marks.items[0].Suspect = 0, 5 },

@@ -131,7 +131,8 @@ func checkCensus(t *testing.T, r *rand.Rand, d *Draw, c *Config, at int64) {
 	}
 }
 
-// Those whose key served lately come first of all that are not ready, whatever their lots.
+// The one that was not used for longest comes first of all that are not ready, whatever its
+// lot.
 func TestLastResortOfAllLots(t *testing.T) {
 	uses := make([]*Use, 9)
 	for i := range uses {

@@ -35,10 +35,9 @@ type bucket struct {
 	first  int32      // the index of its first slot
 	size   [Out]int32 // how many of its slots are of each kind; the rest is out
 	free   int32      // ready and untried, while a pick is under way
-	hand   int32      // whose turn it is, among the ready ones
+	hands  [Out]int32 // of the slots of each kind, which is looked at first: whose turn it is
 	credit float64    // turns that the buckets of its rank are owed, of which it is the first, against others of its tier
 	gain   int64      // while a turn is taken, their weight, as far as the request may get them
-	looks  [Out]int32 // where the next look at slots of each kind begins
 }
 
 // makeBuckets returns a bucket for each rank and lot, the lowest tier first, and those of
@@ -98,10 +97,10 @@ func (k class) compare(other class) int {
 	return cmp.Or(cmp.Compare(k.Tier, other.Tier), cmp.Compare(k.Weight, other.Weight), cmp.Compare(k.lot, other.lot))
 }
 
-// alike returns the index after the last of the buckets of one rank.
-func (d *Draw) alike(from int) int {
+// tierEnd returns the index after the last of the buckets of one tier.
+func (d *Draw) tierEnd(from int) int {
 	to := from + 1
-	for to < len(d.buckets) && d.buckets[to].Rank == d.buckets[from].Rank {
+	for to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier {
 		to++
 	}
 	return to
@@ -115,14 +114,15 @@ func (d *Draw) bucket(s Slot) *bucket {
 	return &d.buckets[d.bucketOf[s]]
 }
 
-// pickRanked is pick where there are several buckets. It takes O(len(tried)) and a
-// look at each bucket.
-func (d *Draw) pickRanked(w *Want, r *rand.Rand) (Slot, bool) {
+// pick draws one of the ready slots that the request may get, of the lowest tier that has
+// one. It takes O(len(w.Tried)) and a look at each bucket.
+func (d *Draw) pick(w *Want, r *rand.Rand) (Slot, bool) {
 	d.setAside(w)
 	for from, to := 0, 0; from < len(d.buckets); from = to {
+		to = d.tierEnd(from)
 		total := int64(0)
-		for ; to < len(d.buckets) && d.buckets[to].Tier == d.buckets[from].Tier; to++ {
-			total += int64(d.buckets[to].Weight) * int64(d.buckets[to].free)
+		for i := from; i < to; i++ {
+			total += int64(d.buckets[i].Weight) * int64(d.buckets[i].free)
 		}
 		if total > 0 {
 			return d.pickAt(from, below(total, r)), true
