@@ -75,38 +75,11 @@ func trimDocument(p []byte) []byte {
 	return p
 }
 
-// isWhole tells whether a JSON object or array ends within p.
+// isWhole tells whether a JSON object or array, which p begins with, ends within p.
 func isWhole(p []byte) bool {
-	for depth := 0; len(p) > 0; p = p[1:] {
-		switch p[0] {
-		case '"':
-			if p = lastOfString(p); p == nil {
-				return false
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// lastOfString returns p, which begins with a string, from the quote on that ends it, nil
-// where there is none. Most of a document is strings: it does not look at each byte.
-func lastOfString(p []byte) []byte {
-	for at := 1; ; at++ {
-		n := bytes.IndexByte(p[at:], '"')
-		if n < 0 {
-			return nil
-		}
-		at += n
-		if before := p[1:at]; (len(before)-len(bytes.TrimRight(before, `\`)))%2 == 0 { // it is not escaped
-			return p[at:]
-		}
-	}
+	document := jsonModel{state: jsonNested, depth: 1}
+	document.skipNested(p[1:])
+	return document.state == jsonComma
 }
 
 // mentionsError tells whether there is an "error" in the JSON text that is not null, as it
