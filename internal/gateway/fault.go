@@ -151,15 +151,16 @@ func (x *exchange) fault(err error, reach upstream.Reach) (f upstream.Fault, sta
 // ends notes what has become of the attempt, and whether the next key is tried. It returns
 // the error, which is the client's if not.
 func (x *exchange) ends(err error, reach upstream.Reach) error {
-	if x.again = x.writer.Rejected() && !x.writer.Expired(); x.again {
+	expired := x.writer.Expired()
+	if x.again = x.writer.Rejected() && !expired; x.again || err == nil && !expired {
 		return nil
 	}
 	f, status := x.fault(err, reach)
 	if f == upstream.None {
-		x.again = x.writer.Expired() // the client has left, and nothing was answered
+		x.again = expired // the client has left, and nothing was answered
 		return err
 	}
-	if x.writer.Expired() {
+	if expired {
 		err = caddyhttp.Error(http.StatusGatewayTimeout, upstream.ErrFirstByte)
 	}
 	x.rest(f, err)
