@@ -2,6 +2,7 @@ package ttl
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -34,39 +35,48 @@ func (d *Dialect) MayBeSpent(status int, header map[string][]string) bool {
 	if status < 200 || status > 299 {
 		return false
 	}
-	for _, key := range d.signs {
-		for _, value := range header[key] {
-			if !plainlyLeft(value) {
-				return true
-			}
+	for key, values := range header {
+		if d.signs.have(key) && slices.ContainsFunc(values, mayBeSpent) {
+			return true
 		}
 	}
 	return false
 }
 
-// plainlyLeft tells of the commonest values that they do not say that nothing
-// is left: "9999", "allowed", and `"api";r=999;t=295`.
-func plainlyLeft(value string) bool {
+// mayBeSpent tells of a sign's value that it may say that nothing is left. The commonest
+// do not: "9999", "allowed", and `"api";r=999;t=295`.
+func mayBeSpent(value string) bool {
 	switch {
 	case value == "":
-		return true
+		return false
 	case value[0] == '"':
-		return !strings.Contains(value, "=0")
+		return strings.Contains(value, "=0")
 	default:
-		return value[0] != '0' && decimalLen(value) == len(value) || value == "allowed"
+		return (value[0] == '0' || decimalLen(value) != len(value)) && value != "allowed"
 	}
 }
 
-// signs returns the keys of the headers that tell whether a limit of the rows is
-// used up.
-func signs(rows []wait) (keys []string) {
+// signs are the headers that tell whether a limit is used up.
+type signs struct {
+	keys    []string
+	lengths uint64 // of them, as a set: most headers are known by theirs to be none
+}
+
+// signsOf returns those of the rows.
+func signsOf(rows []wait) (s signs) {
 	for _, row := range rows {
 		if row.field.key != "" {
-			keys = append(keys, row.field.key)
+			s.add(row.field.key)
 		}
 		for _, w := range row.windows {
-			keys = append(keys, cmp.Or(w.status.key, w.used.key, w.remaining.key))
+			s.add(cmp.Or(w.status.key, w.used.key, w.remaining.key))
 		}
 	}
-	return keys
+	return s
+}
+
+func (s *signs) add(key string) { s.keys, s.lengths = append(s.keys, key), s.lengths|1<<(len(key)%64) }
+
+func (s *signs) have(key string) bool {
+	return s.lengths&(1<<(len(key)%64)) != 0 && slices.Contains(s.keys, key)
 }

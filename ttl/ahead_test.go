@@ -70,7 +70,7 @@ func TestSignsLoseNothing(t *testing.T) {
 			r := c.response()
 			long := *d
 			for key := range r.Header {
-				long.signs = append(long.signs, key)
+				long.signs.add(key)
 			}
 			r.Status = 200
 			seconds, source, ok := d.Ahead(r)

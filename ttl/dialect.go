@@ -54,14 +54,14 @@ type Verdict struct {
 type Dialect struct {
 	rules  []rule
 	ahead  []wait
-	signs  []string  // the keys of the headers without which ahead finds nothing
+	signs  signs     // the headers without which ahead finds nothing
 	judges [200]bool // status − 400: whether a rule covers it
 	china  bool      // dates without a zone are by China's clock
 }
 
 func newDialect(rules []rule, ahead ...[]wait) *Dialect {
 	d := &Dialect{rules: rules, ahead: slices.Concat(ahead...)}
-	d.signs = signs(d.ahead)
+	d.signs = signsOf(d.ahead)
 	for i := range d.judges {
 		d.judges[i] = slices.ContainsFunc(rules, func(r rule) bool { return r.covers(400 + i) })
 	}

@@ -38,6 +38,7 @@ type exchange struct {
 	model  string        // by which its keys are chosen: what it named before its first attempt; "": any key
 	calls  int           // to the upstream
 	open   bool          // the attempt has no answer yet
+	passed bool          // nobody before us keeps the answer, which has begun: the body is not wanted
 	judged bool          // the attempt's response was judged to be of the …
 	class  ttl.Class
 	cooled []*observe.CooledKey // keys that cool since the attempt
@@ -165,7 +166,7 @@ func (x *exchange) endBody(err error) {
 	if x.body == nil {
 		return
 	}
-	if err == nil && !replay.IsBuffered(x.writer.Client) {
+	if err == nil && (x.passed || !replay.IsBuffered(x.writer.Client)) {
 		x.body.Finish()
 	} else if source := x.r.Body; !x.body.HandOver(x.r) {
 		source.Close() // who reads it is told
@@ -181,7 +182,7 @@ func (x *exchange) end(err error) {
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
-	x.closed, x.failedAt, x.failure = x.closed[:0], x.failedAt[:0], nil
+	x.closed, x.failedAt, x.failure, x.passed = x.closed[:0], x.failedAt[:0], nil, false
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)

@@ -156,16 +156,17 @@ func (x *exchange) fault(err error, reach upstream.Reach) (f upstream.Fault, sta
 // ends notes what has become of the attempt, and whether the next key is tried. It returns
 // the error, which is the client's if not.
 func (x *exchange) ends(err error, reach upstream.Reach) error {
-	if x.again = x.writer.Rejected() && !x.writer.Expired(); x.again {
+	expired := x.writer.Expired()
+	if x.again = x.writer.Rejected() && !expired; x.again || err == nil && !expired {
 		return nil
 	}
 	f, status := x.fault(err, reach)
 	if f == upstream.None {
-		x.again = x.writer.Expired() // the client has left, and nothing was answered
+		x.again = expired // the client has left, and nothing was answered
 		return err
 	}
-	if x.writer.Expired() {
-		err = expired(reach)
+	if expired {
+		err = endedAt(reach)
 	}
 	x.rest(f, err)
 	if x.again = x.g.judge.MovesOn(f.String(), status, x.away()) && (x.body == nil || x.body.Reject()); x.again {
@@ -175,8 +176,8 @@ func (x *exchange) ends(err error, reach upstream.Reach) error {
 	return err
 }
 
-// expired is the error of an attempt that was ended, having come so far.
-func expired(reach upstream.Reach) error {
+// endedAt is the error of an attempt that was ended, having come so far.
+func endedAt(reach upstream.Reach) error {
 	if reach == upstream.Untaken {
 		return caddyhttp.Error(http.StatusBadGateway, upstream.ErrUntaken)
 	}

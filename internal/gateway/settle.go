@@ -20,7 +20,7 @@ func (x *exchange) Holds(status int) bool { return x.g.judge.Holds(status) }
 // Passed implements attemptOwner: no other attempt will need the body, nor will anybody
 // else whom the answer does not come to.
 func (x *exchange) Passed() {
-	if x.body != nil && !replay.IsBuffered(x.writer.Client) {
+	if x.passed = x.body != nil && !replay.IsBuffered(x.writer.Client); x.passed {
 		x.body.Commit()
 	}
 }

@@ -75,25 +75,11 @@ func trimDocument(p []byte) []byte {
 	return p
 }
 
-// isWhole tells whether a JSON object or array ends within p.
+// isWhole tells whether a JSON object or array, which p begins with, ends within p.
 func isWhole(p []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(p); i++ {
-		switch c := p[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			if depth--; depth == 0 {
-				return true
-			}
-		}
-	}
-	return false
+	document := jsonModel{state: jsonNested, depth: 1}
+	document.skipNested(p[1:])
+	return document.state == jsonComma
 }
 
 // mentionsError tells whether there is an "error" in the JSON text that is not null, as it

@@ -61,6 +61,9 @@ func modelInPath(path string) (from, to int) {
 
 // beforeVerb returns where the m of a path stands that ends in /models/m:verb.
 func beforeVerb(path string) (from, to int) {
+	if strings.IndexByte(path, ':') < 0 { // mostly, and it is known sooner so
+		return 0, 0
+	}
 	from = strings.LastIndexByte(path, '/') + 1
 	collection, last := path[:from], path[from:]
 	colon := strings.LastIndexByte(last, ':')
@@ -75,7 +78,10 @@ func beforeVerb(path string) (from, to int) {
 
 // deployment returns where the d of a path stands with /deployments/d/ and an operation.
 func deployment(path string) (from, to int) {
-	before, rest, _ := strings.Cut(path, deployments)
+	before, rest, found := strings.Cut(path, deployments)
+	if !found {
+		return 0, 0
+	}
 	name, operation, _ := strings.Cut(rest, "/")
 	if operation == "" {
 		return 0, 0

@@ -180,7 +180,13 @@ func (b *Body) readAhead() {
 // and its client does not say that it goes on slowly, or only when the upstream asks.
 func eager(r *http.Request, limits *Limits) bool {
 	return r.ContentLength > 0 && r.ContentLength <= min(MaxEager, limits.Memory) &&
-		peek.First(r.Header, "Expect") == "" && !caddyhttp.IsIncremental(r.Header)
+		peek.First(r.Header, "Expect") == "" && !isIncremental(r.Header)
+}
+
+// isIncremental is Caddy's IsIncremental, which takes longer where nothing says so.
+func isIncremental(h http.Header) bool {
+	_, says := h["Incremental"]
+	return says && caddyhttp.IsIncremental(h)
 }
 
 // readAll reads the whole body into the copy, before any attempt starts, if there is

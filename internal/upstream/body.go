@@ -28,7 +28,7 @@ type Body interface {
 // than most, in memory: then it goes out in one write with the header. A body is left as it
 // is whose length is not stated, that has a trailer, or that another handler has wrapped.
 func hand(r *http.Request, most int) {
-	if r.Body == nil || r.ContentLength <= 0 || len(r.Trailer) > 0 || r.Header.Get("Expect") != "" {
+	if r.Body == nil || r.ContentLength <= 0 || len(r.Trailer) > 0 || len(r.Header["Expect"]) > 0 {
 		return
 	}
 	body, ok := unwrap(r.Body).(Body)
@@ -41,6 +41,11 @@ func hand(r *http.Request, most int) {
 			return
 		}
 	}
+	handAgain(r, body)
+}
+
+// handAgain lets the request's body be sent from its start again.
+func handAgain(r *http.Request, body Body) {
 	again := 0
 	r.GetBody = func() (_ io.ReadCloser, err error) {
 		if again++; again > mostAgain {
