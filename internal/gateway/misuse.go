@@ -59,6 +59,9 @@ func (x *exchange) tellSlips(err error) {
 			x.g.Logger.Error("no handler stands behind keycycler: add reverse_proxy, or clients get an empty answer")
 		})
 	}
+	if err != nil && x.sight.Blank() {
+		x.g.slips.carriage.Arm() // there was no connection
+	}
 	name := x.sight.Lost()
 	if x.sight = nil; name != "" && !x.nested() {
 		x.g.slips.lost.Do(func() {

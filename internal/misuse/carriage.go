@@ -42,6 +42,10 @@ func Look(ctx context.Context, header http.Header, secret string) (context.Conte
 	return ctx, nil
 }
 
+// Blank tells whether there was nothing to see: no header has gone out. s may be nil, which
+// is none that has looked.
+func (s *Sight) Blank() bool { return s != nil && !s.all.Load() }
+
 // Lost returns the name of the header that carried the key, if something else went out; or
 // "". s may be nil.
 func (s *Sight) Lost() string {
