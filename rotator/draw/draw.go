@@ -107,25 +107,19 @@ func (d *Draw) choose(k Kind, w *Want, r *rand.Rand) (Slot, bool) {
 	return d.takeTurn(k, w, r)
 }
 
-// mayTry tells whether the request may go out with a slot of the kind.
-func (d *Draw) mayTry(s Slot, k Kind, w *Want) bool {
-	if slices.Contains(w.Tried, s) {
-		return false
-	}
-	if k != Suspect {
-		return true
-	}
+// mayAsk tells whether the request may go out with the suspect.
+func (d *Draw) mayAsk(s Slot, w *Want) bool {
 	m := d.marks.of(s)
 	return !(m.Limit && w.Limited) && !(m.Stated && w.Refused)
 }
 
-// pickAmong returns the first of the slots that can serve the request or, where that is not of the kind, draws one of
+// pickAmong returns the first of Want.Among or, where that is not of the kind, draws one of
 // them. It draws without knowing how many there are to draw from: the n-th of them takes
 // the place of the one before with a probability of 1/n.
 func (d *Draw) pickAmong(k Kind, w *Want, r *rand.Rand) (picked Slot, ok bool) {
 	n := int64(0)
 	for i, s := range w.Among {
-		if d.KindOf(s) != k || !w.isOpen(d.bucket(s)) || !d.mayTry(s, k, w) {
+		if d.KindOf(s) != k || !w.isOpen(d.bucket(s)) || slices.Contains(w.Tried, s) || k == Suspect && !d.mayAsk(s, w) {
 			continue
 		}
 		if i == 0 {

@@ -6,8 +6,9 @@ import "math/rand/v2"
 // the spare ones, and those that are out. Each of the first three is a circle that begins
 // at its hand. Where slots take turns, those that were used stand behind it.
 
-// ShortWay is among how many slots at most, of how many buckets, it is found out whose turn
-// it is. Of more, the circle tells, and a slot that was away may come a round late.
+// ShortWay is how many slots a part may have, and how many buckets there may be, for it to
+// be found out whose turn it is. Where there are more, the circle tells, and a slot that was
+// away may come a round late.
 const ShortWay = 64
 
 // takeTurns makes the slots take turns, in a random order; r may be nil.

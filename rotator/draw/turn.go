@@ -1,16 +1,33 @@
 package draw
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // takeTurn returns the slot of the kind whose turn it is, of the lowest tier that has one
 // that the request may get. Those of one tier have turns in proportion to their weights: of
 // each request, the slots that it may get are owed what they would get of it on average.
 func (d *Draw) takeTurn(k Kind, w *Want, r *rand.Rand) (Slot, bool) {
 	for from, to := 0, 0; from < len(d.buckets); from = to {
-		to = d.tierEnd(from)
-		if t := d.nextOfTier(d.buckets[from:to], k, w, r); t.rank != nil {
-			d.advance(d.bucket(t.slot), k, t.slot)
-			return t.slot, true
+		best, rank := candidate{}, &d.buckets[from]
+		for rank.gain = 0; to < len(d.buckets) && d.buckets[to].Tier == rank.Tier; to++ {
+			b := &d.buckets[to]
+			if b.Rank != rank.Rank {
+				rank, b.gain = b, 0
+			}
+			if t, ok := d.nextOf(b, k, w); ok {
+				gain := int64(b.Weight) * int64(b.size[k])
+				t.rank, rank.gain = rank, rank.gain+gain
+				if best.rank == nil || t.before(best, gain, r) {
+					best = t
+				}
+			}
+		}
+		if best.rank != nil {
+			best.rank.settle(d.buckets[from:to])
+			d.advance(d.bucket(best.slot), k, best.slot)
+			return best.slot, true
 		}
 	}
 	return 0, false
@@ -23,36 +40,6 @@ type candidate struct {
 	slot     Slot
 	inFlight int32
 	used     int64 // when it was last
-}
-
-// nextOfTier takes the turn of one of the buckets, which are those of a tier.
-func (d *Draw) nextOfTier(tier []bucket, k Kind, w *Want, r *rand.Rand) (best candidate) {
-	rank, total := &tier[0], int64(0)
-	for i := range tier {
-		b := &tier[i]
-		if b.Rank != rank.Rank {
-			rank = b
-		}
-		if !w.isOpen(b) {
-			continue
-		}
-		t, ok := d.nextOf(b, k, w)
-		if !ok {
-			continue
-		}
-		t.rank = rank
-		gain := int64(b.Weight) * int64(b.size[k])
-		rank.gain += gain
-		total += gain
-		if best.rank == nil || t.before(best, gain, r) {
-			best = t
-		}
-	}
-	if best.rank != nil {
-		best.rank.credit--
-		settle(tier, float64(total))
-	}
-	return best
 }
 
 // before tells whether the slot has its turn before one of another bucket. Where neither
@@ -74,22 +61,29 @@ func (t candidate) before(other candidate, gain int64, r *rand.Rand) bool {
 // what they missed beyond it, since they had more requests under way for long, is forgiven.
 const mostOwed = 2
 
-// settle shares out a turn among the buckets of a tier.
-func settle(tier []bucket, total float64) {
+// settle shares out the turn that the bucket's rank takes among those of its tier.
+func (b *bucket) settle(tier []bucket) {
+	total := int64(0)
 	for i := range tier {
-		b := &tier[i]
-		if b.gain == 0 {
-			continue
-		}
-		b.credit = max(min(b.credit+float64(b.gain)/total, mostOwed), -mostOwed)
-		b.gain = 0
+		total += tier[i].gain
+	}
+	if b.gain == total {
+		return // there is no other rank
+	}
+	b.credit--
+	for i := range tier {
+		other := &tier[i]
+		other.credit = max(min(other.credit+float64(other.gain)/float64(total), mostOwed), -mostOwed)
 	}
 }
 
 // nextOf returns the slot of a part whose turn it is, of those that the request may use: with
-// the fewest requests under way, and of these the one that was not used for longest. Where
-// there are many it is the next one in the circle that is not in use.
+// the fewest requests under way, and of these the one that was not used for longest. Past
+// ShortWay it is the next one in the circle that is not in use.
 func (d *Draw) nextOf(b *bucket, k Kind, w *Want) (best candidate, ok bool) {
+	if !w.isOpen(b) {
+		return best, false
+	}
 	part, i := d.order[b.start(k):][:b.size[k]], int(b.hand(k))
 	for range min(len(part), ShortWay+len(w.Tried)) {
 		if i == len(part) {
@@ -99,7 +93,10 @@ func (d *Draw) nextOf(b *bucket, k Kind, w *Want) (best candidate, ok bool) {
 		i++
 		u := d.uses[s]
 		inFlight, used := u.InFlight.Load(), u.LastUsed.Load()
-		if ok && (inFlight > best.inFlight || inFlight == best.inFlight && used >= best.used) || !d.mayTry(s, k, w) {
+		if ok && (inFlight > best.inFlight || inFlight == best.inFlight && used >= best.used) {
+			continue
+		}
+		if slices.Contains(w.Tried, s) || k == Suspect && !d.mayAsk(s, w) {
 			continue
 		}
 		best, ok = candidate{slot: s, inFlight: inFlight, used: used}, true
