@@ -29,7 +29,7 @@ func TestEveryKeyAtItsOwnUpstream(t *testing.T) {
 		blocks.WriteString(s.block(""))
 	}
 	g := newGateway(t)
-	g.level = "WARN"
+	g.level = "INFO"
 	g.start(fmt.Sprintf(`keycycler {
 		%s
 	}
@@ -64,6 +64,9 @@ func TestEveryKeyAtItsOwnUpstream(t *testing.T) {
 	for range 6 {
 		shakeHands(t, g)
 	}
+	live.Eventually(t, "the websockets are over", func() bool { // Caddy has a race if it stops before
+		return strings.Count(g.log(), `"status":101`) == 6
+	})
 	all := 0
 	for _, s := range sites {
 		calls := s.check(t)
