@@ -1,8 +1,11 @@
 package shared
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -144,11 +147,20 @@ func unhealthy(t testing.TB, nodes []*node) {
 	}
 }
 
-// checkTurns checks that health has turned so often, each time to the other side.
+// checkTurns checks that health has turned so often, each time to the other side. A busy
+// machine may keep a node waiting for longer than its patience: such turns, to and fro, do
+// not count but for the first.
 func checkTurns(t testing.TB, nodes []*node, want int) {
 	t.Helper()
 	for i, n := range nodes {
 		got := n.turns.list()
+		for k := 2; k+1 < len(got); {
+			if errors.Is(got[k].Err, context.DeadlineExceeded) && got[k+1].Healthy {
+				got = slices.Delete(got, k, k+2)
+			} else {
+				k += 2
+			}
+		}
 		if len(got) != want {
 			t.Errorf("node %d: health has turned %d times, want %d: %v", i, len(got), want, got)
 		}
