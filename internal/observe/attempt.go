@@ -35,7 +35,7 @@ type AttemptContext struct {
 
 	mu      sync.Mutex
 	over    bool
-	proxied atomic.Bool  // it goes by its key's proxy
+	proxied bool         // it goes by its key's proxy
 	own     atomic.Int32 // whether reverse_proxy has set its placeholders on repl
 	repl    *caddy.Replacer
 	vars    map[string]any
@@ -83,13 +83,24 @@ func (c *AttemptContext) Value(key any) any {
 	case upstream.HostKey:
 		return &c.report.client.Host
 	case upstream.ProxiedKey:
-		return &c.proxied
+		return c
 	}
 	return c.Context.Value(key)
 }
 
+// GoesByProxy implements upstream.Proxied.
+func (c *AttemptContext) GoesByProxy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proxied = true
+}
+
 // Proxied tells whether the attempt went by its key's proxy.
-func (c *AttemptContext) Proxied() bool { return c.proxied.Load() }
+func (c *AttemptContext) Proxied() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proxied
+}
 
 // routeGroups is under which Caddy notes of which groups of routes one was taken: of the
 // handlers in one, such as the rewrites of a site, no other is. Each attempt takes its
