@@ -33,12 +33,13 @@ type AttemptContext struct {
 	request *http.Request // the attempt's
 	key     Place
 
-	mu   sync.Mutex
-	over bool
-	own  atomic.Int32 // whether reverse_proxy has set its placeholders on repl
-	repl *caddy.Replacer
-	vars map[string]any
-	rare *attemptRare // nil until somebody wants it
+	mu      sync.Mutex
+	over    bool
+	proxied bool         // it goes by its key's proxy
+	own     atomic.Int32 // whether reverse_proxy has set its placeholders on repl
+	repl    *caddy.Replacer
+	vars    map[string]any
+	rare    *attemptRare // nil until somebody wants it
 }
 
 // attemptRare is what few attempts have: what Caddy's placeholders for requests are bound
@@ -48,7 +49,6 @@ type attemptRare struct {
 	request *http.Request // nil until somebody looks at it
 	repl    *caddy.Replacer
 	took    map[string]struct{} // the context's mu guards it
-	proxied atomic.Bool         // the attempt goes by its key's proxy
 }
 
 // What own may be.
@@ -83,18 +83,23 @@ func (c *AttemptContext) Value(key any) any {
 	case upstream.HostKey:
 		return &c.report.client.Host
 	case upstream.ProxiedKey:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return &c.rarely().proxied
+		return c
 	}
 	return c.Context.Value(key)
+}
+
+// GoesByProxy implements upstream.Proxied.
+func (c *AttemptContext) GoesByProxy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proxied = true
 }
 
 // Proxied tells whether the attempt went by its key's proxy.
 func (c *AttemptContext) Proxied() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rare != nil && c.rare.proxied.Load()
+	return c.proxied
 }
 
 // routeGroups is under which Caddy notes of which groups of routes one was taken: of the

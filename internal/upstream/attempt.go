@@ -29,9 +29,11 @@ var HostKey any = hostKey{}
 // proxiedKey is the type of ProxiedKey.
 type proxiedKey struct{}
 
-// ProxiedKey is what the context of an attempt's request holds an *atomic.Bool by: whether
-// it goes by its key's proxy.
+// ProxiedKey is what the context of an attempt's request holds a Proxied by.
 var ProxiedKey any = proxiedKey{}
+
+// Proxied is told that the attempt goes by its key's proxy.
+type Proxied interface{ GoesByProxy() }
 
 // Unguided is the attempt with a key that names no site.
 var Unguided = new(Attempt)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -117,8 +116,8 @@ func (t *Transport) by(ctx context.Context, p Proxy) http.RoundTripper {
 	if p == "" {
 		return &t.HTTPTransport
 	}
-	if c, ok := ctx.Value(ProxiedKey).(*atomic.Bool); ok {
-		c.Store(true)
+	if c, ok := ctx.Value(ProxiedKey).(Proxied); ok {
+		c.GoesByProxy()
 	}
 	return t.proxied.by(p)
 }

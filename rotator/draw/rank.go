@@ -118,15 +118,15 @@ func (d *Draw) bucket(s Slot) *bucket {
 // one. It takes O(len(w.Tried)) and a look at each bucket.
 func (d *Draw) pick(w *Want, r *rand.Rand) (Slot, bool) {
 	d.setAside(w)
-	for from, to := 0, 0; from < len(d.buckets); from = to {
-		to = d.tierEnd(from)
-		total := int64(0)
-		for i := from; i < to; i++ {
+	for from := 0; from < len(d.buckets); {
+		total, end := int64(0), d.tierEnd(from)
+		for i := from; i < end; i++ {
 			total += int64(d.buckets[i].Weight) * int64(d.buckets[i].free)
 		}
 		if total > 0 {
 			return d.pickAt(from, below(total, r)), true
 		}
+		from = end
 	}
 	return 0, false
 }
