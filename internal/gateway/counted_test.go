@@ -2,7 +2,11 @@
 
 package gateway
 
-import "testing"
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
 
 // BenchmarkCounted is what .ci/instructions counts the machine instructions of, under
 // valgrind: how many a request takes, and that keys do not make it more. Each case
@@ -15,6 +19,7 @@ func BenchmarkCounted(b *testing.B) {
 		{"pick", picks}, // drawing a key, another having been tried
 		{"plain", func(b testing.TB) func() { return requests(b, 0, 0, served) }},
 		{"small", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, served) }},
+		{"answered", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, answered) }},
 		{"small-10-keys", func(b testing.TB) func() { return requestsTo(b, coolingPool(b, 10, 0), 1<<10, 1<<10, served) }},
 		{"small-100000-keys", func(b testing.TB) func() { return requestsTo(b, coolingPool(b, 100_000, 99), 1<<10, 1<<10, served) }},
 		{"rejected", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, rejectedOnce()) }},
@@ -27,4 +32,21 @@ func BenchmarkCounted(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What answered answers: a chat's answer, of half a KB.
+var (
+	answerType = []string{"application/json"}
+	answerBody = []byte(`{"id":"chatcmpl-demo","object":"chat.completion","model":"demo-model","choices":[{"index":0,"message":` +
+		`{"role":"assistant","content":"` + strings.Repeat("demo ", 60) + `"},"finish_reason":"stop"}],"usage":{"total_tokens":280}}`)
+)
+
+// answered is served, with a body that must be looked at: a success may be an error.
+func answered(w http.ResponseWriter, r *http.Request) error {
+	w.Header()["Content-Type"] = answerType
+	if err := served(w, r); err != nil {
+		return err
+	}
+	_, err := w.Write(answerBody)
+	return err
 }
