@@ -112,6 +112,7 @@ func TestAPacedPoolIsWaitedFor(t *testing.T) {
 					t.Error(err)
 				}
 			})
+			time.Sleep(time.Millisecond) // or all of them are out before the first is refused
 		}
 		time.Sleep(20 * time.Second)
 		mu.Lock()
