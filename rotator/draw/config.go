@@ -20,6 +20,7 @@ type Config struct {
 	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
 	Shared *atomic.Bool      // others use the keys as well
 	Turns  bool              // ready slots take turns, in a random order at first
+	First  bool              // requests go to one slot until that is not ready, then to the next; Turns does not count
 	Rand   *rand.Rand        // for that order; nil: the runtime's generator
 
 	// Claim tells whether the request may explore the slot, since no other one does, and

@@ -30,6 +30,8 @@ type Draw struct {
 	shared   *atomic.Bool
 	claim    func(Slot) bool
 	even     bool // ready slots take turns; false: they are drawn at random
+	first    bool // requests go to one slot until that is not ready …
+	current  Slot // … which is this one
 }
 
 // New returns a draw in which all slots are ready. There is an error if there are too many
@@ -48,7 +50,10 @@ func New(c Config) (Draw, error) {
 	if c.Secret != nil {
 		d.obey(newOrders(&c))
 	}
-	if c.Turns {
+	switch {
+	case c.First:
+		d.first = true
+	case c.Turns:
 		d.takeTurns(c.Rand)
 	}
 	return d, nil
@@ -83,6 +88,9 @@ func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
 	if w.Among != nil {
 		return d.pickAmong(w, r)
 	}
+	if s, ok := d.stay(w); ok {
+		return Drawn{Slot: s}, true
+	}
 	if w.Explore > 0 {
 		if s, ok := d.explore(at, w); ok {
 			return Drawn{Slot: s, Explores: true}, true
@@ -100,7 +108,10 @@ func (d *Draw) chooseReady(w *Want, r *rand.Rand) (Slot, bool) {
 			return s, true
 		}
 	}
-	if d.even {
+	switch {
+	case d.first:
+		return d.takeFirst(w)
+	case d.even:
 		return d.takeTurn(w, r)
 	}
 	return d.pick(w, r)
