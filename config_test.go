@@ -67,7 +67,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"as many different ranks as there may be", func(h *Handler) { h.Groups = manyRanks(999) }, ""},
 		{"one more, with the one of the handler's own keys", func(h *Handler) { h.Groups = manyRanks(1000) }, "group: 1001 different combinations of tier, weight, upstream, proxy, models and model are too many: at most 1000; let more blocks of keys have the same"},
 		{"more groups than that, of few kinds", func(h *Handler) { h.Groups = append(manyRanks(900), manyRanks(900)...) }, ""},
-		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "first"} }, "select: unknown policy 'first': even, random or hash"},
+		{"a policy that nobody knows", func(h *Handler) { h.Select = &Select{Policy: "last"} }, "select: unknown policy 'last': even, random, first, hash or session"},
 		{"no policy", func(h *Handler) { h.Select = &Select{} }, ""},
 		{"a value without hash", func(h *Handler) { h.Select = &Select{Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
 		{"hash without a value", func(h *Handler) { h.Select = &Select{Policy: "hash"} }, "select hash: one placeholder is needed"},

@@ -165,6 +165,7 @@ func (x *exchange) served() {
 		x.back(now)
 	}
 	x.atAddress(now)
+	x.moveIn()
 	for i := range x.met {
 		x.compare(now, &x.met[i])
 	}
