@@ -79,8 +79,12 @@ type scanner struct {
 // scan takes the text's next piece, and tells of what is in it.
 func (f *Finder) scan(p []byte) {
 	for len(p) > 0 && !f.over {
-		if f.within {
+		switch {
+		case f.within:
 			p = f.inString(p)
+			continue
+		case f.skip > 0:
+			p = f.hop(p)
 			continue
 		}
 		c := p[0]
@@ -101,9 +105,47 @@ func (f *Finder) scan(p []byte) {
 	}
 }
 
+// hop goes through a container that is not looked into, to its end. Most of the bytes of
+// most requests come by here.
+func (f *Finder) hop(p []byte) []byte {
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '"':
+			end := stringEnd(p[i+1:])
+			if end < 0 {
+				f.within, f.named, f.place, f.escaped = true, false, elsewhere, endsInEscape(p[i+1:])
+				return nil
+			}
+			i += end
+		case '{', '[':
+			f.skip++
+		case '}', ']':
+			if f.skip--; f.skip == 0 {
+				f.value = false
+				return p[i+1:]
+			}
+		}
+	}
+	return nil
+}
+
+// stringEnd returns how much of the text is up to and with the quote that ends the string
+// which it begins within, or -1.
+func stringEnd(p []byte) int {
+	for end := 0; ; {
+		i := bytes.IndexByte(p[end:], '"')
+		if i < 0 {
+			return -1
+		}
+		if end += i + 1; !endsInEscape(p[:end-1]) {
+			return end
+		}
+	}
+}
+
 // top returns the container that the text is in.
 func (f *Finder) top() container {
-	if f.depth == 0 || f.skip > 0 {
+	if f.depth == 0 {
 		return container{}
 	}
 	return f.stack[f.depth-1]
@@ -112,8 +154,6 @@ func (f *Finder) top() container {
 // next returns the place of the value that comes.
 func (f *Finder) next() place {
 	switch top := f.top(); {
-	case f.skip > 0:
-		return elsewhere
 	case f.depth == 0:
 		return root
 	case top.object:
@@ -157,22 +197,18 @@ func (f *Finder) open() {
 func (f *Finder) inString(p []byte) []byte {
 	start := 0
 	if f.escaped {
-		start = 1
+		start, f.escaped = 1, false
 	}
-	for i := start; ; i++ {
-		j := bytes.IndexByte(p[i:], '"')
-		if j < 0 {
-			f.escaped = endsInEscape(p[start:])
-			f.take(p)
-			return nil
-		}
-		if i += j; !endsInEscape(p[start:i]) {
-			f.take(p[:i])
-			f.within, f.escaped = false, false
-			f.close()
-			return p[i+1:]
-		}
+	end := stringEnd(p[start:])
+	if end < 0 {
+		f.escaped = endsInEscape(p[start:])
+		f.take(p)
+		return nil
 	}
+	f.take(p[:start+end-1])
+	f.within = false
+	f.close()
+	return p[start+end:]
 }
 
 // endsInEscape tells whether the byte that follows this part of a string is escaped: behind
@@ -188,7 +224,7 @@ func endsInEscape(p []byte) bool {
 // enter begins an object or an array.
 func (f *Finder) enter(object bool) {
 	p := f.next()
-	if f.skip > 0 || f.depth == maxDepth || !p.holds(object) {
+	if f.depth == maxDepth || !p.holds(object) {
 		f.skip++
 		return
 	}
@@ -201,16 +237,19 @@ func (f *Finder) enter(object bool) {
 	f.value = false
 }
 
-// leave ends one.
+// leave ends one. When the conversation has begun, no message matters any more.
 func (f *Finder) leave() {
-	switch {
-	case f.skip > 0:
-		f.skip--
-	case f.depth > 0:
-		if f.top().place == turn {
-			f.endTurn()
-		}
-		f.depth--
-	}
 	f.value = false
+	if f.depth == 0 {
+		return
+	}
+	ended := f.top().place
+	if ended == turn {
+		f.endTurn()
+	}
+	f.depth--
+	if ended == turn && f.first != 0 && f.top().place == turns {
+		f.depth--
+		f.skip = 1
+	}
 }
