@@ -5,6 +5,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime/debug"
@@ -96,6 +97,31 @@ func turns(t testing.TB) func() {
 		body.Reset(content)
 		if err := h.ServeHTTP(w, r, handlerFunc(served)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSelect measures a chat's request with each way to select a key.
+func BenchmarkSelect(b *testing.B) {
+	for _, size := range []int{1 << 10, 60 << 10} {
+		content := []byte(turnOf(1, size/66, `,"prompt_cache_key":"s-1"`))
+		for _, row := range []struct {
+			how       string
+			configure func(*Config)
+		}{{"even", nil}, {"session", sessions}} {
+			b.Run(fmt.Sprintf("%dK/%s", size>>10, row.how), func(b *testing.B) {
+				h := provision(b, 1000, row.configure)
+				silence(h)
+				r, body := benchRequest(content)
+				w := &discard{header: http.Header{}}
+				b.ReportAllocs()
+				for b.Loop() {
+					body.Reset(content)
+					if err := h.ServeHTTP(w, r, handlerFunc(served)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
