@@ -60,7 +60,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        total    <size>
 //	        disk     <size>
 //	    }
-//	    select       even | random | hash <placeholder>
+//	    select       even | random | first | hash <placeholder> | session
 //	    exhausted    respond | error
 //	    resources    on | off
 //	    models_endpoint on | off

@@ -72,11 +72,11 @@ func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error 
 	return nil
 }
 
-// parseSelect parses `select even | random | hash <placeholder>`.
+// parseSelect parses `select even | random | first | hash <placeholder> | session`.
 func (h *Handler) parseSelect(d *caddyfile.Dispenser) (err error) {
 	s := new(Select)
 	h.Select = s
-	if s.Policy, err = directive.Value(d, "select", "even, random or hash <placeholder>"); err != nil {
+	if s.Policy, err = directive.Value(d, "select", "even, random, first, hash <placeholder> or session"); err != nil {
 		return err
 	}
 	if s.Policy == "" {

@@ -236,6 +236,8 @@ func TestSelectReachesTheGateway(t *testing.T) {
 		"even":            {&Select{Policy: "even"}, true},
 		"random":          {&Select{Policy: "random"}, false},
 		"a hash of none":  {&Select{Policy: "hash", Value: "{http.request.header.X-None}"}, true},
+		"no conversation": {&Select{Policy: "session"}, true},
+		"first":           {&Select{Policy: "first"}, false},
 		"an empty policy": {&Select{}, true},
 	} {
 		h := provisionHandler(t, keys, func(h *Handler) { h.Select = row.choice })
@@ -250,6 +252,25 @@ func TestSelectReachesTheGateway(t *testing.T) {
 		}
 		if even != row.even {
 			t.Errorf("%s: keys take turns: %t", name, even)
+		}
+	}
+}
+
+// first uses the first key of the config, session one key for each conversation.
+func TestSelectOfOneKey(t *testing.T) {
+	for policy, most := range map[string]int{"first": 1, "session": 20} {
+		h := provisionHandler(t, 20, func(h *Handler) { h.Select = &Select{Policy: policy} })
+		used := make(map[string]bool)
+		for i := range 100 {
+			r, u := testkit.Post("x"), testkit.Script(testkit.Fine)
+			r.Header.Set("X-Session-Id", string('a'+rune(i/5)))
+			testkit.Serve(h, u, r)
+			if used[u.Keys()[0]] = true; policy == "first" && u.Keys()[0] != testkit.DemoKeys(1)[0] {
+				t.Errorf("%s: request %d went out with %v", policy, i, u.Keys())
+			}
+		}
+		if len(used) > most || policy == "session" && len(used) < 8 {
+			t.Errorf("%s: 20 conversations used %d keys", policy, len(used))
 		}
 	}
 }

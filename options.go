@@ -397,12 +397,16 @@ func (l *Limit) check() error {
 type Select struct {
 	// `even`, by which keys take turns: the one with the fewest requests under way from
 	// this node, and of these the one that was not used for longest. `random`, which
-	// draws one, whatever the others have to do. Or `hash`, which prefers the same key
-	// for the same value, so that what the upstream caches of prompts is met again. Each
-	// value has its own order of the keys, the same on every node: where its first key
-	// cools or has been tried the next one serves, and the first again when it is ready.
-	// Tiers come before that; with `hash`, weights are how many values prefer a key.
-	// Default: `even`.
+	// draws one, whatever the others have to do. `first`, which uses one key until it is
+	// not ready any more, and then the next, in the order of the config; weights do not
+	// count. `hash`, which prefers the same key for the same value, so that what the
+	// upstream caches of prompts is met again. Each value has its own order of the keys,
+	// the same on every node: where its first key cools or has been tried the next one
+	// serves, and the first again when it is ready. Or `session`, which is the same for
+	// conversations, as `{http.keycycler.session}` tells them apart, but that one stays
+	// with the key that has served it last, for as long as it is among the last 100,000 of
+	// the process; nodes agree on its first key alone. Tiers come before all of that; with
+	// `hash` and `session`, weights are how many values prefer a key. Default: `even`.
 	Policy string `json:"policy,omitempty"`
 
 	// With `hash`: the placeholder whose value counts, such as
@@ -414,11 +418,13 @@ type Select struct {
 
 // The policies.
 const (
-	selectEven   = "even"
-	selectRandom = "random"
-	selectHash   = "hash"
+	selectEven    = "even"
+	selectRandom  = "random"
+	selectFirst   = "first"
+	selectHash    = "hash"
+	selectSession = "session"
 
-	policies = selectEven + ", " + selectRandom + " or " + selectHash
+	policies = selectEven + ", " + selectRandom + ", " + selectFirst + ", " + selectHash + " or " + selectSession
 )
 
 // lateValues are placeholders that a request's key cannot be chosen by, and why.
@@ -435,11 +441,11 @@ var lateValues = []struct{ prefix, why string }{
 	{observe.PlaceholderPrefix + "retry_after", "is not known before the upstream has answered"},
 }
 
-// random tells whether keys are drawn, instead of taking turns. s may be nil.
-func (s *Select) random() bool { return s != nil && s.Policy == selectRandom }
+// is tells whether the policy is this one, which is not the default. s may be nil.
+func (s *Select) is(policy string) bool { return s != nil && s.Policy == policy }
 
 // hashes tells whether requests have values. s may be nil.
-func (s *Select) hashes() bool { return s != nil && s.Policy == selectHash }
+func (s *Select) hashes() bool { return s.is(selectHash) }
 
 // placeholder returns the name of the placeholder whose value counts, "" where none does.
 // s may be nil.
@@ -457,7 +463,7 @@ func (s *Select) check() error {
 	switch {
 	case s == nil:
 		return nil
-	case !slices.Contains([]string{"", selectEven, selectRandom, selectHash}, s.Policy):
+	case !slices.Contains([]string{"", selectEven, selectRandom, selectFirst, selectHash, selectSession}, s.Policy):
 		return fmt.Errorf("select: unknown policy %s: %s", directive.Shown(s.Policy), policies)
 	case !s.hashes() && s.Value != "":
 		return fmt.Errorf("select: a placeholder goes with %s", selectHash)

@@ -32,6 +32,7 @@ type Pool struct {
 	lots    []uint16          // slot → its lot; nil: all are of lot 0
 	affine  bool              // requests may have an affinity
 	even    bool              // keys take turns
+	first   bool              // requests go out with one key until that is not ready
 	ways    func(Slot) uint32 // how it asks with a key; nil: it does not matter
 	unfit   []Reason          // for which a key cools that was asked in a wrong way
 	limit   *Limit            // nil: none
@@ -74,6 +75,12 @@ func WithWays(ways func(Slot) uint32, unfit ...Reason) Option {
 // a random order at first. Ranks count as they do for drawing.
 func WithTurns() Option {
 	return func(p *Pool) { p.even = true }
+}
+
+// WithFirst makes requests go out with one key until that is not ready any more, and then
+// with the next one, in the order of the keys and of their tiers. Weights do not count.
+func WithFirst() Option {
+	return func(p *Pool) { p.first = true }
 }
 
 // WithRanks gives each key its rank: ranks are those of the slots, in order. Without
@@ -131,7 +138,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 
 // draws returns how the pool's keys are drawn.
 func (p *Pool) draws() draw.Config {
-	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Lots: p.lots, Turns: p.even, Rand: p.rand, Claim: p.claim}
+	c := draw.Config{Uses: p.uses, Ranks: p.ranks, Lots: p.lots, Turns: p.even, First: p.first, Rand: p.rand, Claim: p.claim}
 	if p.affine {
 		c.Secret = p.affinitySecret
 	}

@@ -32,6 +32,8 @@ type State struct {
 
 	clearings atomic.Uint64 // see Pool.Clearings
 
+	sessions sessions
+
 	mu      sync.Mutex // taken before a pool's own lock, never after it
 	entries map[ID]*entry
 	scopes  map[string]*scope // those that something cools in
@@ -64,7 +66,7 @@ type member struct {
 // NewState returns a state that knows nothing. now is the origin of its
 // deadlines; later calls must not pass earlier times.
 func NewState(now time.Time) *State {
-	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), owners: newOwners(maxOwners), spilled: never, sweepAt: minOrphans}
+	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), owners: newOwners(maxOwners), sessions: sessions{most: maxSessions}, spilled: never, sweepAt: minOrphans}
 }
 
 // Destruct lets a State live in a caddy.UsagePool. There is nothing to release.

@@ -5,6 +5,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime/debug"
@@ -46,6 +47,7 @@ func TestAllocations(t *testing.T) {
 		{"a body of 1 KB and no stated length", func(t testing.TB) func() { return requests(t, 1<<10, -1, served) }, allocsStreamed},
 		{"a body of 1 KB, and one rejected attempt", func(t testing.TB) func() { return requests(t, 1<<10, 1<<10, rejectedOnce()) }, allocsSmall + allocsRejection},
 		{"fifty chunks of a stream", func(t testing.TB) func() { return requests(t, 0, 0, streamed(50)) }, allocsPlain + 50*allocsChunk},
+		{"a turn of a conversation that is known", turns, allocsSmall},
 		{"no key that is ready", exhaustedRequests, allocsExhausted},
 	} {
 		if got := testing.AllocsPerRun(200, test.runs(t)); got != test.want {
@@ -80,6 +82,46 @@ func requestsTo(t testing.TB, h *Gateway, size int, length int64, next handlerFu
 		body.Reset(content)
 		if err := h.ServeHTTP(w, r, next); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// turns returns a function that sends a request of a conversation which stays with its key.
+func turns(t testing.TB) func() {
+	h := provision(t, 1000, sessions)
+	silence(h)
+	content := []byte(turnOf(1, 5, `,"metadata":{"user_id":"u"}`))
+	r, body := benchRequest(content)
+	w := &discard{header: http.Header{}}
+	return func() {
+		body.Reset(content)
+		if err := h.ServeHTTP(w, r, handlerFunc(served)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSelect measures a chat's request with each way to select a key.
+func BenchmarkSelect(b *testing.B) {
+	for _, size := range []int{1 << 10, 60 << 10} {
+		content := []byte(turnOf(1, size/66, `,"prompt_cache_key":"s-1"`))
+		for _, row := range []struct {
+			how       string
+			configure func(*Config)
+		}{{"even", nil}, {"session", sessions}} {
+			b.Run(fmt.Sprintf("%dK/%s", size>>10, row.how), func(b *testing.B) {
+				h := provision(b, 1000, row.configure)
+				silence(h)
+				r, body := benchRequest(content)
+				w := &discard{header: http.Header{}}
+				b.ReportAllocs()
+				for b.Loop() {
+					body.Reset(content)
+					if err := h.ServeHTTP(w, r, handlerFunc(served)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

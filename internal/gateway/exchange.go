@@ -17,6 +17,7 @@ import (
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/resource"
 	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/internal/session"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
@@ -56,6 +57,9 @@ type exchange struct {
 	failedAt []string     // addresses, in this request
 	held     []holding    // the keys of which the request finds out what they are worth
 	allowed  int          // calls that the pace lets the request make; 0: it does not say
+
+	followers replay.Followers // of the body, before the first attempt
+	session   session.Found    // the request's, where keys are chosen by it
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -132,18 +136,19 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.report.Pool = g.Pool
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
-	follower := x.follow(r)
+	follower, finder := x.follow(r), x.seekSession(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
 		x.report.Body = x.body
-		if follower != nil {
-			x.body.Follower = follower
+		if len(x.followers) > 0 {
+			x.body.Followers = &x.followers
 		}
 		x.body.Begin(r, &g.replay)
-		x.body.Follower = nil
+		x.body.Followers = nil
 	}
 	x.followed(follower)
-	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), g.affinity(r)
+	x.foundSession(finder)
+	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
@@ -186,6 +191,7 @@ func (x *exchange) end(err error) {
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
+	x.session = session.Found{}
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
 	x.want = rotator.Want{Tried: x.want.Tried[:0]}
 	exchanges.Put(x)
@@ -193,15 +199,15 @@ func (x *exchange) end(err error) {
 
 // affinity returns which key the request prefers, none if the placeholder is unknown or
 // empty.
-func (g *Gateway) affinity(r *http.Request) rotator.Affinity {
-	if g.Hash == "" {
-		return 0
+func (x *exchange) affinity() rotator.Affinity {
+	if x.g.Hash == "" {
+		return rotator.Affinity(x.session.ID)
 	}
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return 0
 	}
-	value, _ := repl.GetString(g.Hash)
+	value, _ := repl.GetString(x.g.Hash)
 	return rotator.AffinityOf(value)
 }
 
@@ -216,6 +222,7 @@ func (x *exchange) pick(now time.Time) (ok bool) {
 	if x.explores() {
 		x.want.Explore = x.g.Policy.Default
 	}
+	x.want.Home = x.home()
 	x.drawn, ok = x.draw(now)
 	return ok
 }

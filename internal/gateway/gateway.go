@@ -63,6 +63,8 @@ type Config struct {
 	Limit          *rotator.Limit // of each key on this node; nil: none
 	Random         bool           // keys are drawn at random; false: they take turns
 	Hash           string         // the name of the placeholder that keys are chosen by; "": none
+	Sessions       bool           // requests of a conversation stay with a key
+	First          bool           // one key serves until it is out, then the next
 	ModelsEndpoint bool           // lists of models are answered here, from what keys serve
 
 	Resources bool // requests go out with the key that made what they name
@@ -106,6 +108,8 @@ type Gateway struct {
 	// Likewise, for models.
 	dryModels dryModels
 
+	salt uint64 // of the pool's name
+
 	unrenamed unrenamed
 	slips     slips
 }
@@ -115,6 +119,7 @@ func New(c Config) (*Gateway, error) {
 	g := &Gateway{Config: c}
 	g.room.most = int64(c.MaxWaiting)
 	g.offers = offersOf(c.Keys)
+	g.salt = saltOf(c.Pool)
 	g.replay = g.replayLimits()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
 	if spreads(c.Keys) {

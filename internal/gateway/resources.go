@@ -20,7 +20,9 @@ func (x *exchange) follow(r *http.Request) *resource.Follower {
 	if x.roster.Pool.Resources() == 0 {
 		return nil
 	}
-	return resource.NewFollower(api, x.roster.Pool, r, time.Now())
+	f := resource.NewFollower(api, x.roster.Pool, r, time.Now())
+	x.followers = append(x.followers, f)
+	return f
 }
 
 // followed ends what follow began. It may get nil.

@@ -72,6 +72,9 @@ func sticks(t *testing.T, h *Gateway, key string, request func() *http.Request) 
 	return true
 }
 
+// sealedBy is what an upstream seals: as long as that is, and told apart by how it begins.
+func sealedBy(id string) string { return "gAAAAABm" + id + strings.Repeat("Zm9v", 800) }
+
 func TestResourcesAreLearned(t *testing.T) {
 	for i, row := range []struct {
 		sentence      string
@@ -96,6 +99,23 @@ func TestResourcesAreLearned(t *testing.T) {
 			func(id string) *testkit.Upstream {
 				return answering("application/json", `{"id":"resp_x","output":[{"id":"rs_`+id+`"}]}`)
 			}, `{"input":[{"type":"item_reference","id":"rs_%s"}]}`, true, `{"input":"hi"}`, ""},
+		{"what only its key can read", "openai", "POST", "/v1/responses",
+			func(id string) *testkit.Upstream {
+				return answering("application/json", `{"output":[{"type":"reasoning","summary":[],"encrypted_content":"`+sealedBy(id)+`"}]}`)
+			}, `{"input":[{"role":"user","content":"hi"},{"type":"reasoning","encrypted_content":"` + sealedBy("%s") + `"}]}`, true, `{"input":"hi"}`, ""},
+		{"what only its key can read, at a stream's end", "openai", "POST", "/v1/responses",
+			func(id string) *testkit.Upstream {
+				return answering("text/event-stream", strings.Repeat("data: {\"type\":\"response.output_text.delta\",\"delta\":\"word\"}\n\n", 1000)+
+					"data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"compaction\",\"encrypted_content\":\""+sealedBy(id)+"\"}}\n\n")
+			}, `{"input":[{"type":"compaction","encrypted_content":"` + sealedBy("%s") + `"}]}`, true, `{"input":"hi"}`, ""},
+		{"what a chat's answer seals is not followed", "openai", "POST", "/v1/chat/completions",
+			func(id string) *testkit.Upstream {
+				return answering("application/json", `{"encrypted_content":"`+sealedBy(id)+`"}`)
+			}, `{"encrypted_content":"` + sealedBy("%s") + `"}`, false, `{}`, ""},
+		{"what Anthropic seals any key can read", "anthropic", "POST", "/v1/messages",
+			func(id string) *testkit.Upstream {
+				return answering("application/json", `{"content":[{"encrypted_content":"`+sealedBy(id)+`"}]}`)
+			}, `{"messages":[{"encrypted_content":"` + sealedBy("%s") + `"}]}`, false, `{}`, "Anthropic-Beta: code-execution-2025-08-25"},
 		{"a fine-tuned model", "openai", "GET", "/v1/fine_tuning/jobs/ftjob-1",
 			func(id string) *testkit.Upstream {
 				return answering("application/json", `{"fine_tuned_model":"ft:gpt:acme::`+id+`"}`)

@@ -53,10 +53,13 @@ func (g *Gateway) newRoster(set *keyset.Set) (*roster, error) {
 	asks := g.asks(lots)
 	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake), rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of)}
 	options = append(options, rotator.WithWays(asks, unfit...))
-	if !g.Random {
+	switch {
+	case g.First:
+		options = append(options, rotator.WithFirst())
+	case !g.Random:
 		options = append(options, rotator.WithTurns())
 	}
-	if g.Hash != "" {
+	if g.Hash != "" || g.Sessions {
 		options = append(options, rotator.WithAffinity())
 	}
 	if g.Limit != nil {

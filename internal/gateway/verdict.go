@@ -164,6 +164,7 @@ func (x *exchange) served() {
 		x.g.announcer.Back(observe.Place{Index: x.roster.Index, Slot: x.drawn.Slot})
 	}
 	x.atAddress(now)
+	x.moveIn()
 	for i := range x.met {
 		x.compare(now, &x.met[i])
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/session"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -26,6 +27,7 @@ type Report struct {
 	Body     modelNamer // nil when it has none
 	Outcome  string     // of the last attempt that is over, or of the request
 	Client   string     // whose token the request had; "" where it has no name
+	Session  session.ID // the request's, if it was looked for in the body as well; 0: it was not found
 
 	client *http.Request                  // the request, as it has come to us
 	vars   map[string]any                 // its variables; nil outside of Caddy
@@ -203,6 +205,11 @@ func (p *Report) field(name string) (any, bool) {
 		return p.Outcome, true
 	case "retry_after":
 		return "", true // Retry sets it
+	case "session":
+		if p.Session == 0 {
+			return session.Named(p.client.Header).String(), true
+		}
+		return p.Session.String(), true
 	case "model":
 		return p.Model(), true
 	}

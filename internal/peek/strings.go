@@ -6,12 +6,16 @@ import "bytes"
 type valueTaker interface {
 	// TakeValue is called with a string that could be an id, or with nothing for one
 	// that could not, and the name of the member that holds it, or in whose array it is.
-	// Neither may be kept.
+	// Of a longer string in Sealed it is the beginning. Neither may be kept.
 	TakeValue(name, value []byte)
 }
 
 // MaxText is the longest string that is told, in bytes.
 const MaxText = 256
+
+// Sealed is the member that holds what only those can read who have made it. Long as that
+// is, it begins as nothing else does: with the time, and a random number.
+const Sealed = "encrypted_content"
 
 // maxMemberName is the longest name of a JSON member that is told, in bytes.
 const maxMemberName = 48
@@ -28,6 +32,7 @@ type StringScanner struct {
 	state   scanState
 	escaped bool // the string's next byte is behind a backslash
 	whole   bool // text is a string, or nothing for one that is no id, and the next byte tells what it is
+	cut     bool // text is the beginning of a longer string
 	depth   int  // within the value of a member that is skipped; 0: in none
 
 	text   [MaxText]byte
@@ -113,7 +118,7 @@ func (s *StringScanner) between(p []byte) []byte {
 		}
 		switch kind {
 		case scanQuote:
-			s.state, s.length = inString, 0
+			s.state, s.length, s.cut = inString, 0, false
 			if s.depth > 0 {
 				s.state = inText
 			}
@@ -132,6 +137,9 @@ func (s *StringScanner) between(p []byte) []byte {
 // endString tells what the last string was: the name of a member, or a value.
 func (s *StringScanner) endString(isName bool) {
 	s.whole = false
+	if s.cut && string(s.name[:s.named]) != Sealed {
+		s.length = 0
+	}
 	if !isName {
 		s.taker.TakeValue(s.name[:s.named], s.text[:s.length])
 		return
@@ -171,7 +179,7 @@ func (s *StringScanner) collect(p []byte) []byte {
 			s.state, s.whole = betweenStrings, true
 			return p[i+1:]
 		default:
-			s.state = inText
+			s.state, s.cut = inText, s.length == len(s.text)
 			return p[i:]
 		}
 	}
@@ -188,6 +196,9 @@ func (s *StringScanner) pass(p []byte) []byte {
 		s.escaped = endsInEscape(p)
 		return nil
 	}
-	s.state, s.whole, s.length = betweenStrings, true, 0
+	s.state, s.whole = betweenStrings, true
+	if !s.cut {
+		s.length = 0
+	}
 	return p[end:]
 }

@@ -39,6 +39,9 @@ type Resources struct {
 
 	// JSON members that hold ids, besides id, *_id, *_ids, *Id and *_file.
 	members map[string]bool
+
+	// Whether answers hold what only their key can read, or another of its organisation.
+	sealed bool
 }
 
 // unread are the last segments of paths whose answers are content, not resources.
@@ -76,6 +79,7 @@ var (
 			"ftevent-", "msg_", "rs_", "fc_", "ctc_", "ws_", "fs_", "ci_", "ig_", "cu_", "lsh_", "mcp_", "mcpl_", "mcpr_", "cmp_"),
 		uuids:   true, // Mistral and others that speak the dialect
 		members: Set("value", "fine_tuned_model", "fine_tuned_model_checkpoint", "container", "conversation", "result_files"),
+		sealed:  true,
 	}
 	anthropicResources = &Resources{
 		paths:    Set("files", "batches", "skills"),
@@ -127,6 +131,9 @@ func (a *Resources) HoldsID(name []byte) bool {
 	return string(name) == "id" || a.members[string(name)] ||
 		hasAnySuffix(name, "_id", "_ids", "Id", "_file")
 }
+
+// Seals tells whether answers hold what only their key can read, and requests repeat it.
+func (a *Resources) Seals() bool { return a.sealed }
 
 func hasAnySuffix(name []byte, suffixes ...string) bool {
 	for _, s := range suffixes {

@@ -95,19 +95,35 @@ type Body struct {
 	folded *peek.Unfolder   // of a body in a content coding: what comes goes through it; or nil
 	model  peek.ModelFinder // has seen what has come by now; until a model is found, or by model until it is known for sure
 
-	Follower bodyFollower // until the first attempt: looks for ids in what has come; or nil
+	Followers *Followers // until the first attempt: look for something in what has come; or nil
 
 	first AttemptBody  // the first attempt's: mostly there is no other
 	after *AttemptBody // that of who comes after us; or nil
 	well  well
 }
 
-// bodyFollower looks for something in a body.
-type bodyFollower interface {
+// Followers look for something in a body.
+type Followers []Follower
+
+// Follower looks for something in a body.
+type Follower interface {
 	// Write takes the body's next piece.
 	Write(p []byte)
 	// Ended tells whether there is nothing more to look for.
 	Ended() bool
+}
+
+// ended tells whether none has something to look for. f may be nil.
+func (f *Followers) ended() bool {
+	if f == nil {
+		return true
+	}
+	for _, follower := range *f {
+		if !follower.Ended() {
+			return false
+		}
+	}
+	return true
 }
 
 // AttemptBody is the body of one attempt's request. Close it when the attempt is
@@ -138,7 +154,7 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	if b.model.Form != nil || b.model.Done() {
-		b.Follower = nil // it is no JSON
+		b.Followers = nil // it is no JSON
 	}
 	returns := b.well.dig(b, r)
 	b.mu.Lock()
@@ -151,9 +167,9 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	}
 }
 
-// follows tells whether more of the body is wanted, for an id in it.
+// follows tells whether more of the body is wanted, for what is looked for in it.
 func (b *Body) follows() bool {
-	return b.Follower != nil && !b.Follower.Ended() && !b.model.Done()
+	return !b.Followers.ended() && !b.model.Done()
 }
 
 // wantsModel tells whether more of the body is wanted, for the model that it names.
@@ -214,11 +230,13 @@ func (b *Body) seekModel(p []byte) {
 		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
 	}
 	l := b.copy.limits
-	if !b.model.Found() || (l.ByModel || l.Renames || b.Follower != nil) && !b.model.Done() {
+	if !b.model.Found() || (l.ByModel || l.Renames || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
-	if b.Follower != nil {
-		b.Follower.Write(p)
+	if b.Followers != nil {
+		for _, follower := range *b.Followers {
+			follower.Write(p)
+		}
 	}
 }
 

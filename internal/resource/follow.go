@@ -47,7 +47,13 @@ func (f *Follower) Write(p []byte) {
 }
 
 // TakeValue implements valueTaker.
-func (f *Follower) TakeValue(_, value []byte) { f.look(value) }
+func (f *Follower) TakeValue(name, value []byte) {
+	if !f.found && isSealed(f.API, name, value) {
+		f.owner, f.found = f.pool.Owner(f.now, sealed(value))
+		return
+	}
+	f.look(value)
+}
 
 // look looks for a known id in text.
 func (f *Follower) look(text []byte) {

@@ -42,11 +42,25 @@ func (l *Learner) Write(p []byte) {
 
 // TakeValue implements valueTaker.
 func (l *Learner) TakeValue(name, value []byte) {
-	if l.api.HoldsID(name) && !bytes.Equal(value, l.last[:l.length]) {
-		l.length = copy(l.last[:], value)
-		l.learn(value)
+	seals := isSealed(l.api, name, value)
+	if !seals && !l.api.HoldsID(name) || bytes.Equal(value, l.last[:l.length]) {
+		return
 	}
+	l.length = copy(l.last[:], value)
+	if seals {
+		l.pool.Own(l.now, l.slot, sealed(value))
+		return
+	}
+	l.learn(value)
 }
+
+// isSealed tells whether the value is the beginning of what only its key can read.
+func isSealed(api *provider.Resources, name, value []byte) bool {
+	return len(value) > 0 && string(name) == peek.Sealed && api.Seals()
+}
+
+// sealed returns what begins so: of a kind that comes by the thousand.
+func sealed(beginning []byte) rotator.Resource { return rotator.ResourceOf(beginning).Passing() }
 
 // learn notes whose what is named is.
 func (l *Learner) learn(value []byte) {

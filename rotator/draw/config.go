@@ -18,6 +18,7 @@ type Config struct {
 	Lots   []uint16          // slot → its lot; nil: all are of lot 0
 	Secret func(Slot) uint64 // what of its key goes into the orders of affinities; nil: requests have none
 	Turns  bool              // ready slots take turns, in a random order at first
+	First  bool              // requests go to one slot until that is not ready, then to the next; Turns does not count
 	Rand   *rand.Rand        // for that order; nil: the runtime's generator
 
 	// Claim tells whether the request may explore the slot, since no other one does, and

@@ -28,6 +28,8 @@ type Draw struct {
 	uses     []*Use
 	claim    func(Slot) bool
 	even     bool // ready slots take turns; false: they are drawn at random
+	first    bool // requests go to one slot until that is not ready …
+	current  Slot // … which is this one
 }
 
 // New returns a draw in which all slots are ready. There is an error if there are too many
@@ -46,7 +48,10 @@ func New(c Config) (Draw, error) {
 	if c.Secret != nil {
 		d.obey(newOrders(&c))
 	}
-	if c.Turns {
+	switch {
+	case c.First:
+		d.first = true
+	case c.Turns:
 		d.takeTurns(c.Rand)
 	}
 	return d, nil
@@ -78,6 +83,11 @@ func (d *Draw) Clone() Draw {
 // Choose returns the slot that the request gets, and false if there is none; r may be nil:
 // the runtime's generator. What has passed by then must have: see Expire.
 func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
+	if w.Among == nil && w.Home > 0 {
+		if s, ok := d.stay(w); ok {
+			return Drawn{Slot: s}, true
+		}
+	}
 	if w.Explore > 0 && w.Among == nil {
 		if s, ok := d.explore(at, w); ok {
 			return Drawn{Slot: s, Explores: true}, true
@@ -101,7 +111,10 @@ func (d *Draw) choose(k Kind, w *Want, r *rand.Rand) (Slot, bool) {
 			return s, true
 		}
 	}
-	if k == Ready && !d.even {
+	switch {
+	case k == Ready && d.first:
+		return d.takeFirst(w)
+	case k == Ready && !d.even:
 		return d.pick(w, r)
 	}
 	return d.takeTurn(k, w, r)

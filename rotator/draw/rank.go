@@ -38,6 +38,8 @@ type bucket struct {
 	hands  [Out]int32 // of the slots of each kind, which is looked at first: whose turn it is
 	credit float64    // turns that the buckets of its rank are owed, of which it is the first, against others of its tier
 	gain   int64      // while a turn is taken, their weight, as far as the request may get them
+
+	current Slot // where requests go to one slot: to this one, of the bucket's
 }
 
 // makeBuckets returns a bucket for each rank and lot, the lowest tier first, and those of

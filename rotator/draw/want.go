@@ -12,6 +12,10 @@ type Want struct {
 	Tried    []Slot // by the request: it does not get them again
 	Affinity Affinity
 
+	// Home is the key that the request has been with, plus one; 0: none. As long as that is
+	// ready, and none of a lower tier, the request goes there and finds out about no other.
+	Home Slot
+
 	// Explore is how long a key must still be cooling to be worth finding out about; 0: the
 	// request finds out about none, since it cannot be sent again.
 	Explore time.Duration
