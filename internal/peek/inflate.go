@@ -25,6 +25,7 @@ const maxInflated = 256 << 20
 type Inflater struct {
 	coding string
 	to     func(p []byte)
+	most   int    // that is decoded, in bytes
 	piece  []byte // what has come and is not decoded
 	wait   func(struct{}) bool
 	resume func() (struct{}, bool)
@@ -39,7 +40,7 @@ func NewInflater(coding string, to func(p []byte)) *Inflater {
 	if coding == "" || !Decodes(coding) {
 		return nil
 	}
-	f := &Inflater{coding: coding, to: to}
+	f := &Inflater{coding: coding, to: to, most: maxInflated}
 	f.resume, f.stop = iter.Pull(f.run)
 	return f
 }
@@ -63,7 +64,7 @@ func (f *Inflater) run(wait func(struct{}) bool) {
 		return
 	}
 	defer done()
-	for left := maxInflated; left > 0; {
+	for left := f.most; left > 0; {
 		n, err := reader.Read(f.buffer[:])
 		f.to(f.buffer[:n])
 		if left -= n; err != nil {

@@ -30,7 +30,7 @@ var compressors = map[string]func(w io.Writer) flusher{
 
 // TestInflater decodes bodies of each coding, whole and in pieces, far longer than any window.
 func TestInflater(t *testing.T) {
-	text := strings.Repeat("data: some words and 12345\n\n", 100_000)
+	text := strings.Repeat("data: some words and 12345\n\n", 20_000)
 	for coding, compressor := range compressors {
 		var coded bytes.Buffer
 		w := compressor(&coded)
@@ -96,15 +96,16 @@ func TestInflaterBound(t *testing.T) {
 	var coded bytes.Buffer
 	w := gzip.NewWriter(&coded)
 	zeros := make([]byte, 1<<20)
-	for range maxInflated>>20 + 8 {
+	for range 8 {
 		w.Write(zeros)
 	}
 	w.Close()
 	n := 0
 	f := NewInflater("gzip", func(p []byte) { n += len(p) })
+	f.most = 2 << 20
 	f.Write(coded.Bytes())
 	f.Stop()
-	if n < maxInflated || n > maxInflated+len(f.buffer) {
+	if n < f.most || n > f.most+len(f.buffer) {
 		t.Errorf("%d bytes", n)
 	}
 }

@@ -1,9 +1,6 @@
 package peek
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // Member is a member of a JSON object that is looked at: a number that is looked for, or an
 // object with such members.
@@ -225,8 +222,11 @@ func (s *NumberScanner) key(p []byte) []byte {
 func (s *NumberScanner) lookUp(name []byte) {
 	s.state, s.member = numberColon, nil
 	members := s.path[s.level].Members
-	if i := slices.IndexFunc(members, func(m Member) bool { return m.Name == string(name) }); i >= 0 {
-		s.member = &members[i]
+	for i := range members {
+		if m := &members[i]; m.Name == string(name) {
+			s.member = m
+			return
+		}
 	}
 }
 

@@ -34,9 +34,9 @@ type form struct {
 	says map[string]int // members of such an object, and of objects in it, and what they mean
 }
 
-// mark is in the names of all numbers of the forms: a line of a stream without it states
-// nothing.
-var mark = []byte("oken")
+// mark is in the names of the numbers of all forms, and begins with a rare letter: a line of a
+// stream without it states nothing.
+var mark = []byte("ken")
 
 // forms are the known ones. An answer may be in any of them, whatever the provider: many
 // speak the words of several. Sources: the providers' API references and the types of their

@@ -43,11 +43,17 @@ type Ledger struct {
 	models  map[string]*series
 	clients map[string]*series
 	keys    map[rotator.ID]*series
-	totals  map[pair]*Counts
+	totals  map[pair]*account
 }
 
 // pair is what the totals are counted by.
 type pair struct{ client, model string }
+
+// account is what a client has used of a model, in all.
+type account struct {
+	Counts
+	client, model *series // to which it belongs; nil: to be looked up
+}
 
 // ledgers holds the process's ledgers by the pools' names: as many as there are in configs.
 var ledgers sync.Map
@@ -64,7 +70,7 @@ func LedgerOf(pool string) *Ledger {
 func newLedger(pool string) *Ledger {
 	return &Ledger{
 		pool: pool, known: make(map[string]bool), models: make(map[string]*series), clients: make(map[string]*series),
-		keys: make(map[rotator.ID]*series), totals: make(map[pair]*Counts),
+		keys: make(map[rotator.ID]*series), totals: make(map[pair]*account),
 	}
 }
 
@@ -86,21 +92,25 @@ func (l *Ledger) Note(now time.Time, u Use) {
 		l.day = day
 		l.forget()
 	}
-	client, model := l.clientName(u.Client), l.modelName(u.Model)
-	for _, s := range [...]*series{of(l.clients, client), of(l.models, model), of(l.keys, u.Key)} {
+	t := l.totals[pair{u.Client, u.Model}]
+	if t == nil || t.client == nil {
+		t = l.account(l.clientName(u.Client), l.modelName(u.Model))
+	}
+	for _, s := range [...]*series{t.client, t.model, of(l.keys, u.Key)} {
 		s.add(minute, day, u.Tokens)
 	}
-	l.total(client, model).add(u.Tokens)
+	t.add(u.Tokens)
 }
 
-// total returns the totals of the pair.
-func (l *Ledger) total(client, model string) *Counts {
-	c := l.totals[pair{client, model}]
-	if c == nil {
-		c = new(Counts)
-		l.totals[pair{client, model}] = c
+// account returns the totals of the pair.
+func (l *Ledger) account(client, model string) *account {
+	t := l.totals[pair{client, model}]
+	if t == nil {
+		t = new(account)
+		l.totals[pair{client, model}] = t
 	}
-	return c
+	t.client, t.model = of(l.clients, client), of(l.models, model)
+	return t
 }
 
 // clientName is what a client is counted as.
@@ -141,6 +151,9 @@ func of[K comparable](all map[K]*series, name K) *series {
 func (l *Ledger) forget() {
 	drop(l.clients, l.day)
 	drop(l.keys, l.day)
+	for _, t := range l.totals {
+		t.client = nil
+	}
 }
 
 func drop[K comparable](all map[K]*series, today int64) {

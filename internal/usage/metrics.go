@@ -47,7 +47,7 @@ func (l *Ledger) copyTotals() map[pair]Counts {
 	defer l.mu.Unlock()
 	totals := make(map[pair]Counts, len(l.totals))
 	for p, c := range l.totals {
-		totals[p] = *c
+		totals[p] = c.Counts
 	}
 	return totals
 }

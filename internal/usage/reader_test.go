@@ -104,14 +104,14 @@ func TestCodedAnswers(t *testing.T) {
 		for _, row := range answers {
 			before := "\n"
 			if row.media == events {
-				before = strings.Repeat(": waiting for words\n\n", 50_000)
+				before = strings.Repeat(": waiting for words\n\n", 8_000)
 			}
 			var coded bytes.Buffer
 			w := compressor(&coded)
 			io.WriteString(w, before+row.body)
 			w.Close()
 			all := coded.Bytes()
-			for cut := max(0, len(all)-20); cut <= len(all); cut++ {
+			for cut := max(0, len(all)-8); cut <= len(all); cut++ {
 				if got := tokensOf(t, row.media, coding, all[:cut:cut], all[cut:]); got != row.want {
 					t.Fatalf("%s in %s, cut at %d: %v, want %v", row.sentence, coding, cut, got, row.want)
 				}
@@ -122,7 +122,7 @@ func TestCodedAnswers(t *testing.T) {
 
 // A body may be large, and its usage stand at either end.
 func TestLargeAnswers(t *testing.T) {
-	image := `"b64":"` + strings.Repeat("QUJD\\/", 1<<20) + `"`
+	image := `"b64":"` + strings.Repeat("QUJD\\/", 1<<17) + `"`
 	said := `"usage":{"input_tokens":50,"output_tokens":4160}`
 	for _, body := range []string{"{" + image + "," + said + "}", "{" + said + ",\"data\":[{" + image + "}]}"} {
 		pieces := bytes.SplitAfter([]byte(strings.ReplaceAll(body, "QUJD\\/QUJD\\/QUJD", "QUJD\\/QUJD\\/Q~UJD")), []byte("~"))
