@@ -64,6 +64,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    exhausted    respond | error
 //	    resources    on | off
 //	    models_endpoint on | off
+//	    usage        on | off
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -113,6 +114,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"client_tokens":      {Parse: h.parseClientTokens, Many: true},
 		"client_tokens_file": {Parse: h.parseClientTokensFile, Many: true},
 		"models_endpoint":    {Parse: h.parseModelsEndpoint},
+		"usage":              {Parse: h.parseUsage},
 	})
 	if err != nil {
 		return err
@@ -296,6 +298,11 @@ func (h *Handler) parseResources(d *caddyfile.Dispenser) (err error) {
 
 func (h *Handler) parseModelsEndpoint(d *caddyfile.Dispenser) (err error) {
 	h.ModelsEndpoint, err = directive.OnOff(d, "models_endpoint")
+	return err
+}
+
+func (h *Handler) parseUsage(d *caddyfile.Dispenser) (err error) {
+	h.Usage, err = directive.OnOff(d, "usage")
 	return err
 }
 

@@ -165,6 +165,12 @@ type Handler struct {
 	// ready, the request is answered as if the pool had none. Default: true.
 	Resources *bool `json:"resources,omitempty"`
 
+	// Whether it is counted what answers say that they have used, in tokens: by client, by
+	// model and by key, in metrics, in `{http.keycycler.usage.…}` and at the admin API. It is
+	// read while an answer streams by, of JSON and event streams that answer a POST with 2xx,
+	// compressed or not; nothing is held back, and nothing is guessed. Default: true.
+	Usage *bool `json:"usage,omitempty"`
+
 	// Whether GET and HEAD of `/v1/models`, of the provider's own path of the kind, and of one
 	// model below it are answered here, in the provider's form, without a call to the
 	// upstream: from the names without `*` in `models` and those that `renames` replace. A
@@ -361,6 +367,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		ProbeOff: !h.Cooldown.probes(), Random: h.Select.is(selectRandom), Hash: h.Select.placeholder(),
 		First: h.Select.is(selectFirst), Sessions: h.Select.is(selectSession),
 		Raises: h.Exhausted == exhaustedError, Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
+		Usage:          h.Usage == nil || *h.Usage,
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}

@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"pools":                         {http.MethodGet: a.listPools},
 		"pools/{pool}":                  {http.MethodGet: a.showPool},
 		"pools/{pool}/rejections":       {http.MethodGet: a.listRejections},
+		"pools/{pool}/usage":            {http.MethodGet: a.listUsage},
 		"pools/{pool}/keys":             {http.MethodGet: a.listKeys},
 		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll},
 		"pools/{pool}/keys/{id}/{verb}": {http.MethodPost: a.changeKey},
@@ -180,6 +182,20 @@ func (*Admin) listRejections(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return writeJSON(w, minutes)
+}
+
+// listUsage answers GET /keycycler/pools/<pool>/usage.
+func (*Admin) listUsage(w http.ResponseWriter, r *http.Request) error {
+	v, err := viewAt(r)
+	if err != nil {
+		return err
+	}
+	by := cmp.Or(r.URL.Query().Get("by"), observe.UsageBy[0])
+	all, ok := v.Usage(by, time.Now())
+	if !ok {
+		return apiError(http.StatusBadRequest, "by: %s is none of %s", directive.Shown(by), strings.Join(observe.UsageBy, ", "))
+	}
+	return writeJSON(w, all)
 }
 
 // listKeys answers GET /keycycler/pools/<pool>/keys.

@@ -18,6 +18,7 @@ import (
 	"github.com/keycycler/keycycler/internal/resource"
 	"github.com/keycycler/keycycler/internal/respond"
 	"github.com/keycycler/keycycler/internal/session"
+	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/ttl"
 )
@@ -72,6 +73,8 @@ type exchange struct {
 	tracer  observe.Tracer
 	sight   *misuse.Sight // of the attempt; mostly nil
 	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
+	counts  bool          // what the answer has used is counted …
+	usage   *usage.Reader // … as it says itself; nil: it cannot
 	writer  respond.Writer
 }
 
@@ -133,7 +136,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.record, x.tracer = new(record), observe.TracerFor(r)
 	x.report = &x.record.report
 	outer := x.report.Begin(r)
-	x.report.Pool = g.Pool
+	x.report.Pool = g.seen
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
 	follower, finder := x.follow(r), x.seekSession(r)
@@ -183,7 +186,8 @@ func (x *exchange) end(err error) {
 	x.g.metrics.Wait.Observe(x.latest.Sub(x.started).Seconds())
 	x.endBody(err)
 	x.report.Settle()
-	x.writer.EndLearning()
+	x.counted()
+	x.writer.EndReading()
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
 	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil

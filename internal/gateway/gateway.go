@@ -28,6 +28,7 @@ import (
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/upstream"
+	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
@@ -68,6 +69,7 @@ type Config struct {
 	ModelsEndpoint bool           // lists of models are answered here, from what keys serve
 
 	Resources bool // requests go out with the key that made what they name
+	Usage     bool // what answers say that they have used is counted
 
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
@@ -100,6 +102,7 @@ type Gateway struct {
 	faults    upstream.FaultCounts
 	announcer *observe.Announcer
 	history   *observe.History
+	ledger    *usage.Ledger // of what answers have used
 	seen      *observe.Pool // as operators see it
 
 	// Whether the last request found no key: one log line per change.
@@ -177,15 +180,16 @@ func (g *Gateway) start() error {
 
 // show lets operators see the pool: in metrics, events and the admin API.
 func (g *Gateway) show() (err error) {
-	g.history = observe.HistoryOf(g.Pool)
+	g.history, g.ledger = observe.HistoryOf(g.Pool), usage.LedgerOf(g.Pool)
+	g.ledger.Know(catalog.Names(g.offers))
 	g.seen = &observe.Pool{
 		Name: g.Pool, Provider: g.Provider.Name, Backend: g.Backend,
-		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Logger: g.Logger,
+		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Ledger: g.ledger, Logger: g.Logger,
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.waiting.Load,
 		ByModel: g.ByModel || len(g.offers) > 0,
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)

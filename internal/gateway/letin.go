@@ -38,7 +38,7 @@ func (g *Gateway) unauthorized(w http.ResponseWriter, r *http.Request, presented
 	g.announcer.Unauthorized(presented)
 	report := new(observe.Report)
 	outer := report.Begin(r)
-	report.Pool, report.Outcome = g.Pool, observe.OutcomeUnauthorized
+	report.Pool, report.Outcome = g.seen, observe.OutcomeUnauthorized
 	g.tellNested(outer, r)
 	challenge := `Bearer realm="keycycler"`
 	if presented { // RFC 6750 §3.1: no error code where nothing was

@@ -48,7 +48,7 @@ func (g *Gateway) tellNested(outer *observe.Report, r *http.Request) {
 	outer.Outcome = observe.OutcomeNested
 	g.slips.nested.Do(func() {
 		g.Logger.Warn("keycycler stands behind another keycycler: requests go out with the keys of this pool alone",
-			zap.String("other_pool", outer.Pool))
+			zap.String("other_pool", outer.Pool.Name))
 	})
 }
 

@@ -43,7 +43,7 @@ func (g *Gateway) listed(r *http.Request) (name string, ok bool) {
 func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request, client, name string) error {
 	report := new(observe.Report)
 	report.Begin(r)
-	report.Pool, report.Client, report.Outcome = g.Pool, client, observe.OutcomeModels
+	report.Pool, report.Client, report.Outcome = g.seen, client, observe.OutcomeModels
 	switch {
 	case name == "":
 		return g.Provider.WriteModels(w, r.URL.Path, catalog.Names(g.offers))

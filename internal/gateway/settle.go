@@ -31,9 +31,10 @@ func (x *exchange) Commit(status int, header http.Header) {
 	x.report.Settle()
 	if x.shows {
 		if l := resource.NewLearner(x.g.resources, x.roster.Pool, x.drawn.Slot, status, header, time.Now()); l != nil {
-			x.writer.Learner = l
+			x.writer.ReadAlong(l)
 		}
 	}
+	x.count(status, header)
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}

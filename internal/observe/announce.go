@@ -250,7 +250,7 @@ func (t Tracer) Attempt(system string, rep *Report, status int, outcome string) 
 		return
 	}
 	attributes := []attribute.KeyValue{
-		attribute.String("keycycler.pool", rep.Pool),
+		attribute.String("keycycler.pool", rep.Pool.name()),
 		attribute.String("keycycler.key_id", rep.key().ID().String()),
 		attribute.Int("keycycler.attempt", int(rep.attempts)),
 		attribute.String("keycycler.outcome", outcome),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/session"
+	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -19,15 +20,16 @@ import (
 // request.
 type Report struct {
 	latest   *Report // that of the last pool that the request has come to
-	Pool     string
+	Pool     *Pool
 	index    *Index // of the last attempt's key; nil before the first
 	slot     rotator.Slot
 	attempts int32
-	Named    string     // the model that the request's URL names; "" if none
-	Body     modelNamer // nil when it has none
-	Outcome  string     // of the last attempt that is over, or of the request
-	Client   string     // whose token the request had; "" where it has no name
-	Session  session.ID // the request's, if it was looked for in the body as well; 0: it was not found
+	Named    string        // the model that the request's URL names; "" if none
+	Body     modelNamer    // nil when it has none
+	Outcome  string        // of the last attempt that is over, or of the request
+	Client   string        // whose token the request had; "" where it has no name
+	Session  session.ID    // the request's, if it was looked for in the body as well; 0: it was not found
+	Used     *usage.Tokens // by the answer; nil: it does not say
 
 	client *http.Request                  // the request, as it has come to us
 	vars   map[string]any                 // its variables; nil outside of Caddy
@@ -183,7 +185,7 @@ func (p *Report) field(name string) (any, bool) {
 	}
 	switch field {
 	case "pool":
-		return p.Pool, true
+		return p.Pool.name(), true
 	case "key_id":
 		if p.index == nil {
 			return "", true
@@ -213,7 +215,20 @@ func (p *Report) field(name string) (any, bool) {
 	case "model":
 		return p.Model(), true
 	}
-	return nil, false
+	return p.used(field)
+}
+
+// used returns one of the placeholders of what the answer has used, once it has ended.
+func (p *Report) used(field string) (any, bool) {
+	kind, ok := strings.CutPrefix(field, "usage.")
+	i := slices.Index(usage.Names[:], kind)
+	switch {
+	case !ok || i < 0:
+		return nil, false
+	case p.Used == nil || p.Used[i] == usage.Unknown:
+		return "", true
+	}
+	return p.Used[i], true
 }
 
 // Model returns the model that the request names, in its URL or in as much of its

@@ -19,6 +19,7 @@ import (
 
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/reason"
+	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
@@ -32,10 +33,19 @@ type Pool struct {
 	State    *rotator.State
 	Health   func() (shared.Health, bool) // of the state, and whether it is shared
 	History  *History
+	Ledger   *usage.Ledger // of what its answers have used
 	Logger   *zap.Logger
 	Keys     func() *Index // of now
 	Waiting  func() int64  // requests
 	ByModel  bool          // its keys may cool for one model alone
+}
+
+// name is the pool's, "" while there is none.
+func (p *Pool) name() string {
+	if p == nil {
+		return ""
+	}
+	return p.Name
 }
 
 // Live holds the gateways of all configs that are provisioned: mostly one config's,

@@ -118,7 +118,7 @@ type Writer struct {
 	tap   *tap      // of a websocket that the client has; or nil
 	heart heartbeat // of a stream that is the client's
 
-	Learner bodyReader // reads what the client is given; nil: nobody does
+	readers []bodyReader // of what the client is given
 }
 
 // Begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
@@ -354,8 +354,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 // deliver gives a piece of the body to the client. Only the phase says whether that is
 // right.
 func (w *Writer) deliver(p []byte) (int, error) {
-	if w.Learner != nil {
-		w.Learner.Write(p)
+	for _, r := range w.readers {
+		r.Write(p)
 	}
 	if w.watch.On {
 		w.look(p)
@@ -383,12 +383,16 @@ func (w *Writer) look(p []byte) {
 	}
 }
 
-// EndLearning gives the learner back. Nothing writes any more.
-func (w *Writer) EndLearning() {
-	if w.Learner != nil {
-		w.Learner.Release()
-		w.Learner = nil
+// ReadAlong lets r read what the client is given, from now on.
+func (w *Writer) ReadAlong(r bodyReader) { w.readers = append(w.readers, r) }
+
+// EndReading gives the readers back. Nothing writes any more.
+func (w *Writer) EndReading() {
+	for _, r := range w.readers {
+		r.Release()
 	}
+	clear(w.readers)
+	w.readers = w.readers[:0]
 }
 
 // collect keeps p. A body that is full is judged without the rest.
@@ -426,7 +430,7 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	if w.Phase.Load() == waiting {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.Phase.Load() == committed && w.Learner == nil && !w.watch.On && !w.heart.on() {
+	if w.Phase.Load() == committed && len(w.readers) == 0 && !w.watch.On && !w.heart.on() {
 		if rf, ok := w.Client.(io.ReaderFrom); ok {
 			return rf.ReadFrom(r)
 		}

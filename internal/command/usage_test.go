@@ -1,0 +1,100 @@
+package command
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/observe"
+)
+
+// usageAdmin plays an admin API whose pools have used something.
+func usageAdmin(t *testing.T, asked *[]string) string {
+	used := func(n int64) observe.UsageCounts {
+		return observe.UsageCounts{Answers: n, Unknown: 1, Input: 1000 * n, Cached: 5 * n, CacheWrite: 2, Output: 1_234_567 * n, Reasoning: n}
+	}
+	today := time.Now().UTC().Format(time.DateOnly)
+	all := []observe.UsageStatus{
+		{Name: "", Hour: used(1), Month: used(4), Days: []observe.UsageDay{{Day: "2001-01-01", UsageCounts: used(2)}}},
+		{Name: "ada-\x1b[31m-whose-name-is-long", Hour: used(2), Month: used(5), Days: []observe.UsageDay{{Day: today, UsageCounts: used(3)}}},
+		{Name: "010000000000", Key: "acme-east", Month: used(6), Days: []observe.UsageDay{}},
+	}
+	a := new(fakeAdmin)
+	a.addPool("main", fakeKey(1))
+	a.addPool("spare", fakeKey(1))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/usage") {
+			a.ServeHTTP(w, r)
+			return
+		}
+		if *asked = append(*asked, r.URL.RequestURI()); strings.Contains(r.URL.Path, "spare") {
+			answerJSON(w, []observe.UsageStatus{})
+			return
+		}
+		answerJSON(w, all)
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// What usage prints fits into 80 columns, and a terminal obeys nothing of it.
+func TestUsageIsPrinted(t *testing.T) {
+	for _, row := range []struct {
+		args, asked, want string
+	}{
+		{"", "by=client", `main, last hour:
+CLIENT              ANSWERS  INPUT  CACHED  WRITTEN  OUTPUT  REASONING  UNKNOWN
+-                         1   1000       5        2    1.2M          1        1
+ada-?[31m-whose-n…        2   2000      10        2    2.5M          2        1
+
+spare, last hour:
+nothing was used
+`},
+		{"--by model --last today --pool main", "by=model", `main, today:
+MODEL               ANSWERS  INPUT  CACHED  WRITTEN  OUTPUT  REASONING  UNKNOWN
+ada-?[31m-whose-n…        3   3000      15        2    3.7M          3        1
+`},
+		{"--by key --last month --pool main", "by=key", `main, last 30 days:
+KEY                 ANSWERS  INPUT  CACHED  WRITTEN  OUTPUT  REASONING  UNKNOWN
+-                         4   4000      20        2    4.9M          4        1
+ada-?[31m-whose-n…        5   5000      25        2    6.2M          5        1
+acme-east                 6   6000      30        2    7.4M          6        1
+`},
+	} {
+		var asked []string
+		args := append([]string{"usage", "--address", usageAdmin(t, &asked)}, strings.Fields(row.args)...)
+		ran := runCLI("", args...)
+		if ran.code != 0 || ran.out != row.want {
+			t.Errorf("usage %s: %d %s\n%s\nwant\n%s", row.args, ran.code, ran.errors, ran.out, row.want)
+		}
+		if len(asked) == 0 || asked[0] != "/keycycler/pools/main/usage?"+row.asked {
+			t.Errorf("usage %s asks for %v", row.args, asked)
+		}
+		for line := range strings.Lines(ran.out) {
+			if len([]rune(strings.TrimRight(line, "\n"))) > tableWidth {
+				t.Errorf("usage %s: a line is too long: %q", row.args, line)
+			}
+		}
+		var told []poolUsage
+		if ran := runCLI("", append(args, "--json")...); json.Unmarshal([]byte(ran.out), &told) != nil || len(told[0].Usage) != 3 || told[0].Pool != "main" {
+			t.Errorf("usage %s as JSON: %s %s", row.args, ran.out, ran.errors)
+		}
+	}
+}
+
+// Wrong usage is told before anybody is asked.
+func TestUsageOfTheCommand(t *testing.T) {
+	for args, want := range map[string]string{
+		"usage --by colour":   "--by: 'colour' is none of client, model, key",
+		"usage --last year":   "--last: 'year' is none of hour, today, month",
+		"usage ada":           "usage takes no arguments",
+		"usage --by sk-demo1": "--by: (not shown: it could be a key) is none of",
+	} {
+		if ran := runCLI("", strings.Fields(args)...); ran.code != 2 || !strings.Contains(ran.errors, want) {
+			t.Errorf("%s: %d %s, want %s", args, ran.code, ran.errors, want)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/usage"
+)
+
+// count begins to read what the answer says that it has used, if it is counted. What is
+// asked for anew by GET was counted when it was made.
+func (x *exchange) count(status int, header http.Header) {
+	if !x.g.Usage || status < 200 || status > 299 || x.r.Method != http.MethodPost {
+		return
+	}
+	x.counts, x.usage = true, usage.NewReader(header)
+	if x.usage != nil {
+		x.writer.ReadAlong(x.usage)
+	}
+}
+
+// counted counts what the answer has used, of which no more comes. One that says nothing is
+// counted as such if a model was asked for.
+func (x *exchange) counted() {
+	if !x.counts {
+		return
+	}
+	x.report.Used = x.used()
+	x.counts, x.usage = false, nil
+	model := strings.TrimPrefix(x.report.Model(), "models/")
+	if x.report.Used == nil && model == "" {
+		return
+	}
+	key := x.roster.Pool.Key(x.drawn.Slot).ID()
+	x.g.ledger.Note(time.Now(), usage.Use{Client: x.report.Client, Model: model, Key: key, Tokens: x.report.Used})
+	x.tracer.Usage(x.report.Used)
+}
+
+// used returns what the answer says, nil where it says nothing.
+func (x *exchange) used() *usage.Tokens {
+	if x.usage == nil {
+		return nil
+	}
+	if t, ok := x.usage.Tokens(); ok {
+		return &t
+	}
+	return nil
+}

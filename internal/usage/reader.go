@@ -1,0 +1,83 @@
+package usage
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/keycycler/keycycler/internal/peek"
+)
+
+// Reader reads along what an answer says that it has used. It keeps no byte back and none of
+// them in memory. It is not safe for concurrent use. Release it.
+type Reader struct {
+	scanner  peek.NumberScanner
+	inflater *peek.Inflater // nil: the answer has no content coding
+	said     stated
+	saying   stated // in an object that has not come to its end
+}
+
+var readers = sync.Pool{New: func() any { return new(Reader) }}
+
+// NewReader returns what is to read an answer with this header: nil where that is neither
+// JSON nor a stream of events, or in a content coding that nobody here knows.
+func NewReader(header http.Header) *Reader {
+	media, coding := peek.First(header, "Content-Type"), peek.First(header, "Content-Encoding")
+	events := peek.IsEventStream(media)
+	if !events && !isJSON(media) || len(header["Content-Encoding"]) > 1 {
+		return nil
+	}
+	r := readers.Get().(*Reader)
+	if coding != "" && !strings.EqualFold(coding, "identity") {
+		if r.inflater = peek.NewInflater(coding, r.scanner.Write); r.inflater == nil {
+			r.Release()
+			return nil
+		}
+	}
+	r.scanner.Begin(r, places, events, mark)
+	r.said = stated{}
+	return r
+}
+
+func isJSON(media string) bool {
+	media, _, _ = strings.Cut(media, ";")
+	media = strings.TrimSpace(media)
+	return media == "application/json" || strings.HasSuffix(media, "+json")
+}
+
+// Write takes the answer's next piece.
+func (r *Reader) Write(p []byte) {
+	if r.inflater != nil {
+		r.inflater.Write(p)
+		return
+	}
+	r.scanner.Write(p)
+}
+
+// Tokens returns what was used, as far as the answer has come, and whether it says so.
+// Nothing may be written afterwards.
+func (r *Reader) Tokens() (t Tokens, ok bool) {
+	if r.inflater != nil {
+		r.inflater.Stop()
+	}
+	t = r.said.tokens()
+	return t, t.stated()
+}
+
+// Release gives r back.
+func (r *Reader) Release() {
+	if r.inflater != nil {
+		r.inflater.Stop()
+		r.inflater = nil
+	}
+	readers.Put(r)
+}
+
+// BeginGroup implements numberTaker: what one object states counts together.
+func (r *Reader) BeginGroup() { r.saying = stated{} }
+
+// TakeNumber implements numberTaker.
+func (r *Reader) TakeNumber(which int, n int64) { r.saying[which] = n + 1 }
+
+// EndGroup implements numberTaker: what was stated before is stated anew, or goes on to hold.
+func (r *Reader) EndGroup() { r.said.add(&r.saying) }
