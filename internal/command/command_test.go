@@ -25,6 +25,7 @@ import (
 	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/internal/testkit/adminapi"
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/internal/testkit/pools"
 )
 
@@ -617,12 +618,10 @@ func stub(t *testing.T, status int, body string) string {
 }
 
 func TestCommandGateways(t *testing.T) {
-	gone := httptest.NewServer(nil)
-	gone.Close()
 	for _, row := range []struct {
 		sentence, address, says string
 	}{
-		{"nobody is there", strings.TrimPrefix(gone.URL, "http://"), "connection refused: is it running, and is its admin endpoint at 127.0.0.1:"},
+		{"nobody is there", "127.0.0.1:" + live.FreePort(t), "connection refused: is it running, and is its admin endpoint at 127.0.0.1:"},
 		{"Caddy is built without the module", stub(t, 404, "404 page not found\n"), "is built without keycycler"},
 		{"Caddy refuses", stub(t, 403, `{"error":"host not allowed: x"}`), "has refused: host not allowed: x (status 403)"},
 		{"something else refuses", stub(t, 502, "<html>\nbad\n</html>"), "has refused: <html> (status 502)"},

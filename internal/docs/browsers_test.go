@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // browsers returns the recipe of clients.md: what stands before keycycler, and the
@@ -43,7 +45,7 @@ func TestTheRecipeForBrowsers(t *testing.T) {
 	}))
 	defer provider.Close()
 	before, options := browsers(t)
-	address := "localhost:" + freePort(t)
+	address := "localhost:" + live.FreePort(t)
 	config := fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\ndefault_bind 127.0.0.1\n}\nhttp://%s {\n%s\nkeycycler {\nkeys sk-demo-1\nclient_tokens %s\n}\n"+
 		"@dead path /dead\nreverse_proxy @dead 127.0.0.1:1\nreverse_proxy %s {\n%s\n}\n", address, before, demoToken, provider.URL, options)
 	s := inEmptyFolder(t)

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 const (
@@ -264,7 +266,7 @@ func demoPorts(t *testing.T) *strings.Replacer {
 			continue
 		}
 		seen[address] = true
-		free := freePort(t)
+		free := live.FreePort(t)
 		_, port, _ := strings.Cut(address, ":")
 		pairs = append(pairs, address, "localhost:"+free, "127.0.0.1:"+port, "127.0.0.1:"+free)
 	}
@@ -272,17 +274,6 @@ func demoPorts(t *testing.T) *strings.Replacer {
 		t.Fatalf("addresses of the demo: %v", seen)
 	}
 	return strings.NewReplacer(pairs...)
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // repository makes a repository of this tree as it is, the demo with other ports.

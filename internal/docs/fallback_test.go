@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // The README's fallback: while no key of the first pool is ready, the second provider
@@ -30,7 +32,7 @@ func TestTheRecipeForAFallback(t *testing.T) {
 	defer other.Close()
 
 	s := inEmptyFolder(t)
-	address := "localhost:" + freePort(t)
+	address := "localhost:" + live.FreePort(t)
 	recipe := strings.NewReplacer("llm.example.com {", "http://"+address+" {",
 		"/etc/caddy/", s.folder+"/", "https://api.openai.com", limited.URL, "https://llm.example.net", other.URL)
 	for name, content := range map[string]string{

@@ -263,17 +263,18 @@ func TestAnAttemptThatCannotGo(t *testing.T) {
 // TestFailuresCountForTheirAddress: reverse_proxy's own passive checks take one address out,
 // and not the pool.
 func TestFailuresCountForTheirAddress(t *testing.T) {
-	up, down := startSite(t, nil, "127.0.0.1", false), startSite(t, nil, "localhost", false)
-	down.Close()
+	up := startSite(t, nil, "127.0.0.1", false)
 	g := startGateway(t, fmt.Sprintf(`keycycler {
 		%s
-		%s
+		keys sk-demo-down {
+			upstream http://127.0.0.1:%s
+		}
 	}
 	reverse_proxy {
 		dynamic keycycler
 		fail_duration 1m
 		max_fails 1
-	}`, up.block(""), down.block("")))
+	}`, up.block(""), live.FreePort(t)))
 	statuses := make(map[int]int)
 	for range 10 {
 		res, _ := live.Do(t, http.DefaultClient, live.Request(t, http.MethodPost, g.plain+"/v1/x", "hello"))

@@ -27,6 +27,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"golang.org/x/net/http2"
 
+	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/internal/upstream"
 )
 
@@ -151,11 +152,7 @@ func proxy(t *testing.T, dial, transport, more string, r *http.Request, watch *u
 
 // Errors of the connection are told apart, whether or not somebody has watched it.
 func TestFaultsOfConnections(t *testing.T) {
-	refusing, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing.Close()
+	refusing := "127.0.0.1:" + live.FreePort(t)
 	good, goodCA := certificate(t, time.Now().Add(time.Hour))
 	expired, expiredCA := certificate(t, time.Now().Add(-time.Hour))
 	trusting := func(ca string) string {
@@ -175,7 +172,7 @@ func TestFaultsOfConnections(t *testing.T) {
 		want, unseen    upstream.Fault
 		status          int
 	}{
-		{"it refuses connections", refusing.Addr().String(), "", "", connect, connect, 0},
+		{"it refuses connections", refusing, "", "", connect, connect, 0},
 		{"the connection takes too long", "127.0.0.1:1", `,"dial_timeout":"1ns"`, "", connect, connect, 0},
 		{"it has no such socket", "unix//nowhere/at.sock", "", "", connect, connect, 0},
 		{"its certificate has expired", listen(t, secure(expired, request)), trusting(expiredCA), "", connect, connect, 0},
