@@ -17,6 +17,7 @@ import (
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/resource"
 	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/internal/roster"
 	"github.com/keycycler/keycycler/internal/session"
 	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
@@ -31,7 +32,7 @@ type exchange struct {
 	g      *Gateway
 	r      *http.Request
 	body   *replay.Body // nil when the request has none
-	roster *roster
+	roster *roster.Roster
 	drawn  rotator.Drawn // the attempt's key
 	owner  rotator.ID    // of the key that has made what the request names, …
 	bound  bool          // … if it is known
@@ -322,9 +323,9 @@ func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attem
 	sent = x.newAttempt()
 	request := &sent.Request
 	sent.context.Begin(ctx, request, x.report, key)
-	x.roster.injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
+	x.roster.Injector.Fill(&sent.context, &sent.Outgoing, x.r, slot)
 	x.renameInURL(request, slot) // the client's: what an upstream's own path has is no model
-	x.roster.way(slot).Direct(request)
+	x.roster.Way(slot).Direct(request)
 	if x.shows {
 		resource.Readable(request.Header)
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/respond"
+	"github.com/keycycler/keycycler/internal/roster"
 	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -21,56 +23,45 @@ import (
 // rests are the addresses of the process that rest.
 var rests = &upstream.Resting
 
-// addressesOf returns for each lot of keys where it works, "" where that is not known; nil
-// where there are not two to choose from.
-func addressesOf(places []*keyset.Place) []string {
-	all, first := make([]string, len(places)), ""
-	several := false
-	for lot, place := range places {
-		if place == nil || place.Site.Scheme == "" {
-			continue
-		}
-		all[lot] = place.Site.Address()
-		several = several || first != "" && first != all[lot]
-		first = all[lot]
-	}
-	if !several {
-		return nil
-	}
-	return all
-}
-
 // spreads tells whether keys of the source work at different addresses.
 func spreads(s *keyset.Source) bool {
 	places := make([]*keyset.Place, 0, len(*s.Groups))
 	for _, g := range *s.Groups {
 		places = append(places, g.Place)
 	}
-	return addressesOf(places) != nil
+	return roster.Addresses(places) != nil
 }
 
-// address returns where the slot's key works; "" where that is not known, or all work
-// there.
-func (r *roster) address(s rotator.Slot) string {
-	if r.addresses == nil {
+// shut returns the lots whose keys the request does not get, nil for none: those that do
+// not serve its model, and those that have failed it. It is good until the next call.
+func (x *exchange) shut() rotator.Lots {
+	unserved := x.roster.Lots.Without(x.model).Lots
+	switch {
+	case len(x.closed) == 0:
+		return unserved
+	case len(unserved) == 0:
+		return x.closed
+	}
+	x.merged = append(x.merged[:0], unserved...)
+	x.merged.Merge(x.closed)
+	return x.merged
+}
+
+// nameOfLots writes the set so that equal ones are written alike, and an empty one as "".
+func nameOfLots(l rotator.Lots) string {
+	for len(l) > 0 && l[len(l)-1] == 0 {
+		l = l[:len(l)-1]
+	}
+	if len(l) == 0 {
 		return ""
 	}
-	return r.addresses[r.lots.Lot(s)]
-}
-
-// at adds the lots at the address to the set.
-func (r *roster) at(address string, to *rotator.Lots) {
-	for lot, a := range r.addresses {
-		if a == address {
-			to.Add(uint16(lot))
-		}
-	}
+	return fmt.Sprintf("\x00%x", []uint64(l))
 }
 
 // draw draws a key: of an address that does not rest, if there is one. Where all rest, they
 // are used all the same.
 func (x *exchange) draw(now time.Time) (rotator.Drawn, bool) {
-	if x.roster.addresses == nil || !rests.Any() {
+	if x.roster.Addresses == nil || !rests.Any() {
 		return x.roster.Pool.Draw(now, x.want)
 	}
 	all := x.want.Shut
@@ -86,20 +77,20 @@ func (x *exchange) draw(now time.Time) (rotator.Drawn, bool) {
 func (x *exchange) drawAwake(now time.Time) (rotator.Drawn, bool) {
 	pool := x.roster.Pool
 	x.avoided = append(x.avoided[:0], x.want.Shut...)
-	rests.Each(now, x.roster.addresses, func(lot int) { x.avoided.Add(uint16(lot)) })
+	rests.Each(now, x.roster.Addresses, func(lot int) { x.avoided.Add(uint16(lot)) })
 	for {
 		x.want.Shut = x.avoided
 		drawn, ok := pool.Draw(now, x.want)
 		if !ok {
 			return drawn, false
 		}
-		a := x.roster.address(drawn.Slot)
+		a := x.roster.Address(drawn.Slot)
 		if a == "" || rests.Try(now, a) {
 			return drawn, true
 		}
 		pool.Settled(drawn)
 		pool.End(drawn.Slot)
-		x.roster.at(a, &x.avoided)
+		x.roster.At(a, &x.avoided)
 	}
 }
 
@@ -111,20 +102,20 @@ func (x *exchange) close(address string) {
 	if !slices.Contains(x.failedAt, address) {
 		x.failedAt = append(x.failedAt, address)
 	}
-	x.roster.at(address, &x.closed)
+	x.roster.At(address, &x.closed)
 }
 
 // closeAgain does so in a roster that is new.
 func (x *exchange) closeAgain() {
 	x.closed = x.closed[:0]
 	for _, a := range x.failedAt {
-		x.roster.at(a, &x.closed)
+		x.roster.At(a, &x.closed)
 	}
 }
 
 // away tells whether the request may go to an address that is not the attempt's. What one
 // key has made is at its own.
-func (x *exchange) away() bool { return !x.bound && x.roster.address(x.drawn.Slot) != "" }
+func (x *exchange) away() bool { return !x.bound && x.roster.Address(x.drawn.Slot) != "" }
 
 // watched returns what sees how far the attempt comes; nil where nothing follows from that.
 func (x *exchange) watched(ctx context.Context) (context.Context, *upstream.Watch) {
@@ -171,7 +162,7 @@ func (x *exchange) ends(err error, reach upstream.Reach) error {
 	x.rest(f, err)
 	if x.again = x.g.judge.MovesOn(f.String(), status, x.away()) && (x.body == nil || x.body.Reject()); x.again {
 		x.failure = err
-		x.close(x.roster.address(x.drawn.Slot))
+		x.close(x.roster.Address(x.drawn.Slot))
 	}
 	return err
 }
@@ -187,7 +178,7 @@ func endedAt(reach upstream.Reach) error {
 // rest notes that the attempt has failed at its address.
 func (x *exchange) rest(f upstream.Fault, err error) {
 	x.g.faults[f].Inc()
-	a := x.roster.address(x.drawn.Slot)
+	a := x.roster.Address(x.drawn.Slot)
 	if a == "" {
 		return
 	}
@@ -223,7 +214,7 @@ func (x *exchange) heard(status int) {
 		x.rest(f, nil)
 		return
 	}
-	if a := x.roster.address(x.drawn.Slot); a != "" && rests.Any() && rests.Serve(a) {
+	if a := x.roster.Address(x.drawn.Slot); a != "" && rests.Any() && rests.Serve(a) {
 		x.tellRest(observe.Rested{Address: a})
 	}
 }
@@ -234,7 +225,7 @@ func (x *exchange) leave(w *respond.Writer, k *respond.Kept) {
 	if upstream.FaultOfStatus(w.Status) == upstream.None {
 		return
 	}
-	x.close(x.roster.address(x.drawn.Slot))
+	x.close(x.roster.Address(x.drawn.Slot))
 	x.failure = nil // the answer is, which was the last
 	if k == nil {
 		x.failure = caddyhttp.Error(w.Status, upstream.ErrNoAnswer)

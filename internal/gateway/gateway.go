@@ -27,6 +27,7 @@ import (
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/internal/roster"
 	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/internal/usage"
 	"github.com/keycycler/keycycler/rotator"
@@ -93,10 +94,10 @@ type Gateway struct {
 	room   waitingRoom
 	offers []*catalog.Offer // of keys that serve some models only, or by other names
 
-	resources *provider.Resources    // nil: ids are not followed
-	roster    atomic.Pointer[roster] // changes when a keys file does
-	unwatch   func()                 // ends the watching of keys files; nil where there is none
-	clients   *client.Clients        // nil: everybody is let in
+	resources *provider.Resources           // nil: ids are not followed
+	roster    atomic.Pointer[roster.Roster] // changes when a keys file does
+	unwatch   func()                        // ends the watching of keys files; nil where there is none
+	clients   *client.Clients               // nil: everybody is let in
 
 	metrics   *observe.Metrics
 	faults    upstream.FaultCounts
@@ -160,11 +161,11 @@ func (g *Gateway) start() error {
 	if err != nil {
 		return err
 	}
-	roster, err := g.newRoster(set)
+	keys, err := g.newRoster(set)
 	if err != nil {
 		return err
 	}
-	g.roster.Store(roster)
+	g.roster.Store(keys)
 	if err := g.show(); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestAKeyThatChangesItsTierIsAChange(t *testing.T) {
 	if err := h.reloadKeys(); err != nil || h.roster.Load() == before {
 		t.Fatalf("the roster is the same: %v", err)
 	}
-	if got, want := h.roster.Load().ranks[1], (rotator.Rank{Tier: 2, Weight: 1}); got != want {
+	if got, want := h.roster.Load().RankOf(1), (rotator.Rank{Tier: 2, Weight: 1}); got != want {
 		t.Errorf("rank %v, want %v", got, want)
 	}
 }

@@ -57,8 +57,8 @@ func TestAGroupChangesWithItsFile(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		r := h.roster.Load()
-		if r.Pool.Len() != 4 || len(r.family(1)) != 3 || len(r.family(0)) != 1 {
-			t.Errorf("%d keys, families %v and %v", r.Pool.Len(), r.family(0), r.family(1))
+		if r.Pool.Len() != 4 || len(r.Family(1)) != 3 || len(r.Family(0)) != 1 {
+			t.Errorf("%d keys, families %v and %v", r.Pool.Len(), r.Family(0), r.Family(1))
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/internal/roster"
 	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -76,7 +77,7 @@ func (x *exchange) tellAstray() {
 	if x.looked = nil; sent == nil || x.nested() {
 		return
 	}
-	site, address := x.roster.place(x.drawn.Slot).Site, x.report.Address()
+	site, address := x.roster.Place(x.drawn.Slot).Site, x.report.Address()
 	elsewhere := site.Scheme != "" && address != site.Dial
 	if address == "" || !elsewhere && (site.Proxy == "" || sent.context.Proxied()) {
 		return
@@ -97,7 +98,7 @@ func (x *exchange) nested() bool { return x.report.Outcome == observe.OutcomeNes
 // lookOut looks, now and then, at whether the key reaches the upstream.
 func (x *exchange) lookOut(sent *attempt) {
 	due := x.g.slips.carriage.Due()
-	if x.roster.place(x.drawn.Slot).Site != (upstream.Site{}) && (due || x.g.slips.placed.Load() < manyPlaced) {
+	if x.roster.Place(x.drawn.Slot).Site != (upstream.Site{}) && (due || x.g.slips.placed.Load() < manyPlaced) {
 		x.g.slips.placed.Add(1)
 		x.looked = sent
 	}
@@ -109,11 +110,11 @@ func (x *exchange) lookOut(sent *attempt) {
 
 // doubtAddress notes that the key was refused for a reason that may be the address's.
 func (x *exchange) doubtAddress(now time.Time, r rotator.Refusal) {
-	if !slices.Contains(unfit, r.Reason) {
+	if !slices.Contains(roster.Unfit, r.Reason) {
 		return
 	}
 	x.g.slips.carriage.Arm()
-	if x.roster.place(x.drawn.Slot).Site == (upstream.Site{}) {
+	if x.roster.Place(x.drawn.Slot).Site == (upstream.Site{}) {
 		x.pardon(now, x.g.slips.addresses.Refuse(x.roster.Pool.Key(x.drawn.Slot).ID(), x.report.Address()))
 	}
 }
@@ -136,7 +137,7 @@ func (x *exchange) atAddress(now time.Time) {
 func (x *exchange) pardon(now time.Time, keys []rotator.ID) {
 	for _, id := range keys {
 		p, ok := x.roster.Find(id)
-		if ok && slices.Contains(unfit, p.Status(now).Reason) {
+		if ok && slices.Contains(roster.Unfit, p.Status(now).Reason) {
 			p.Pool.Serve(now, now, p.Slot, "")
 		}
 	}
@@ -146,7 +147,7 @@ func (x *exchange) pardon(now time.Time, keys []rotator.ID) {
 // request: of next to nothing, where that may be its address's fault.
 func (x *exchange) believed(m *met) rotator.Refusal {
 	r := m.refusal
-	if slices.Contains(unfit, r.Reason) {
+	if slices.Contains(roster.Unfit, r.Reason) {
 		r.For = x.g.slips.addresses.Rest(m.pool.Key(m.asked).ID(), r.Step, r.For)
 	}
 	return r

@@ -13,12 +13,15 @@ import (
 // unknownModel answers a request for a model that no key serves, or none that it may get.
 func (x *exchange) unknownModel(w http.ResponseWriter) error {
 	x.g.metrics.UnknownModel.Inc()
-	if x.unknown() && x.roster.lots.news(x.model) {
+	if x.unknown() && x.roster.Lots.News(x.model) {
 		x.g.announcer.UnknownModel(x.model, x.roster.Pool.Len())
 	}
 	x.report.Outcome = observe.OutcomeUnknownModel
 	return x.g.writeRefusal(w, x.r, provider.Refusal{Model: x.model})
 }
+
+// unknown tells whether no key serves the request's model.
+func (x *exchange) unknown() bool { return x.roster.Lots.Without(x.model).All }
 
 // offersOf returns what the keys of the source serve, each once.
 func offersOf(s *keyset.Source) (all []*catalog.Offer) {

@@ -26,11 +26,10 @@ func labelsOf(h *Gateway) string {
 	var all []string
 	for _, p := range r.ByID() {
 		secret, l := r.Pool.Key(p.Slot).Secret(), p.Label()
-		name, group := known{r}.Name(p.Slot)
-		if name != l.Name || group != l.Group || p.Name() != name {
+		if p.Name() != l.Name {
 			return "two names for " + l.Origin
 		}
-		all = append(all, fmt.Sprintf("%s:%s/%s@%s", secret[len(secret)-1:], name, group, l.Origin))
+		all = append(all, fmt.Sprintf("%s:%s/%s@%s", secret[len(secret)-1:], l.Name, l.Group, l.Origin))
 	}
 	return strings.Join(all, " ")
 }

@@ -28,7 +28,7 @@ func hasRenames(o *catalog.Offer) bool { return o != nil && len(o.Renames) > 0 }
 // namer returns how models are called where the slot's key works, or nil where that is how
 // clients call them.
 func (x *exchange) namer(s rotator.Slot) func(model string) (string, bool) {
-	offer := x.roster.place(s).Offer
+	offer := x.roster.Place(s).Offer
 	if !hasRenames(offer) {
 		return nil
 	}

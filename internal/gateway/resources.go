@@ -44,7 +44,7 @@ func (x *exchange) among() []rotator.Slot {
 		return nil
 	}
 	among := []rotator.Slot{p.Slot}
-	for _, s := range x.roster.family(p.Slot) {
+	for _, s := range x.roster.Family(p.Slot) {
 		if s != p.Slot {
 			among = append(among, s)
 		}

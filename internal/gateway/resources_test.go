@@ -305,7 +305,7 @@ func TestResourceWhoseKeyIsNotReady(t *testing.T) {
 		h := provision(t, 0, ownKeys(6, "", "acme", "", "acme"))
 		roster := h.roster.Load()
 		slot := rotator.Slot(roster.Pool.Len() - 1)
-		sibling := roster.Pool.Key(roster.family(slot)[0]).Secret()
+		sibling := roster.Pool.Key(roster.Family(slot)[0]).Secret()
 		owned(t, h, slot, "file-busy")
 		if w, _ := testkit.Serve(h, testkit.Script(testkit.BadKey, testkit.Fine), file()); w.Code != 200 {
 			t.Fatalf("answered %d", w.Code)

@@ -24,7 +24,7 @@ func (l *gateways) add(g *Gateway) {
 	g.pace = new(blame.Pace)
 	g.pace.Heed(g.KeyPool().Clearings())
 	for _, other := range slices.Backward(l.all) {
-		if other.State == g.State && other.roster.Load().asksLike(g.roster.Load()) {
+		if other.State == g.State && other.roster.Load().AsksLike(g.roster.Load()) {
 			g.pace = other.pace
 			break
 		}

@@ -40,7 +40,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 	for name, auth := range waysToSend {
 		t.Run(name, func(t *testing.T) {
 			g, by := hiding(t, auth)
-			in := g.roster.Load().injector
+			in := g.roster.Load().Injector
 			for what, holder := range map[string]any{
 				"a gateway":                      g,
 				"its config":                     g.Config,
@@ -67,7 +67,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 
 func TestNothingMarshalsAKey(t *testing.T) {
 	g, by := hiding(t, nil)
-	for what, v := range map[string]any{"its clients": by.clients, "an injector": g.roster.Load().injector} {
+	for what, v := range map[string]any{"its clients": by.clients, "an injector": g.roster.Load().Injector} {
 		text, err := json.Marshal(v)
 		if err != nil || testkit.Leak(string(text)) != "" {
 			t.Errorf("%s: %s, %v", what, text, err)

@@ -60,7 +60,7 @@ func (x *exchange) refuse(now time.Time, status int, v blame.Verdict) {
 // concerned returns which keys the refusal is about.
 func (x *exchange) concerned(v blame.Verdict) []rotator.Slot {
 	if v.OfAccount() {
-		return x.roster.family(x.drawn.Slot)
+		return x.roster.Family(x.drawn.Slot)
 	}
 	return []rotator.Slot{x.drawn.Slot}
 }

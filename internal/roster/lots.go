@@ -1,4 +1,4 @@
-package gateway
+package roster
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// maxModels is for how many names of models it is remembered who serves them: clients
+// MaxModels is for how many names of models it is remembered who serves them: clients
 // choose names. Past it all are forgotten.
-const maxModels = 256
+const MaxModels = 256
 
-// lots are the keys of a roster by what they can serve: those of one place are a lot. It
+// Lots are the keys of a roster by what they can serve: those of one place are a lot. It
 // is safe for concurrent use.
-type lots struct {
+type Lots struct {
 	of     []uint16        // slot → its lot; nil: all are of lot 0
 	places []*keyset.Place // lot → its place; nil for one of which nothing is said
 	picky  bool            // some lots do not serve all models
@@ -24,22 +24,22 @@ type lots struct {
 	watched []string // see Patterns
 
 	mu     sync.RWMutex
-	models map[string]unserved
+	models map[string]Unserved
 	told   map[string]struct{} // models that no key serves, of which the log was told
 }
 
-// unserved are the lots that do not serve a model. It is never changed.
-type unserved struct {
-	lots rotator.Lots
-	all  bool // no lot serves it
+// Unserved are the lots that do not serve a model. It is never changed.
+type Unserved struct {
+	Lots rotator.Lots
+	All  bool // no lot serves it
 }
 
 // newLots numbers the places of the slots; nil: nothing is said of any.
-func newLots(places []*keyset.Place) (*lots, error) {
+func newLots(places []*keyset.Place) (*Lots, error) {
 	if places == nil {
-		return &lots{places: []*keyset.Place{nil}}, nil
+		return &Lots{places: []*keyset.Place{nil}}, nil
 	}
-	l, numbers := &lots{of: make([]uint16, len(places))}, make(map[*keyset.Place]int)
+	l, numbers := &Lots{of: make([]uint16, len(places))}, make(map[*keyset.Place]int)
 	for s, place := range places {
 		n, known := numbers[place]
 		if !known {
@@ -56,11 +56,11 @@ func newLots(places []*keyset.Place) (*lots, error) {
 	return l, nil
 }
 
-// without returns the lots that do not serve the model; "" is that of a request which
+// Without returns the lots that do not serve the model; "" is that of a request which
 // names none. It does not allocate for a name that came lately.
-func (l *lots) without(model string) unserved {
+func (l *Lots) Without(model string) Unserved {
 	if !l.picky || model == "" {
-		return unserved{}
+		return Unserved{}
 	}
 	l.mu.RLock()
 	u, known := l.models[model]
@@ -72,32 +72,32 @@ func (l *lots) without(model string) unserved {
 	return u
 }
 
-func (l *lots) look(model string) unserved {
-	u := unserved{all: true}
+func (l *Lots) look(model string) Unserved {
+	u := Unserved{All: true}
 	for lot, place := range l.places {
 		if place == nil || place.Offer.Serves(model) {
-			u.all = false
+			u.All = false
 		} else {
-			u.lots.Add(uint16(lot))
+			u.Lots.Add(uint16(lot))
 		}
 	}
 	return u
 }
 
-func (l *lots) remember(model string, u unserved) {
+func (l *Lots) remember(model string, u Unserved) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.models == nil || len(l.models) >= maxModels {
-		l.models = make(map[string]unserved)
+	if l.models == nil || len(l.models) >= MaxModels {
+		l.models = make(map[string]Unserved)
 	}
 	l.models[model] = u
 }
 
-// news tells whether the log was not yet told of the model, and may be: of so many names.
-func (l *lots) news(model string) bool {
+// News tells whether the log was not yet told of the model, and may be: of so many names.
+func (l *Lots) News(model string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, told := l.told[model]; told || len(l.told) >= maxModels {
+	if _, told := l.told[model]; told || len(l.told) >= MaxModels {
 		return false
 	}
 	if l.told == nil {
@@ -115,7 +115,7 @@ func isPicky(p *keyset.Place) bool { return p != nil && p.Offer != nil && len(p.
 const maxPatterns = 256
 
 // Patterns implements observe.Offers.
-func (l *lots) Patterns() []string { return l.watched }
+func (l *Lots) Patterns() []string { return l.watched }
 
 // patternsOf returns the names and patterns of models that the places serve alone.
 func patternsOf(places []*keyset.Place) (all []string) {
@@ -131,46 +131,17 @@ func patternsOf(places []*keyset.Place) (all []string) {
 
 // Unserving implements observe.Offers. A pattern is as a model of that name. What is
 // remembered is for requests alone.
-func (l *lots) Unserving(model string) rotator.Lots {
+func (l *Lots) Unserving(model string) rotator.Lots {
 	if !l.picky || model == "" {
 		return nil
 	}
-	return l.look(model).lots
+	return l.look(model).Lots
 }
 
 // Lot implements observe.Offers.
-func (l *lots) Lot(s rotator.Slot) uint16 {
+func (l *Lots) Lot(s rotator.Slot) uint16 {
 	if l.of == nil {
 		return 0
 	}
 	return l.of[s]
-}
-
-// shut returns the lots whose keys the request does not get, nil for none: those that do
-// not serve its model, and those that have failed it. It is good until the next call.
-func (x *exchange) shut() rotator.Lots {
-	unserved := x.roster.lots.without(x.model).lots
-	switch {
-	case len(x.closed) == 0:
-		return unserved
-	case len(unserved) == 0:
-		return x.closed
-	}
-	x.merged = append(x.merged[:0], unserved...)
-	x.merged.Merge(x.closed)
-	return x.merged
-}
-
-// unknown tells whether no key serves the request's model.
-func (x *exchange) unknown() bool { return x.roster.lots.without(x.model).all }
-
-// nameOfLots writes the set so that equal ones are written alike, and an empty one as "".
-func nameOfLots(l rotator.Lots) string {
-	for len(l) > 0 && l[len(l)-1] == 0 {
-		l = l[:len(l)-1]
-	}
-	if len(l) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\x00%x", []uint64(l))
 }
