@@ -168,7 +168,7 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				pool := h.roster.Load().Pool
 				pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Hour})
 				ready(pool, time.Now())
-				first := h.room.join("")
+				first := h.room.Join("")
 				status := make(chan int)
 				go func() {
 					w, _ := testkit.Serve(h, testkit.Script(testkit.Fine), testkit.Post("x"))
@@ -176,7 +176,7 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				}()
 				synctest.Wait()
 				began := time.Now()
-				go h.room.leave(first)
+				go h.room.Leave(first)
 				if got := <-status; got != 200 || time.Since(began) != 0 {
 					t.Errorf("client got %d after %s", got, time.Since(began))
 				}
@@ -214,41 +214,6 @@ func TestWhoMayAskAKeyAgainDoes(t *testing.T) {
 			t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
 		}
 	})
-}
-
-// A key that becomes ready wakes one request: of a thousand that wait, only the
-// first one looks.
-func TestAKeyWakesOneRequest(t *testing.T) {
-	room := &waitingRoom{most: 2000}
-	var waiters []*waiter
-	for range 1000 {
-		waiters = append(waiters, room.join(""))
-	}
-	awake := func() (all []int) {
-		for i, w := range waiters {
-			select {
-			case <-w.look:
-				all = append(all, i)
-			default:
-			}
-		}
-		return all
-	}
-	if got := awake(); !slices.Equal(got, []int{0}) {
-		t.Errorf("at the start %v look, want the first", got)
-	}
-	room.wake()
-	if got := awake(); !slices.Equal(got, []int{0}) {
-		t.Errorf("when a key has become ready %v look, want the first", got)
-	}
-	room.leave(waiters[500])
-	if got := awake(); len(got) != 0 {
-		t.Errorf("when one in the middle has left %v look", got)
-	}
-	room.leave(waiters[0])
-	if got := awake(); !slices.Equal(got, []int{1}) {
-		t.Errorf("when the first has left %v look, want the second", got)
-	}
 }
 
 func TestWhatMakesKeysReadyEndsTheWait(t *testing.T) {
@@ -309,7 +274,7 @@ func TestOnlySoManyWait(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := h.room.waiting.Load(); n != 5 {
+		if n := h.room.Waiting(); n != 5 {
 			t.Errorf("%d wait", n)
 		}
 		done.Wait()
@@ -338,8 +303,8 @@ func TestWhoLeavesLeavesTheLine(t *testing.T) {
 		began := time.Now()
 		cancel()
 		synctest.Wait()
-		if got := <-status; got != statusClientGone || time.Since(began) != 0 || h.room.waiting.Load() != 1 {
-			t.Errorf("the log shows %d after %s, %d wait", got, time.Since(began), h.room.waiting.Load())
+		if got := <-status; got != statusClientGone || time.Since(began) != 0 || h.room.Waiting() != 1 {
+			t.Errorf("the log shows %d after %s, %d wait", got, time.Since(began), h.room.Waiting())
 		}
 		if got := <-status; got != 200 || time.Since(began) != time.Minute {
 			t.Errorf("the next one got %d after %s", got, time.Since(began))
@@ -487,8 +452,8 @@ func TestNobodyIsForgottenInTheLine(t *testing.T) {
 				})
 			}
 			done.Wait()
-			if got[200] < 100 || h.room.waiting.Load() != 0 || len(h.room.lines) != 0 {
-				t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.waiting.Load())
+			if got[200] < 100 || h.room.Waiting() != 0 || h.room.Occupied("") {
+				t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.Waiting())
 			}
 		})
 	}
@@ -499,8 +464,8 @@ func TestNobodyIsForgottenInTheLine(t *testing.T) {
 func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 	h := patient(t, 1, 200*time.Millisecond, nil)
 	coolAll(h, 100*time.Millisecond, 0)
-	first := h.room.join("") // who never goes
-	defer h.room.leave(first)
+	first := h.room.Join("") // who never goes
+	defer h.room.Leave(first)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
 	}))
@@ -651,7 +616,7 @@ func TestAClosedPoolIsClosedForWhoWaits(t *testing.T) {
 		if soon < 10 || soon > 250 {
 			t.Errorf("%d calls in five seconds", soon)
 		}
-		if n := h.room.waiting.Load(); n < 400-soon {
+		if n := h.room.Waiting(); n < 400-soon {
 			t.Errorf("only %d still wait", n)
 		}
 		time.Sleep(time.Minute)
@@ -684,7 +649,7 @@ func TestWhoWaitsIsSentAwayWhenTheProcessStops(t *testing.T) {
 		}
 		synctest.Wait()
 		began := time.Now()
-		h.room.close()
+		h.room.Close()
 		done.Wait()
 		ask()
 		if time.Since(began) != 0 {
