@@ -37,7 +37,7 @@ func closeRooms() {
 const (
 	waitReady    = "ready"    // it got a key
 	waitTimeout  = "timeout"  // it waited in vain
-	waitFull     = "full"     // too many wait already
+	waitFull     = "full"     // too many wait already, or it has made room for others
 	waitCanceled = "canceled" // the client has left
 	waitStopped  = "stopped"  // the process stops
 )
@@ -81,13 +81,13 @@ func (x *exchange) wait(now time.Time) bool {
 	if after, busy, ok := x.soonest(now); !ok || after > left && !busy {
 		return false
 	}
-	w := x.g.room.Join(x.line())
+	w := x.g.room.Join(x.line(), x.report.Client, x.g.weight(x.report.Client))
 	if w == nil {
 		x.g.metrics.Waited(waitFull)
 		return false
 	}
 	outcome := x.inLine(w, left)
-	x.g.room.Leave(w)
+	x.g.room.Leave(w, outcome == waitReady)
 	x.latest = time.Now()
 	x.waited += x.latest.Sub(now)
 	x.g.metrics.Waited(outcome)
@@ -132,8 +132,12 @@ func (x *exchange) watch(ctx context.Context, w *line.Waiter, left time.Duration
 		case <-w.Look:
 		case <-soonest.C:
 		}
-		if x.stopped = x.g.room.Closed(); x.stopped {
-			return waitStopped
+		mine, over := x.turn(w)
+		if over != "" {
+			return over
+		}
+		if !mine {
+			continue
 		}
 		now := time.Now()
 		x.forgive(now)
@@ -144,6 +148,28 @@ func (x *exchange) watch(ctx context.Context, w *line.Waiter, left time.Duration
 			soonest.Reset(after)
 		}
 	}
+}
+
+// turn tells whether it is the request's turn, or what has become of it if it waits no longer.
+func (x *exchange) turn(w *line.Waiter) (mine bool, over string) {
+	switch x.g.room.Says(w) {
+	case line.Look:
+		return true, ""
+	case line.Yield:
+		return false, waitFull
+	case line.Stop:
+		x.stopped = true
+		return false, waitStopped
+	}
+	return false, ""
+}
+
+// weight returns how many turns the client has in a line where others have one.
+func (g *Gateway) weight(client string) int {
+	if g.weightOf == nil {
+		return 1
+	}
+	return g.weightOf(client)
 }
 
 // forgive lets the request ask those keys again that have refused it long enough ago.

@@ -168,7 +168,7 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				pool := h.roster.Load().Pool
 				pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Hour})
 				ready(pool, time.Now())
-				first := h.room.Join("")
+				first := h.room.Join("", "", 1)
 				status := make(chan int)
 				go func() {
 					w, _ := testkit.Serve(h, testkit.Script(testkit.Fine), testkit.Post("x"))
@@ -176,7 +176,7 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				}()
 				synctest.Wait()
 				began := time.Now()
-				go h.room.Leave(first)
+				go h.room.Leave(first, false)
 				if got := <-status; got != 200 || time.Since(began) != 0 {
 					t.Errorf("client got %d after %s", got, time.Since(began))
 				}
@@ -464,8 +464,8 @@ func TestNobodyIsForgottenInTheLine(t *testing.T) {
 func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 	h := patient(t, 1, 200*time.Millisecond, nil)
 	coolAll(h, 100*time.Millisecond, 0)
-	first := h.room.Join("") // who never goes
-	defer h.room.Leave(first)
+	first := h.room.Join("", "", 1) // who never goes
+	defer h.room.Leave(first, false)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
 	}))

@@ -1,87 +1,148 @@
 // Package line is where requests wait for their turn: those that want the same keys in one
-// line, first come, first served.
+// line, in which clients have their turns by weight, and each client's own requests are
+// served first come, first served.
 //
 // It knows neither keys nor HTTP. Whoever waits is told when it is its turn, looks for
 // itself whether it can be served, and says when it goes. A rule about whose turn it is goes
-// here.
+// here (turns.go), or about who may wait (crowd.go).
 package line
 
 import (
-	queue "container/list" // list is a command elsewhere
+	"container/list"
 	"sync"
 	"sync/atomic"
 )
 
-// Room is where a handler's requests wait for a key, if none is ready. They
-// are served first come, first served, those that want the same keys in one line. Only
-// the first of a line looks for keys: when the soonest one has cooled, or when the pool
-// says that one has become ready. Who gets a key, or leaves, makes the next one look. So
+// Room is where a handler's requests wait for a key, if none is ready: those that want the
+// same keys in one line. Only the first of a line looks for keys: when the soonest one has
+// cooled, or when the pool says that one has become ready. Who gets a key, or leaves, makes
+// the next one look, and who comes and is to be served before the first takes its place. So
 // a key that becomes ready wakes one request, however many wait.
 //
 // It is safe for concurrent use. Its lock is taken under those of a pool and its
 // state, and nothing is called with it held.
 type Room struct {
-	Most int64 // how many may wait; set before the room is used
+	Most int64 // how many may wait, 1 or more; set before the room is used
 
 	waiting atomic.Int64 // how many wait
 	closed  atomic.Bool  // nobody waits any more: the process stops
 
 	mu    sync.Mutex
-	lines map[string]*queue.List // of waiters, by name; none is empty
-	empty func()                 // called when nobody waits any more; nil: nothing to do
+	came  uint64           // how many have come
+	lines map[string]*line // by name; none is empty
+	crowd crowd            // those who wait, in whatever line
+	ahead int              // flows that lines remember though nobody of them waits
+	empty func()           // called when nobody waits any more; nil: nothing to do
 }
 
 // Waiter is a request that waits.
 type Waiter struct {
-	Look chan struct{} // there may be a key, and it is this one's turn
+	Look chan struct{} // its turn may have come: ask what the room Says
 
-	line string
-	at   *queue.Element
+	line   *line
+	flow   *flow
+	client *client
+	came   uint64        // in which order they have come
+	queued *list.Element // of its flow's queue
+	among  *list.Element // of those of its client
+	sent   bool          // away, to make room
 }
 
-// Join puts a request at the end of a line. It returns nil when too many wait.
-func (room *Room) Join(name string) *Waiter {
+// Word is what the room says to who waits.
+type Word int
+
+// What it may say.
+const (
+	Wait  Word = iota // it is not its turn
+	Look              // it is: there may be a key
+	Yield             // it has made room for others, and leaves
+	Stop              // nobody waits any more
+)
+
+// Join puts a request of the client into a line. The client has so many turns there as its
+// weight is, 1 or more, where others have one.
+// Join returns nil when too many wait, unless another client has so many of them, for its
+// weight, that the newest of those is sent away.
+func (room *Room) Join(name, client string, weight int) *Waiter {
 	room.mu.Lock()
 	defer room.mu.Unlock()
-	if room.waiting.Load() >= room.Most {
+	weight = max(weight, 1)
+	if room.waiting.Load() >= room.Most && !room.clear(client, weight) {
 		return nil
 	}
 	room.waiting.Add(1)
-	if room.lines == nil {
-		room.lines = make(map[string]*queue.List)
-	}
-	line := room.lines[name]
-	if line == nil {
-		line = queue.New()
-		room.lines[name] = line
-	}
-	w := &Waiter{line: name, Look: make(chan struct{}, 1)}
-	w.at = line.PushBack(w)
-	if line.Len() == 1 {
-		w.rouse()
-	}
+	room.came++
+	w := &Waiter{Look: make(chan struct{}, 1), line: room.line(name), came: room.came}
+	room.crowd.add(w, client, weight)
+	w.line.join(w, client, weight)
 	return w
 }
 
-// Leave takes the request out of its line. The next one's turn has come.
-func (room *Room) Leave(w *Waiter) {
+// clear sends somebody away, if that is right, so that one of the client's can come.
+func (room *Room) clear(client string, weight int) bool {
+	w := room.crowd.yields(client, weight)
+	if w == nil {
+		return false
+	}
+	room.remove(w, false)
+	w.sent = true
+	w.rouse()
+	return true
+}
+
+// line returns the line of that name.
+func (room *Room) line(name string) *line {
+	if room.lines == nil {
+		room.lines = make(map[string]*line)
+	}
+	l := room.lines[name]
+	if l == nil {
+		l = &line{room: room, name: name, flows: make(map[string]*flow)}
+		room.lines[name] = l
+	}
+	return l
+}
+
+// Leave takes the request out of its line: it has had a turn of its client's, since it was
+// served, or leaves without. The next one's turn has come.
+func (room *Room) Leave(w *Waiter, served bool) {
 	room.mu.Lock()
-	line := room.lines[w.line]
-	first := line.Front() == w.at
-	line.Remove(w.at)
-	if next := line.Front(); next == nil {
-		delete(room.lines, w.line)
-	} else if first {
-		next.Value.(*Waiter).rouse()
+	if !w.sent {
+		room.remove(w, served)
 	}
 	var empty func()
-	if room.waiting.Add(-1) == 0 {
+	if room.waiting.Load() == 0 {
 		empty, room.empty = room.empty, nil
 	}
 	room.mu.Unlock()
 	if empty != nil {
 		empty()
 	}
+}
+
+func (room *Room) remove(w *Waiter, served bool) {
+	room.waiting.Add(-1)
+	room.crowd.remove(w)
+	w.line.leave(w, served)
+	if w.line.first == nil {
+		delete(room.lines, w.line.name)
+		room.ahead -= len(w.line.ahead)
+	}
+}
+
+// Says tells a waiter what it is to do.
+func (room *Room) Says(w *Waiter) Word {
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	switch {
+	case room.closed.Load():
+		return Stop
+	case w.sent:
+		return Yield
+	case w.line.first == w:
+		return Look
+	}
+	return Wait
 }
 
 // Wake makes the first of each line look. The pool calls it with its locks held.
@@ -91,8 +152,8 @@ func (room *Room) Wake() {
 	}
 	room.mu.Lock()
 	defer room.mu.Unlock()
-	for _, line := range room.lines {
-		line.Front().Value.(*Waiter).rouse()
+	for _, l := range room.lines {
+		l.first.rouse()
 	}
 }
 
@@ -101,9 +162,6 @@ func (room *Room) Close() {
 	room.closed.Store(true)
 	room.Wake() // and who leaves wakes the next
 }
-
-// Closed tells whether nobody waits any more.
-func (room *Room) Closed() bool { return room.closed.Load() }
 
 // WhenEmpty calls f when nobody waits any more, which may be now.
 func (room *Room) WhenEmpty(f func()) {
