@@ -147,6 +147,17 @@ func (x *exchange) watch(ctx context.Context, w *line.Waiter, left time.Duration
 		if after, _, _ := x.soonest(now); after > 0 {
 			soonest.Reset(after)
 		}
+		x.giveWay(now, w)
+	}
+}
+
+// giveWay lets the next one look, where keys are ready that have refused this request.
+func (x *exchange) giveWay(now time.Time, w *line.Waiter) {
+	if len(x.want.Tried) == 0 || x.pause > 0 {
+		return
+	}
+	if c, _ := x.census(now); c.Free > 0 {
+		x.g.room.StepAside(w)
 	}
 }
 

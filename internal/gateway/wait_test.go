@@ -185,6 +185,32 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 	}
 }
 
+// A key that has refused the first of the line serves the next one meanwhile: nobody waits who
+// can be served. The first is served when it may ask again.
+func TestAKeyThatIsNotForTheFirstServesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		began := time.Now()
+		var done sync.WaitGroup
+		for i, after := range []time.Duration{40 * time.Second, 5 * time.Second, 5 * time.Second} {
+			replies := []testkit.Reply{testkit.Fine}
+			if i == 0 {
+				replies = []testkit.Reply{testkit.Limited, testkit.Fine}
+			}
+			done.Go(func() {
+				w, err := testkit.Serve(h, testkit.Script(replies...), testkit.Post("x"))
+				if err != nil || w.Code != 200 || time.Since(began) != after {
+					t.Errorf("number %d: client got %d after %s, %v", i+1, w.Code, time.Since(began), err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		h.roster.Load().Pool.Clear(time.Now(), 0)
+		done.Wait()
+	})
+}
+
 // The line may have been served, and a key may have come back, since the request found
 // that it has to wait: then it goes out as soon as it waits.
 func TestAKeyThatComesBackMeanwhileIsNotMissed(t *testing.T) {

@@ -121,6 +121,24 @@ func (p *peer) leave(r *request, served bool) {
 	p.check()
 }
 
+// stepAside lets the first have another one look before it.
+func (p *peer) stepAside(first *request) {
+	p.tells(first)
+	p.room.StepAside(first.Waiter)
+	next := p.room.lines[first.line].first
+	if alone := len(p.of(first.line, "")) == len(p.room.lines[first.line].aside)+1; (next == first.Waiter) && !alone || next == nil {
+		p.t.Fatalf("nobody looks in line %s", first.line)
+	}
+	if next != first.Waiter && len(next.Look) == 0 {
+		p.t.Fatalf("the next one in line %s was not told", first.line)
+	}
+	p.room.Says(first.Waiter) // it is back
+	if next != first.Waiter {
+		delete(p.next, first.line)
+	}
+	p.check()
+}
+
 // wake says that a key is ready.
 func (p *peer) wake() {
 	for _, r := range p.all {
@@ -200,8 +218,10 @@ func play(t *testing.T, most int64, script []byte) {
 	for _, b := range script {
 		line, client := []string{"x", "y"}[b>>3&1], []string{"a", "b", "c", "d"}[b>>4&3]
 		switch first := p.first(line); {
-		case b&7 < 4:
+		case b&7 < 3:
 			p.join(line, client)
+		case b&7 == 3 && first != nil:
+			p.stepAside(first)
 		case b&7 < 6 && first != nil:
 			p.leave(first, true)
 		case b&7 == 6 && len(p.all) > 0:

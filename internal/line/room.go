@@ -9,6 +9,7 @@ package line
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -74,7 +75,8 @@ func (room *Room) Join(name, client string, weight int) *Waiter {
 	room.came++
 	w := &Waiter{Look: make(chan struct{}, 1), line: room.line(name), came: room.came}
 	room.crowd.add(w, client, weight)
-	w.line.join(w, client, weight)
+	w.line.join(w, w.line.now)
+	w.line.choose()
 	return w
 }
 
@@ -130,10 +132,23 @@ func (room *Room) remove(w *Waiter, served bool) {
 	}
 }
 
+// StepAside lets the next one look: a key is ready, but not for this one. It has its place
+// again as soon as somebody leaves the line, a key becomes ready, or it asks what the room says.
+func (room *Room) StepAside(w *Waiter) {
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	if w.line.first == w {
+		w.line.stepAside()
+	}
+}
+
 // Says tells a waiter what it is to do.
 func (room *Room) Says(w *Waiter) Word {
 	room.mu.Lock()
 	defer room.mu.Unlock()
+	if slices.Contains(w.line.aside, w) {
+		w.line.back()
+	}
 	switch {
 	case room.closed.Load():
 		return Stop
@@ -153,6 +168,7 @@ func (room *Room) Wake() {
 	room.mu.Lock()
 	defer room.mu.Unlock()
 	for _, l := range room.lines {
+		l.back()
 		l.first.rouse()
 	}
 }

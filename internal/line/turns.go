@@ -19,6 +19,8 @@ type line struct {
 	now   float64      // in turns of a client that is alone and weighs 1
 	turns uint64       // that there were
 
+	aside []*Waiter // who let others look first, and have no place meanwhile
+
 	// Those of whom nobody waits, and that have had turns before their time: who comes back
 	// soon goes on where it was.
 	ahead order[*idle]
@@ -60,8 +62,20 @@ func (f *idle) place() *int { return &f.at }
 // before implements ordered: who is least ahead is forgotten first.
 func (f *idle) before(other *idle) bool { return f.start < other.start }
 
-// join puts w at the end of its client's.
-func (l *line) join(w *Waiter, client string, weight int) {
+// join puts w into its client's queue, whose turns begin at this time or, where it has had
+// some before, maybe later.
+func (l *line) join(w *Waiter, at float64) {
+	f := l.flowOf(w.client.name)
+	w.flow, w.queued = f, f.put(w)
+	if f.queue.Len() == 1 {
+		l.begin(f, w.client.weight, at)
+	} else {
+		l.next.fix(f)
+	}
+}
+
+// flowOf returns the client's flow, which is not among those that are ahead any more.
+func (l *line) flowOf(client string) *flow {
 	f := l.flows[client]
 	if f == nil {
 		f = &flow{client: client}
@@ -70,36 +84,74 @@ func (l *line) join(w *Waiter, client string, weight int) {
 		l.ahead.remove((*idle)(f))
 		l.room.ahead--
 	}
-	w.flow, w.queued = f, f.queue.PushBack(w)
-	if f.queue.Len() == 1 {
-		l.begin(f, float64(weight))
+	return f
+}
+
+// put puts w where it belongs, which mostly is the end.
+func (f *flow) put(w *Waiter) *list.Element {
+	e := f.queue.Back()
+	for e != nil && e.Value.(*Waiter).came > w.came {
+		e = e.Prev()
 	}
-	l.choose()
+	if e == nil {
+		return f.queue.PushFront(w)
+	}
+	return f.queue.InsertAfter(w, e)
 }
 
 // begin lets the client have turns, of whom nobody has waited.
-func (l *line) begin(f *flow, weight float64) {
+func (l *line) begin(f *flow, weight, at float64) {
 	l.weight += weight - f.weight
-	f.weight, f.start = weight, max(f.start, l.now)
+	f.weight, f.start = weight, max(f.start, at)
 	l.next.add(f)
+}
+
+// stepAside takes the first out for a while, if others are there.
+func (l *line) stepAside() {
+	w := l.first
+	if len(l.next) == 1 && w.flow.queue.Len() == 1 {
+		return
+	}
+	l.aside = append(l.aside, w)
+	l.take(w)
+	l.choose()
+}
+
+// back lets those who have stepped aside have their places again.
+func (l *line) back() {
+	if len(l.aside) == 0 {
+		return
+	}
+	for _, w := range l.aside {
+		l.join(w, 0) // its client's turn begins when it did
+	}
+	clear(l.aside)
+	l.aside = l.aside[:0]
+	l.choose()
 }
 
 // leave takes w out, which was its client's turn if it was served.
 func (l *line) leave(w *Waiter, served bool) {
-	f := w.flow
-	f.queue.Remove(w.queued)
+	l.back()
 	if served {
-		l.pass(f)
+		l.pass(w.flow)
 	}
-	if f.queue.Len() > 0 {
-		l.next.fix(f)
-	} else {
-		l.next.remove(f)
-		l.ahead.add((*idle)(f))
-		l.room.ahead++
-	}
+	l.take(w)
 	l.forget()
 	l.choose()
+}
+
+// take takes w out of its client's queue.
+func (l *line) take(w *Waiter) {
+	f := w.flow
+	f.queue.Remove(w.queued)
+	if f.queue.Len() > 0 {
+		l.next.fix(f)
+		return
+	}
+	l.next.remove(f)
+	l.ahead.add((*idle)(f))
+	l.room.ahead++
 }
 
 // pass lets the time of a turn pass.

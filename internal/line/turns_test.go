@@ -221,6 +221,51 @@ func TestWhoComesMayBeNext(t *testing.T) {
 	}
 }
 
+// Who steps aside lets the next one look, and has its place again when anything has happened.
+func TestWhoStepsAside(t *testing.T) {
+	for _, row := range []struct {
+		sentence string
+		happens  func(room *Room, all []*Waiter)
+	}{
+		{"somebody leaves", func(room *Room, all []*Waiter) { room.Leave(all[2], false) }},
+		{"a key is ready", func(room *Room, _ []*Waiter) { room.Wake() }},
+		{"it asks again", func(room *Room, all []*Waiter) { room.Says(all[0]) }},
+		{"somebody was served, and all that is ahead is forgotten", func(room *Room, all []*Waiter) {
+			room.Leave(all[1], true)
+			room.Leave(all[3], true)
+		}},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			room := &Room{Most: 100}
+			var all []*Waiter
+			for _, client := range []string{"a", "b", "b", "c", "a", "d"} {
+				all = append(all, room.Join("", client, 1))
+			}
+			<-all[0].Look
+			room.StepAside(all[0])
+			if len(all[1].Look) != 1 || room.Says(all[1]) != Look || !room.Occupied("") || room.Waiting() != 6 {
+				t.Fatal("the next one does not look")
+			}
+			row.happens(room, all)
+			if len(all[0].Look) != 1 || room.Says(all[0]) != Look {
+				t.Error("it has not its place again")
+			}
+		})
+	}
+	room := &Room{Most: 100}
+	alone := room.Join("", "a", 1)
+	if room.StepAside(alone); room.Says(alone) != Look {
+		t.Error("who is alone has left its place")
+	}
+	second := room.Join("", "b", 1)
+	room.StepAside(alone)
+	room.StepAside(alone) // it is not the first
+	room.Leave(alone, false)
+	if room.Says(second) != Look || room.Waiting() != 1 {
+		t.Error("who leaves while it stands aside has left somebody behind")
+	}
+}
+
 // BenchmarkRoom measures what it takes to come, to be told and to leave, while so many of so
 // many clients wait.
 func BenchmarkRoom(b *testing.B) {
