@@ -441,47 +441,64 @@ func TestWhereNoKeyWouldComeNobodyWaits(t *testing.T) {
 func TestNobodyIsForgottenInTheLine(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(seed, 0))
 			h := patient(t, 5, 30*time.Second, func(c *Config) { c.MaxAttempts = 1000 })
-			var mu sync.Mutex
-			got := make(map[int]int)
-			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-				mu.Lock()
-				rejects, wait := random.IntN(3) > 0, random.IntN(15)
-				mu.Unlock()
-				if !rejects {
-					return testkit.Fine.Write(w)
-				}
-				return testkit.Reply{Status: 429, Header: map[string]string{"Retry-After": fmt.Sprint(wait + 1)}}.Write(w)
-			})
-			var done sync.WaitGroup
-			for range 300 {
-				mu.Lock()
-				pause := time.Duration(random.IntN(4000)) * time.Millisecond
-				leaves := random.IntN(4) == 0
-				mu.Unlock()
-				time.Sleep(pause)
-				done.Go(func() {
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if leaves {
-						time.AfterFunc(5*time.Second, cancel)
-					}
-					began := time.Now()
-					w, _ := testkit.Serve(h, next, testkit.Post("x").WithContext(ctx))
-					mu.Lock()
-					got[w.Code]++
-					mu.Unlock()
-					if took := time.Since(began); took > 30*time.Second || leaves && took > 5*time.Second {
-						t.Errorf("seed %d: a client got %d after %s", seed, w.Code, took)
-					}
-				})
+			comeAndGo(t, h, seed, func(int) *http.Request { return testkit.Post("x") })
+		})
+	}
+}
+
+// So it is where they are of several clients, for which there is not always room.
+func TestNobodyOfAnyClientIsForgotten(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			h := sharing(t, 5, func(c *Config) { c.MaxWait, c.MaxAttempts, c.MaxWaiting, c.Limit = 30*time.Second, 1000, 20, nil })
+			h.weightOf = func(client string) int { return len(client) }
+			comeAndGo(t, h, seed, func(i int) *http.Request { return asked([]string{"batch", "batch", "chat"}[i%3]) })
+		})
+	}
+}
+
+// comeAndGo sends 300 requests, one every two seconds or so, to keys of which two calls of
+// three meet a limit.
+func comeAndGo(t *testing.T, h *Gateway, seed uint64, request func(int) *http.Request) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	var mu sync.Mutex
+	got := make(map[int]int)
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		mu.Lock()
+		rejects, wait := random.IntN(3) > 0, random.IntN(15)
+		mu.Unlock()
+		if !rejects {
+			return testkit.Fine.Write(w)
+		}
+		return testkit.Reply{Status: 429, Header: map[string]string{"Retry-After": fmt.Sprint(wait + 1)}}.Write(w)
+	})
+	var done sync.WaitGroup
+	for i := range 300 {
+		mu.Lock()
+		pause := time.Duration(random.IntN(4000)) * time.Millisecond
+		leaves := random.IntN(4) == 0
+		mu.Unlock()
+		time.Sleep(pause)
+		done.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if leaves {
+				time.AfterFunc(5*time.Second, cancel)
 			}
-			done.Wait()
-			if got[200] < 100 || h.room.Waiting() != 0 || h.room.Occupied("") {
-				t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.Waiting())
+			began := time.Now()
+			w, _ := testkit.Serve(h, next, request(i).WithContext(ctx))
+			mu.Lock()
+			got[w.Code]++
+			mu.Unlock()
+			if took := time.Since(began); took > 30*time.Second || leaves && took > 5*time.Second {
+				t.Errorf("seed %d: a client got %d after %s", seed, w.Code, took)
 			}
 		})
+	}
+	done.Wait()
+	if got[200] < 100 || h.room.Waiting() != 0 || h.room.Occupied("") {
+		t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.Waiting())
 	}
 }
 

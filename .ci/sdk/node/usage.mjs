@@ -89,7 +89,7 @@ const sdks = {
         if (leaves.signal.aborted) return;
         throw err;
       }
-      add(last.promptTokenCount, last.candidatesTokenCount);
+      if (kind !== 'abort') add(last.promptTokenCount, last.candidatesTokenCount);
     },
   },
 };
