@@ -60,10 +60,9 @@ const (
 	Stop              // nobody waits any more
 )
 
-// Join puts a request of the client into a line. The client has so many turns there as its
-// weight is, 1 or more, where others have one.
-// Join returns nil when too many wait, unless another client has so many of them, for its
-// weight, that the newest of those is sent away.
+// Join puts a request of the client into a line. The client has as many turns there as it
+// weighs, 1 or more, where others have one. Join returns nil when too many wait, unless another
+// client has so many of them, for its weight, that the newest of those is sent away.
 func (room *Room) Join(name, client string, weight int) *Waiter {
 	room.mu.Lock()
 	defer room.mu.Unlock()
