@@ -115,12 +115,14 @@ type Handler struct {
 	FirstByte caddy.Duration `json:"first_byte,omitempty"`
 
 	// How long a request may wait for a key when none is ready, all attempts together:
-	// 0 to 1h. Requests are served first come, first served. One that could only wait
-	// in vain does not wait. Default: 0, it is answered at once.
+	// 0 to 1h. Clients are served in turn, and each client's requests first come, first
+	// served. One that could only wait in vain does not wait. Default: 0, it is answered
+	// at once.
 	MaxWait caddy.Duration `json:"max_wait,omitempty"`
 
 	// How many requests may wait at a time, 1 to 1000000; further ones are answered at
-	// once. 0 means the default: 1000.
+	// once, unless another client has so many waiting that the newest of those is
+	// answered instead. 0 means the default: 1000.
 	MaxWaiting int `json:"max_waiting,omitempty"`
 
 	// After how long of silence a stream (`text/event-stream`) whose head has been sent

@@ -111,6 +111,8 @@ func (r *rig) rebase(c *gatewayConfig) (err error) {
 	case tenKeys:
 		c.keysFile, err = writeKeys(r.lab.dir, fewPrefix, fewKeys, 0)
 	case memoryState:
+	case usageOff:
+		c.options = "usage off"
 	}
 	c.redis = ""
 	if r.scenario.ballast {

@@ -35,6 +35,7 @@ const (
 	bareCaddy   base = iota
 	tenKeys          // keycycler with a pool of fewKeys, all of them ready
 	memoryState      // keycycler without state redis
+	usageOff         // keycycler that does not read what answers have used
 )
 
 // How many keys tenKeys means, and how they begin: they are none of the others.
@@ -118,6 +119,10 @@ var scenarios = []scenario{
 		connections: 64, body: smallBody, path: jsonPath, keys: 1000, redis: busyRedis, ballast: true},
 	{name: "redis-to-memory", about: "state redis, and nobody writes, to state memory",
 		connections: 64, body: smallBody, path: jsonPath, keys: 1000, redis: idleRedis, to: memoryState},
+	{name: "usage-to-off", about: "usage on, JSON of 1 KB, to usage off",
+		connections: 64, body: smallBody, path: jsonPath, keys: pool20, to: usageOff},
+	{name: "usage-to-off-stream", about: "usage on, server-sent events: 50 chunks, 5 ms apart, to usage off",
+		connections: 64, body: smallBody, path: streamPath, chunks: streamChunks, keys: pool20, to: usageOff},
 }
 
 // subject is one of what a scenario compares.

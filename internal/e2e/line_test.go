@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/keycycler/keycycler/internal/testkit/live"
@@ -62,4 +65,69 @@ func TestWhoLeavesIsNoticedByItsConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+const bobsToken = "demo-token-of-bob-02"
+
+// A client's batch waits for keys, over connections of its own; another client's request that
+// comes later has the next key, and then the batch goes on.
+func TestClientsWaitInTurn(t *testing.T) {
+	const keys, batch = 3, 30
+	came, end := make(chan string, batch+2), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		came <- r.Header.Get("X-Who")
+		<-end
+	}))
+	defer live.CloseServer(t, upstream)
+	release := sync.OnceFunc(func() { close(end) })
+	defer release()
+	g := startGateway(t, fmt.Sprintf(`metrics /metrics
+		keycycler {
+			keys %s
+			client_tokens batch:%s chat:%s
+			max_wait 10m
+			limit {
+				concurrency 1
+			}
+		}
+		reverse_proxy %s`, demoKeys(keys), adasToken, bobsToken, upstream.URL))
+	client := live.Patient(&http.Transport{MaxConnsPerHost: 0})
+	var served sync.WaitGroup
+	ask := func(who, token string) {
+		served.Go(func() {
+			r := live.Request(t, http.MethodPost, g.plain+"/v1/x", `{}`)
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("X-Who", who)
+			res, err := client.Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			res.Body.Close()
+			if res.StatusCode != http.StatusOK {
+				t.Errorf("%s got %d", who, res.StatusCode)
+			}
+		})
+	}
+	for range batch {
+		ask("batch", adasToken)
+	}
+	for range keys {
+		live.Receive(t, "the first of the batch", came)
+	}
+	waiting := batch - keys
+	for i, who := range []string{"batch", "chat", "batch", "chat"} {
+		if who == "chat" {
+			ask("chat", bobsToken)
+			waiting++
+		}
+		live.Eventually(t, fmt.Sprintf("%d wait", waiting), func() bool { return live.Waiting(t, g.plain) == waiting })
+		end <- struct{}{} // one of those under way
+		waiting--
+		if got := live.Receive(t, "who is next", came); got != who {
+			t.Errorf("number %d was of the %s, want the %s", i+1, got, who)
+		}
+	}
+	release()
+	served.Wait()
 }

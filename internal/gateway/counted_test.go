@@ -24,6 +24,10 @@ func BenchmarkCounted(b *testing.B) {
 		{"small-100000-keys", func(b testing.TB) func() { return requestsTo(b, coolingPool(b, 100_000, 99), 1<<10, 1<<10, served) }},
 		{"rejected", func(b testing.TB) func() { return requests(b, 1<<10, 1<<10, rejectedOnce()) }},
 		{"stream", func(b testing.TB) func() { return requests(b, 0, 0, streamed(50)) }},
+		{"usage-off", func(b testing.TB) func() { return usageRequestsOf(b, false, "JSON 1 KB") }},
+		{"usage", func(b testing.TB) func() { return usageRequestsOf(b, true, "JSON 1 KB") }},
+		{"usage-stream-off", func(b testing.TB) func() { return usageRequestsOf(b, false, "SSE 50 events") }},
+		{"usage-stream", func(b testing.TB) func() { return usageRequestsOf(b, true, "SSE 50 events") }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			run := c.make(b)

@@ -116,12 +116,15 @@ type Gateway struct {
 
 	unrenamed unrenamed
 	slips     slips
+
+	// How many turns a client has in a line where others have one; nil: all have one.
+	weightOf func(client string) int
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{Config: c}
-	g.room.most = int64(c.MaxWaiting)
+	g.room.Most = int64(c.MaxWaiting)
 	g.offers = offersOf(c.Keys)
 	g.salt = saltOf(c.Pool)
 	g.replay = g.replayLimits()
@@ -187,7 +190,7 @@ func (g *Gateway) show() (err error) {
 		Name: g.Pool, Provider: g.Provider.Name, Backend: g.Backend,
 		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Ledger: g.ledger, Logger: g.Logger,
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
-		Waiting: g.room.waiting.Load,
+		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors)...); err != nil {
@@ -223,7 +226,7 @@ func (g *Gateway) Close() {
 	}
 	if r := g.roster.Load(); r != nil {
 		// Who still waits must hear of what happens to the keys.
-		g.room.whenEmpty(func() {
+		g.room.WhenEmpty(func() {
 			rooms.Delete(&g.room)
 			r.Pool.Close(time.Now())
 		})

@@ -99,7 +99,7 @@ func TestAStopIsNotRaised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := patient(t, 1, time.Minute, raising)
 		testkit.Serve(h, testkit.Script(used), testkit.Post("x"))
-		time.AfterFunc(time.Second, h.room.close)
+		time.AfterFunc(time.Second, h.room.Close)
 		if w, err := testkit.Serve(h, testkit.Script(used), testkit.Post("x")); err != nil || w.Code != 503 || w.Body.Len() == 0 {
 			t.Errorf("the client got %d %q, %v", w.Code, w.Body, err)
 		}

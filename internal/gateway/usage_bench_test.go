@@ -33,6 +33,12 @@ func usageRequests(t testing.TB, on bool, media string, pieces [][]byte) func() 
 	}
 }
 
+// usageRequestsOf is usageRequests for one of the shapes.
+func usageRequestsOf(t testing.TB, on bool, name string) func() {
+	shape := usageShapes()[name]
+	return usageRequests(t, on, shape.media, shape.pieces)
+}
+
 // inPieces writes the pieces, and flushes each of several.
 func inPieces(media string, pieces [][]byte) handlerFunc {
 	types := []string{media}

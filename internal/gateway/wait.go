@@ -1,40 +1,21 @@
 package gateway
 
 import (
-	queue "container/list" // list is a command here
 	"context"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/keycycler/keycycler/internal/line"
 )
 
-// waitingRoom is where a handler's requests wait for a key, if none is ready. They
-// are served first come, first served, those that want the same keys in one line. Only
-// the first of a line looks for keys: when the soonest one has cooled, or when the pool
-// says that one has become ready. Who gets a key, or leaves, makes the next one look. So
-// a key that becomes ready wakes one request, however many wait.
-//
-// It is safe for concurrent use. Its lock is taken under those of a pool and its
-// state, and nothing is called with it held.
-type waitingRoom struct {
-	waiting atomic.Int64 // how many wait
-	closed  atomic.Bool  // nobody waits any more: the process stops
+// waitingRoom is where a gateway's requests wait for a key.
+type waitingRoom struct{ line.Room }
 
-	mu    sync.Mutex
-	most  int64
-	lines map[string]*queue.List // of waiters, by name; none is empty
-	empty func()                 // called when nobody waits any more; nil: nothing to do
-}
-
-// waiter is a request that waits.
-type waiter struct {
-	line string
-	at   *queue.Element
-	look chan struct{} // there may be a key, and it is this one's turn
-}
+// wake makes the first of each line look. The pool calls it with its locks held.
+func (room *waitingRoom) wake() { room.Wake() }
 
 // rooms are those of the process, by their addresses: one whose config was unloaded goes
 // when its last request does.
@@ -47,106 +28,16 @@ func closeRooms() {
 		return
 	}
 	rooms.Range(func(room, _ any) bool {
-		room.(*waitingRoom).close()
+		room.(*waitingRoom).Close()
 		return true
 	})
-}
-
-// join puts a request at the end of a line. It returns nil when too many wait.
-func (room *waitingRoom) join(name string) *waiter {
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	if room.waiting.Load() >= room.most {
-		return nil
-	}
-	room.waiting.Add(1)
-	if room.lines == nil {
-		room.lines = make(map[string]*queue.List)
-	}
-	line := room.lines[name]
-	if line == nil {
-		line = queue.New()
-		room.lines[name] = line
-	}
-	w := &waiter{line: name, look: make(chan struct{}, 1)}
-	w.at = line.PushBack(w)
-	if line.Len() == 1 {
-		w.rouse()
-	}
-	return w
-}
-
-// leave takes the request out of its line. The next one's turn has come.
-func (room *waitingRoom) leave(w *waiter) {
-	room.mu.Lock()
-	line := room.lines[w.line]
-	first := line.Front() == w.at
-	line.Remove(w.at)
-	if next := line.Front(); next == nil {
-		delete(room.lines, w.line)
-	} else if first {
-		next.Value.(*waiter).rouse()
-	}
-	var empty func()
-	if room.waiting.Add(-1) == 0 {
-		empty, room.empty = room.empty, nil
-	}
-	room.mu.Unlock()
-	if empty != nil {
-		empty()
-	}
-}
-
-// wake makes the first of each line look. The pool calls it with its locks held.
-func (room *waitingRoom) wake() {
-	if room.waiting.Load() == 0 {
-		return
-	}
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	for _, line := range room.lines {
-		line.Front().Value.(*waiter).rouse()
-	}
-}
-
-// close sends everybody away, and whoever comes.
-func (room *waitingRoom) close() {
-	room.closed.Store(true)
-	room.wake() // and who leaves wakes the next
-}
-
-// whenEmpty calls f when nobody waits any more, which may be now.
-func (room *waitingRoom) whenEmpty(f func()) {
-	room.mu.Lock()
-	if room.waiting.Load() > 0 {
-		room.empty = f
-		room.mu.Unlock()
-		return
-	}
-	room.mu.Unlock()
-	f()
-}
-
-// occupied tells whether somebody stands in the line.
-func (room *waitingRoom) occupied(name string) bool {
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	return room.lines[name] != nil
-}
-
-// rouse does not wait: once is enough.
-func (w *waiter) rouse() {
-	select {
-	case w.look <- struct{}{}:
-	default:
-	}
 }
 
 // What became of a request that would have waited.
 const (
 	waitReady    = "ready"    // it got a key
 	waitTimeout  = "timeout"  // it waited in vain
-	waitFull     = "full"     // too many wait already
+	waitFull     = "full"     // too many wait already, or it has made room for others
 	waitCanceled = "canceled" // the client has left
 	waitStopped  = "stopped"  // the process stops
 )
@@ -166,7 +57,7 @@ func (x *exchange) line() string {
 func (x *exchange) next(now time.Time) bool {
 	waits := x.g.MaxWait > 0
 	switch {
-	case x.calls == 0 && waits && x.g.room.waiting.Load() > 0 && x.g.room.occupied(x.line()):
+	case x.calls == 0 && waits && x.g.room.Waiting() > 0 && x.g.room.Occupied(x.line()):
 		return x.wait(now) // others were here before
 	case x.calls == 0 && x.goes(now):
 		return true
@@ -190,13 +81,13 @@ func (x *exchange) wait(now time.Time) bool {
 	if after, busy, ok := x.soonest(now); !ok || after > left && !busy {
 		return false
 	}
-	w := x.g.room.join(x.line())
+	w := x.g.room.Join(x.line(), x.report.Client, x.g.weight(x.report.Client))
 	if w == nil {
 		x.g.metrics.Waited(waitFull)
 		return false
 	}
 	outcome := x.inLine(w, left)
-	x.g.room.leave(w)
+	x.g.room.Leave(w, outcome == waitReady)
 	x.latest = time.Now()
 	x.waited += x.latest.Sub(now)
 	x.g.metrics.Waited(outcome)
@@ -204,7 +95,7 @@ func (x *exchange) wait(now time.Time) bool {
 }
 
 // inLine waits for the request's turn, and for a key.
-func (x *exchange) inLine(w *waiter, left time.Duration) (outcome string) {
+func (x *exchange) inLine(w *line.Waiter, left time.Duration) (outcome string) {
 	x.forgive(time.Now())
 	x.release()
 	ctx, cancel := context.WithTimeout(x.r.Context(), left)
@@ -220,7 +111,7 @@ func (x *exchange) inLine(w *waiter, left time.Duration) (outcome string) {
 }
 
 // watch looks for a key whenever there may be one and it is the request's turn.
-func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (outcome string) {
+func (x *exchange) watch(ctx context.Context, w *line.Waiter, left time.Duration) (outcome string) {
 	soonest := time.NewTimer(left)
 	soonest.Stop() // until it is this one's turn
 	defer soonest.Stop()
@@ -238,11 +129,15 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 				return waitCanceled
 			}
 			continue
-		case <-w.look:
+		case <-w.Look:
 		case <-soonest.C:
 		}
-		if x.stopped = x.g.room.closed.Load(); x.stopped {
-			return waitStopped
+		mine, over := x.turn(w)
+		if over != "" {
+			return over
+		}
+		if !mine {
+			continue
 		}
 		now := time.Now()
 		x.forgive(now)
@@ -252,7 +147,40 @@ func (x *exchange) watch(ctx context.Context, w *waiter, left time.Duration) (ou
 		if after, _, _ := x.soonest(now); after > 0 {
 			soonest.Reset(after)
 		}
+		x.giveWay(now, w)
 	}
+}
+
+// giveWay lets the next one look, where keys are ready that have refused this request.
+func (x *exchange) giveWay(now time.Time, w *line.Waiter) {
+	if len(x.want.Tried) == 0 || x.pause > 0 {
+		return
+	}
+	if c, _ := x.census(now); c.Free > 0 {
+		x.g.room.StepAside(w)
+	}
+}
+
+// turn tells whether it is the request's turn, or what has become of it if it waits no longer.
+func (x *exchange) turn(w *line.Waiter) (mine bool, over string) {
+	switch x.g.room.Says(w) {
+	case line.Look:
+		return true, ""
+	case line.Yield:
+		return false, waitFull
+	case line.Stop:
+		x.stopped = true
+		return false, waitStopped
+	}
+	return false, ""
+}
+
+// weight returns how many turns the client has in a line where others have one.
+func (g *Gateway) weight(client string) int {
+	if g.weightOf == nil {
+		return 1
+	}
+	return g.weightOf(client)
 }
 
 // forgive lets the request ask those keys again that have refused it long enough ago.

@@ -168,7 +168,7 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				pool := h.roster.Load().Pool
 				pool.Cool(time.Now(), 0, rotator.Cooldown{For: time.Hour})
 				ready(pool, time.Now())
-				first := h.room.join("")
+				first := h.room.Join("", "", 1)
 				status := make(chan int)
 				go func() {
 					w, _ := testkit.Serve(h, testkit.Script(testkit.Fine), testkit.Post("x"))
@@ -176,13 +176,39 @@ func TestWhoComesWhileALineIsServedIsServed(t *testing.T) {
 				}()
 				synctest.Wait()
 				began := time.Now()
-				go h.room.leave(first)
+				go h.room.Leave(first, false)
 				if got := <-status; got != 200 || time.Since(began) != 0 {
 					t.Errorf("client got %d after %s", got, time.Since(began))
 				}
 			})
 		})
 	}
+}
+
+// A key that has refused the first of the line serves the next one meanwhile: nobody waits who
+// can be served. The first is served when it may ask again.
+func TestAKeyThatIsNotForTheFirstServesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(t, 1, time.Hour, nil)
+		began := time.Now()
+		var done sync.WaitGroup
+		for i, after := range []time.Duration{40 * time.Second, 5 * time.Second, 5 * time.Second} {
+			replies := []testkit.Reply{testkit.Fine}
+			if i == 0 {
+				replies = []testkit.Reply{testkit.Limited, testkit.Fine}
+			}
+			done.Go(func() {
+				w, err := testkit.Serve(h, testkit.Script(replies...), testkit.Post("x"))
+				if err != nil || w.Code != 200 || time.Since(began) != after {
+					t.Errorf("number %d: client got %d after %s, %v", i+1, w.Code, time.Since(began), err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		h.roster.Load().Pool.Clear(time.Now(), 0)
+		done.Wait()
+	})
 }
 
 // The line may have been served, and a key may have come back, since the request found
@@ -214,41 +240,6 @@ func TestWhoMayAskAKeyAgainDoes(t *testing.T) {
 			t.Errorf("client got %d after %s, %v", w.Code, time.Since(began), err)
 		}
 	})
-}
-
-// A key that becomes ready wakes one request: of a thousand that wait, only the
-// first one looks.
-func TestAKeyWakesOneRequest(t *testing.T) {
-	room := &waitingRoom{most: 2000}
-	var waiters []*waiter
-	for range 1000 {
-		waiters = append(waiters, room.join(""))
-	}
-	awake := func() (all []int) {
-		for i, w := range waiters {
-			select {
-			case <-w.look:
-				all = append(all, i)
-			default:
-			}
-		}
-		return all
-	}
-	if got := awake(); !slices.Equal(got, []int{0}) {
-		t.Errorf("at the start %v look, want the first", got)
-	}
-	room.wake()
-	if got := awake(); !slices.Equal(got, []int{0}) {
-		t.Errorf("when a key has become ready %v look, want the first", got)
-	}
-	room.leave(waiters[500])
-	if got := awake(); len(got) != 0 {
-		t.Errorf("when one in the middle has left %v look", got)
-	}
-	room.leave(waiters[0])
-	if got := awake(); !slices.Equal(got, []int{1}) {
-		t.Errorf("when the first has left %v look, want the second", got)
-	}
 }
 
 func TestWhatMakesKeysReadyEndsTheWait(t *testing.T) {
@@ -309,7 +300,7 @@ func TestOnlySoManyWait(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := h.room.waiting.Load(); n != 5 {
+		if n := h.room.Waiting(); n != 5 {
 			t.Errorf("%d wait", n)
 		}
 		done.Wait()
@@ -338,8 +329,8 @@ func TestWhoLeavesLeavesTheLine(t *testing.T) {
 		began := time.Now()
 		cancel()
 		synctest.Wait()
-		if got := <-status; got != statusClientGone || time.Since(began) != 0 || h.room.waiting.Load() != 1 {
-			t.Errorf("the log shows %d after %s, %d wait", got, time.Since(began), h.room.waiting.Load())
+		if got := <-status; got != statusClientGone || time.Since(began) != 0 || h.room.Waiting() != 1 {
+			t.Errorf("the log shows %d after %s, %d wait", got, time.Since(began), h.room.Waiting())
 		}
 		if got := <-status; got != 200 || time.Since(began) != time.Minute {
 			t.Errorf("the next one got %d after %s", got, time.Since(began))
@@ -450,47 +441,64 @@ func TestWhereNoKeyWouldComeNobodyWaits(t *testing.T) {
 func TestNobodyIsForgottenInTheLine(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(seed, 0))
 			h := patient(t, 5, 30*time.Second, func(c *Config) { c.MaxAttempts = 1000 })
-			var mu sync.Mutex
-			got := make(map[int]int)
-			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-				mu.Lock()
-				rejects, wait := random.IntN(3) > 0, random.IntN(15)
-				mu.Unlock()
-				if !rejects {
-					return testkit.Fine.Write(w)
-				}
-				return testkit.Reply{Status: 429, Header: map[string]string{"Retry-After": fmt.Sprint(wait + 1)}}.Write(w)
-			})
-			var done sync.WaitGroup
-			for range 300 {
-				mu.Lock()
-				pause := time.Duration(random.IntN(4000)) * time.Millisecond
-				leaves := random.IntN(4) == 0
-				mu.Unlock()
-				time.Sleep(pause)
-				done.Go(func() {
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if leaves {
-						time.AfterFunc(5*time.Second, cancel)
-					}
-					began := time.Now()
-					w, _ := testkit.Serve(h, next, testkit.Post("x").WithContext(ctx))
-					mu.Lock()
-					got[w.Code]++
-					mu.Unlock()
-					if took := time.Since(began); took > 30*time.Second || leaves && took > 5*time.Second {
-						t.Errorf("seed %d: a client got %d after %s", seed, w.Code, took)
-					}
-				})
+			comeAndGo(t, h, seed, func(int) *http.Request { return testkit.Post("x") })
+		})
+	}
+}
+
+// So it is where they are of several clients, for which there is not always room.
+func TestNobodyOfAnyClientIsForgotten(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			h := sharing(t, 5, func(c *Config) { c.MaxWait, c.MaxAttempts, c.MaxWaiting, c.Limit = 30*time.Second, 1000, 20, nil })
+			h.weightOf = func(client string) int { return len(client) }
+			comeAndGo(t, h, seed, func(i int) *http.Request { return asked([]string{"batch", "batch", "chat"}[i%3]) })
+		})
+	}
+}
+
+// comeAndGo sends 300 requests, one every two seconds or so, to keys of which two calls of
+// three meet a limit.
+func comeAndGo(t *testing.T, h *Gateway, seed uint64, request func(int) *http.Request) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	var mu sync.Mutex
+	got := make(map[int]int)
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		mu.Lock()
+		rejects, wait := random.IntN(3) > 0, random.IntN(15)
+		mu.Unlock()
+		if !rejects {
+			return testkit.Fine.Write(w)
+		}
+		return testkit.Reply{Status: 429, Header: map[string]string{"Retry-After": fmt.Sprint(wait + 1)}}.Write(w)
+	})
+	var done sync.WaitGroup
+	for i := range 300 {
+		mu.Lock()
+		pause := time.Duration(random.IntN(4000)) * time.Millisecond
+		leaves := random.IntN(4) == 0
+		mu.Unlock()
+		time.Sleep(pause)
+		done.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if leaves {
+				time.AfterFunc(5*time.Second, cancel)
 			}
-			done.Wait()
-			if got[200] < 100 || h.room.waiting.Load() != 0 || len(h.room.lines) != 0 {
-				t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.waiting.Load())
+			began := time.Now()
+			w, _ := testkit.Serve(h, next, request(i).WithContext(ctx))
+			mu.Lock()
+			got[w.Code]++
+			mu.Unlock()
+			if took := time.Since(began); took > 30*time.Second || leaves && took > 5*time.Second {
+				t.Errorf("seed %d: a client got %d after %s", seed, w.Code, took)
 			}
 		})
+	}
+	done.Wait()
+	if got[200] < 100 || h.room.Waiting() != 0 || h.room.Occupied("") {
+		t.Errorf("seed %d: clients got %v; %d wait", seed, got, h.room.Waiting())
 	}
 }
 
@@ -499,8 +507,8 @@ func TestNobodyIsForgottenInTheLine(t *testing.T) {
 func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 	h := patient(t, 1, 200*time.Millisecond, nil)
 	coolAll(h, 100*time.Millisecond, 0)
-	first := h.room.join("") // who never goes
-	defer h.room.leave(first)
+	first := h.room.Join("", "", 1) // who never goes
+	defer h.room.Leave(first, false)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
 	}))
@@ -651,7 +659,7 @@ func TestAClosedPoolIsClosedForWhoWaits(t *testing.T) {
 		if soon < 10 || soon > 250 {
 			t.Errorf("%d calls in five seconds", soon)
 		}
-		if n := h.room.waiting.Load(); n < 400-soon {
+		if n := h.room.Waiting(); n < 400-soon {
 			t.Errorf("only %d still wait", n)
 		}
 		time.Sleep(time.Minute)
@@ -684,7 +692,7 @@ func TestWhoWaitsIsSentAwayWhenTheProcessStops(t *testing.T) {
 		}
 		synctest.Wait()
 		began := time.Now()
-		h.room.close()
+		h.room.Close()
 		done.Wait()
 		ask()
 		if time.Since(began) != 0 {
