@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
 // brokenAnswers are answers that their upstream breaks off, by path. Each is held for a
@@ -57,33 +59,19 @@ func TestABrokenOffAnswerComesAsFromBareCaddy(t *testing.T) {
 
 // listenRaw starts an upstream that reads a request's head, writes this and hangs up.
 func listenRaw(t *testing.T, answer func(path string) string) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
+	t.Helper()
+	return live.Accept(t, func(conn net.Conn) {
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		var head []byte
+		for p := make([]byte, 4096); !bytes.Contains(head, []byte("\r\n\r\n")); {
+			n, err := conn.Read(p)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(20 * time.Second))
-				var head []byte
-				for p := make([]byte, 4096); !bytes.Contains(head, []byte("\r\n\r\n")); {
-					n, err := conn.Read(p)
-					if err != nil {
-						return
-					}
-					head = append(head, p[:n]...)
-				}
-				io.WriteString(conn, answer(strings.Fields(string(head))[1]))
-			}()
+			head = append(head, p[:n]...)
 		}
-	}()
-	return l.Addr().String()
+		io.WriteString(conn, answer(strings.Fields(string(head))[1]))
+	})
 }
 
 var varies = regexp.MustCompile(`Date: [^\r]*\r\n`)

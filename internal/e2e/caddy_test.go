@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -17,6 +18,7 @@ import (
 
 	_ "github.com/keycycler/keycycler"
 	"github.com/keycycler/keycycler/internal/testkit/live"
+	"github.com/keycycler/keycycler/internal/upstream"
 )
 
 // The tests in this file and its siblings run a real Caddy in this process: real
@@ -46,6 +48,8 @@ func startGateway(t *testing.T, directives string) *gateway {
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
+	// The kernel gives ports again that other tests had: nothing rests from before.
+	upstream.Resting.Each(time.Now().Add(24*time.Hour), nil, nil)
 	dir := t.TempDir()
 	return &gateway{
 		t: t, dir: dir, logFile: filepath.Join(dir, "caddy.log"),

@@ -280,13 +280,14 @@ func TestFirstByteWhileDialing(t *testing.T) {
 func TestRestsAreTold(t *testing.T) {
 	a := newAuthority(t)
 	first, second := startFailing(t, a, "unavailable", true), startFailing(t, a, "expired", true)
+	pool := fmt.Sprint("told", time.Now().UnixNano()) // counters are the process's
 	g := newGateway(t)
 	g.global = "metrics\n events {\n on keycycler_upstream_rests keycycler_test\n on keycycler_upstream_back keycycler_test\n}"
 	g.start(fmt.Sprintf(`handle /metrics {
 		metrics
 	}
 	handle {
-		keycycler told {
+		keycycler %s {
 			keys sk-demo-unavailable {
 				upstream %s
 			}
@@ -301,7 +302,7 @@ func TestRestsAreTold(t *testing.T) {
 				tls_trust_pool file %s
 			}
 		}
-	}`, first.url, second.url, a.file))
+	}`, pool, first.url, second.url, a.file))
 	events.Lock()
 	events.seen = nil
 	events.Unlock()
@@ -314,18 +315,18 @@ func TestRestsAreTold(t *testing.T) {
 	events.Lock()
 	defer events.Unlock()
 	if want := []string{
-		`keycycler_upstream_rests {"kind":"unavailable","pool":"told","seconds":10,"upstream":"` + first.url + `"}`,
-		`keycycler_upstream_rests {"kind":"connect","pool":"told","seconds":10,"upstream":"` + second.url + `"}`,
-		`keycycler_upstream_back {"pool":"told","upstream":"` + first.url + `"}`,
+		`keycycler_upstream_rests {"kind":"unavailable","pool":"` + pool + `","seconds":10,"upstream":"` + first.url + `"}`,
+		`keycycler_upstream_rests {"kind":"connect","pool":"` + pool + `","seconds":10,"upstream":"` + second.url + `"}`,
+		`keycycler_upstream_back {"pool":"` + pool + `","upstream":"` + first.url + `"}`,
 	}; !slices.Equal(events.seen, want) {
 		t.Errorf("events: %q, want %q", events.seen, want)
 	}
 	_, metrics := live.Do(t, http.DefaultClient, live.Request(t, "GET", g.plain+"/metrics", ""))
 	for _, want := range []string{
-		`caddy_keycycler_upstream_failures_total{kind="unavailable",pool="told"} 1`,
-		`caddy_keycycler_upstream_failures_total{kind="connect",pool="told"} 1`,
-		`caddy_keycycler_upstream_failures_total{kind="reset",pool="told"} 0`,
-		`caddy_keycycler_attempts_total{outcome="served",pool="told"} 1`,
+		`caddy_keycycler_upstream_failures_total{kind="unavailable",pool="` + pool + `"} 1`,
+		`caddy_keycycler_upstream_failures_total{kind="connect",pool="` + pool + `"} 1`,
+		`caddy_keycycler_upstream_failures_total{kind="reset",pool="` + pool + `"} 0`,
+		`caddy_keycycler_attempts_total{outcome="served",pool="` + pool + `"} 1`,
 	} {
 		if !strings.Contains(string(metrics), want+"\n") {
 			t.Errorf("the metrics do not show %s", want)

@@ -32,32 +32,12 @@ const outboundPassword = "demo-password"
 // startOutbound starts a proxy that speaks HTTP, or SOCKS5.
 func startOutbound(t *testing.T, user string, socks bool) *outbound {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &outbound{t: t, address: l.Addr().String(), user: user, from: make(map[string]bool)}
+	o := &outbound{t: t, user: user, from: make(map[string]bool)}
 	serve := o.serveHTTP
 	if socks {
 		serve = o.serveSocks
 	}
-	var served sync.WaitGroup
-	served.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			served.Go(func() {
-				defer conn.Close()
-				serve(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		live.InTime(t, "the proxy's connections end", served.Wait)
-	})
+	o.address = live.Accept(t, serve)
 	return o
 }
 

@@ -42,29 +42,10 @@ type refusal struct {
 
 func startRefuser(t *testing.T, a *authority, how refusal) *refuser {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &refuser{refusal: how, url: "https://" + l.Addr().String(), refused: make(map[string]bool), took: make(map[string]string)}
+	u := &refuser{refusal: how, refused: make(map[string]bool), took: make(map[string]string)}
 	certificates := []tls.Certificate{a.issue("127.0.0.1", time.Now().Add(time.Hour))}
-	var served sync.WaitGroup
-	served.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			served.Go(func() {
-				conn := tls.Server(conn, &tls.Config{Certificates: certificates, NextProtos: []string{"h2"}})
-				defer conn.Close()
-				u.serve(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		live.InTime(t, "the upstream's connections end", served.Wait)
+	u.url = "https://" + live.Accept(t, func(conn net.Conn) {
+		u.serve(tls.Server(conn, &tls.Config{Certificates: certificates, NextProtos: []string{"h2"}}))
 	})
 	return u
 }

@@ -2,7 +2,6 @@ package upstream_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -30,28 +29,6 @@ import (
 	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/internal/upstream"
 )
-
-// listen answers each connection by serve, until the test ends. It returns the address.
-func listen(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() { cancel(); l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			context.AfterFunc(ctx, func() { conn.Close() })
-			go serve(conn)
-		}
-	}()
-	return l.Addr().String()
-}
 
 // request reads a request of HTTP/1, with its body.
 func request(conn net.Conn) {
@@ -158,7 +135,7 @@ func TestFaultsOfConnections(t *testing.T) {
 	trusting := func(ca string) string {
 		return fmt.Sprintf(`,"tls":{"server_name":"localhost","handshake_timeout":"100ms","ca":{"provider":"file","pem_files":[%q]}}`, ca)
 	}
-	hang := func(net.Conn) {}
+	hang := func(c net.Conn) { io.Copy(io.Discard, c) }
 	const (
 		none, connect, timeout = upstream.None, upstream.Connect, upstream.Timeout
 		reset, unavailable     = upstream.Reset, upstream.Unavailable
@@ -175,31 +152,31 @@ func TestFaultsOfConnections(t *testing.T) {
 		{"it refuses connections", refusing, "", "", connect, connect, 0},
 		{"the connection takes too long", "127.0.0.1:1", `,"dial_timeout":"1ns"`, "", connect, connect, 0},
 		{"it has no such socket", "unix//nowhere/at.sock", "", "", connect, connect, 0},
-		{"its certificate has expired", listen(t, secure(expired, request)), trusting(expiredCA), "", connect, connect, 0},
-		{"its certificate is unknown", listen(t, secure(good, request)), trusting(expiredCA), "", connect, connect, 0},
-		{"it speaks plain HTTP where TLS is wanted", listen(t, answers("HTTP/1.1 400 Bad Request\r\n\r\n")), trusting(goodCA), "", connect, connect, 0},
-		{"it speaks something else", listen(t, answers("220 mail.example.com ESMTP\r\n")), trusting(goodCA), "", connect, connect, 0},
-		{"it hangs in the handshake", listen(t, hang), trusting(goodCA), "", connect, connect, 0},
+		{"its certificate has expired", live.Accept(t, secure(expired, request)), trusting(expiredCA), "", connect, connect, 0},
+		{"its certificate is unknown", live.Accept(t, secure(good, request)), trusting(expiredCA), "", connect, connect, 0},
+		{"it speaks plain HTTP where TLS is wanted", live.Accept(t, answers("HTTP/1.1 400 Bad Request\r\n\r\n")), trusting(goodCA), "", connect, connect, 0},
+		{"it speaks something else", live.Accept(t, answers("220 mail.example.com ESMTP\r\n")), trusting(goodCA), "", connect, connect, 0},
+		{"it hangs in the handshake", live.Accept(t, hang), trusting(goodCA), "", connect, connect, 0},
 		// That the connection broke in the handshake shows no error.
-		{"it closes in the handshake", listen(t, func(c net.Conn) { c.Close() }), trusting(goodCA), "", connect, reset, 0},
-		{"the handshake is fine, and it closes", listen(t, secure(good, answers(""))), trusting(goodCA), "", reset, reset, 0},
-		{"it closes", listen(t, answers("")), "", "", reset, reset, 0},
-		{"it resets", listen(t, func(c net.Conn) { request(c); c.(*net.TCPConn).SetLinger(0); c.Close() }), "", "", reset, reset, 0},
-		{"it closes within the header", listen(t, answers("HTTP/1.1 200 OK\r\nContent-Le")), "", "", reset, reset, 0},
-		{"it answers something else", listen(t, answers("220 mail.example.com ESMTP\r\n")), "", "", reset, reset, 0},
-		{"its header is none", listen(t, answers("HTTP/1.1 200 OK\r\nno header\r\n\r\n")), "", "", reset, reset, 0},
-		{"it hangs", listen(t, hang), quick, "", timeout, timeout, 0},
-		{"it hangs with TLS", listen(t, secure(good, func(c net.Conn) { c.(*tls.Conn).Handshake() })), quick + trusting(goodCA), "", timeout, timeout, 0},
+		{"it closes in the handshake", live.Accept(t, func(c net.Conn) { c.Close() }), trusting(goodCA), "", connect, reset, 0},
+		{"the handshake is fine, and it closes", live.Accept(t, secure(good, answers(""))), trusting(goodCA), "", reset, reset, 0},
+		{"it closes", live.Accept(t, answers("")), "", "", reset, reset, 0},
+		{"it resets", live.Accept(t, func(c net.Conn) { request(c); c.(*net.TCPConn).SetLinger(0); c.Close() }), "", "", reset, reset, 0},
+		{"it closes within the header", live.Accept(t, answers("HTTP/1.1 200 OK\r\nContent-Le")), "", "", reset, reset, 0},
+		{"it answers something else", live.Accept(t, answers("220 mail.example.com ESMTP\r\n")), "", "", reset, reset, 0},
+		{"its header is none", live.Accept(t, answers("HTTP/1.1 200 OK\r\nno header\r\n\r\n")), "", "", reset, reset, 0},
+		{"it hangs", live.Accept(t, hang), quick, "", timeout, timeout, 0},
+		{"it hangs with TLS", live.Accept(t, secure(good, hang)), quick + trusting(goodCA), "", timeout, timeout, 0},
 		{"no upstream is healthy", "", "", "", connect, connect, 503},
-		{"it answers with 503, and reverse_proxy gives up", listen(t, answers("HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")), "",
+		{"it answers with 503, and reverse_proxy gives up", live.Accept(t, answers("HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")), "",
 			`,"request_buffers":100,"load_balancing":{"retries":1,"retry_match":[{"expression":"{http.reverse_proxy.status_code} >= 429"}]}`, unavailable, unavailable, 503},
-		{"… with 429", listen(t, answers("HTTP/1.1 429 Slow\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")), "",
+		{"… with 429", live.Accept(t, answers("HTTP/1.1 429 Slow\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")), "",
 			`,"request_buffers":100,"load_balancing":{"retries":1,"retry_match":[{"expression":"{http.reverse_proxy.status_code} >= 429"}]}`, none, none, 429},
-		{"a stream of HTTP/2 is refused", listen(t, frames(func(f *http2.Framer, id uint32) { f.WriteRSTStream(id, http2.ErrCodeRefusedStream) })), h2c, "", connect, connect, 0},
-		{"one is reset", listen(t, frames(func(f *http2.Framer, id uint32) { f.WriteRSTStream(id, http2.ErrCodeInternal) })), h2c, "", reset, reset, 0},
-		{"a connection of HTTP/2 goes away before the stream", listen(t, frames(func(f *http2.Framer, id uint32) { f.WriteGoAway(0, http2.ErrCodeNo, nil) })), h2c, "", connect, connect, 0},
-		{"… with an error, and the stream", listen(t, frames(func(f *http2.Framer, id uint32) { f.WriteGoAway(id, http2.ErrCodeInternal, nil) })), h2c + quick, "", timeout, timeout, 0},
-		{"it hangs with HTTP/2", listen(t, frames(func(*http2.Framer, uint32) {})), h2c + quick, "", timeout, timeout, 0},
+		{"a stream of HTTP/2 is refused", live.Accept(t, frames(func(f *http2.Framer, id uint32) { f.WriteRSTStream(id, http2.ErrCodeRefusedStream) })), h2c, "", connect, connect, 0},
+		{"one is reset", live.Accept(t, frames(func(f *http2.Framer, id uint32) { f.WriteRSTStream(id, http2.ErrCodeInternal) })), h2c, "", reset, reset, 0},
+		{"a connection of HTTP/2 goes away before the stream", live.Accept(t, frames(func(f *http2.Framer, id uint32) { f.WriteGoAway(0, http2.ErrCodeNo, nil) })), h2c, "", connect, connect, 0},
+		{"… with an error, and the stream", live.Accept(t, frames(func(f *http2.Framer, id uint32) { f.WriteGoAway(id, http2.ErrCodeInternal, nil) })), h2c + quick, "", timeout, timeout, 0},
+		{"it hangs with HTTP/2", live.Accept(t, frames(func(*http2.Framer, uint32) {})), h2c + quick, "", timeout, timeout, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, watch := range []*upstream.Watch{new(upstream.Watch), nil} {
@@ -218,7 +195,7 @@ func TestFaultsOfConnections(t *testing.T) {
 
 // What others have done is no fault of the upstream.
 func TestFaultsOfOthers(t *testing.T) {
-	address := listen(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	address := live.Accept(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	short := httptest.NewRequest("POST", "/", strings.NewReader("the body"))
 	short.ContentLength = 100
 	large := httptest.NewRequest("POST", "/", nil)
