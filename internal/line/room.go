@@ -32,7 +32,6 @@ type Room struct {
 	came  uint64           // how many have come
 	lines map[string]*line // by name; none is empty
 	crowd crowd            // those who wait, in whatever line
-	ahead int              // flows that lines remember though nobody of them waits
 	empty func()           // called when nobody waits any more; nil: nothing to do
 }
 
@@ -74,7 +73,7 @@ func (room *Room) Join(name, client string, weight int) *Waiter {
 	room.came++
 	w := &Waiter{Look: make(chan struct{}, 1), line: room.line(name), came: room.came}
 	room.crowd.add(w, client, weight)
-	w.line.join(w, w.line.now)
+	w.line.join(w)
 	w.line.choose()
 	return w
 }
@@ -127,7 +126,6 @@ func (room *Room) remove(w *Waiter, served bool) {
 	w.line.leave(w, served)
 	if w.line.first == nil {
 		delete(room.lines, w.line.name)
-		room.ahead -= len(w.line.ahead)
 	}
 }
 
