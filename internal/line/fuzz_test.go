@@ -72,10 +72,10 @@ func (p *peer) madeRoom(client string, let bool) {
 		p.t.Fatalf("room was made for %s: %t, want %t", client, let, want)
 	}
 	for _, r := range slices.Clone(p.all) {
-		if p.room.Says(r.Waiter) != Yield {
+		if !r.sent {
 			continue
 		}
-		if mine := p.of("", r.client); !let || p.more(r.client) != most || mine[len(mine)-1] != r || !p.tells(r) {
+		if mine := p.of("", r.client); !let || p.more(r.client) != most || mine[len(mine)-1] != r || !p.tells(r) || p.room.Says(r.Waiter) != Yield {
 			p.t.Fatalf("the wrong one of %s has made room", r.client)
 		}
 		p.drop(r)
@@ -132,9 +132,8 @@ func (p *peer) stepAside(first *request) {
 	if next != first.Waiter && len(next.Look) == 0 {
 		p.t.Fatalf("the next one in line %s was not told", first.line)
 	}
-	p.room.Says(first.Waiter) // it is back
-	if next != first.Waiter {
-		delete(p.next, first.line)
+	if p.room.Says(first.Waiter) != Look || len(first.Look) > 0 {
+		p.t.Fatalf("who asks again in line %s is not told, or twice", first.line)
 	}
 	p.check()
 }
@@ -151,17 +150,13 @@ func (p *peer) wake() {
 }
 
 // first returns who looks in the line.
-func (p *peer) first(line string) (first *request) {
+func (p *peer) first(line string) *request {
 	for _, r := range p.of(line, "") {
-		if p.room.Says(r.Waiter) != Look {
-			continue
+		if p.room.lines[line].first == r.Waiter {
+			return r
 		}
-		if first != nil {
-			p.t.Fatalf("two look in line %s", line)
-		}
-		first = r
 	}
-	return first
+	return nil
 }
 
 // check finds fault with the room as it is.

@@ -152,6 +152,7 @@ func (room *Room) Says(w *Waiter) Word {
 	case w.sent:
 		return Yield
 	case w.line.first == w:
+		w.calm()
 		return Look
 	}
 	return Wait
@@ -202,6 +203,14 @@ func (room *Room) Occupied(name string) bool {
 func (w *Waiter) rouse() {
 	select {
 	case w.Look <- struct{}{}:
+	default:
+	}
+}
+
+// calm takes back that w was told to look: it is about to.
+func (w *Waiter) calm() {
+	select {
+	case <-w.Look:
 	default:
 	}
 }

@@ -220,7 +220,6 @@ func TestWhoStepsAside(t *testing.T) {
 	}{
 		{"somebody leaves", func(room *Room, all []*Waiter) { room.Leave(all[2], false) }},
 		{"a key is ready", func(room *Room, _ []*Waiter) { room.Wake() }},
-		{"it asks again", func(room *Room, all []*Waiter) { room.Says(all[0]) }},
 		{"others were served", func(room *Room, all []*Waiter) {
 			room.Leave(all[1], true)
 			room.Leave(all[3], true)
@@ -244,6 +243,15 @@ func TestWhoStepsAside(t *testing.T) {
 		})
 	}
 	room := &Room{Most: 100}
+	first := room.Join("", "a", 1)
+	room.Join("", "b", 1)
+	for range 3 { // it asks again by its own clock, and is told once
+		room.StepAside(first)
+		if got := room.Says(first); got != Look || len(first.Look) > 0 {
+			t.Errorf("who asks again is told %v, and to ask %d more times", got, len(first.Look))
+		}
+	}
+	room = &Room{Most: 100}
 	alone := room.Join("", "a", 1)
 	if room.StepAside(alone); room.Says(alone) != Look {
 		t.Error("who is alone has left its place")
