@@ -32,7 +32,6 @@ type Room struct {
 	came  uint64           // how many have come
 	lines map[string]*line // by name; none is empty
 	crowd crowd            // those who wait, in whatever line
-	ahead int              // flows that lines remember though nobody of them waits
 	empty func()           // called when nobody waits any more; nil: nothing to do
 }
 
@@ -74,7 +73,7 @@ func (room *Room) Join(name, client string, weight int) *Waiter {
 	room.came++
 	w := &Waiter{Look: make(chan struct{}, 1), line: room.line(name), came: room.came}
 	room.crowd.add(w, client, weight)
-	w.line.join(w, w.line.now)
+	w.line.join(w)
 	w.line.choose()
 	return w
 }
@@ -127,7 +126,6 @@ func (room *Room) remove(w *Waiter, served bool) {
 	w.line.leave(w, served)
 	if w.line.first == nil {
 		delete(room.lines, w.line.name)
-		room.ahead -= len(w.line.ahead)
 	}
 }
 
@@ -154,6 +152,7 @@ func (room *Room) Says(w *Waiter) Word {
 	case w.sent:
 		return Yield
 	case w.line.first == w:
+		w.calm()
 		return Look
 	}
 	return Wait
@@ -204,6 +203,14 @@ func (room *Room) Occupied(name string) bool {
 func (w *Waiter) rouse() {
 	select {
 	case w.Look <- struct{}{}:
+	default:
+	}
+}
+
+// calm takes back that w was told to look: it is about to.
+func (w *Waiter) calm() {
+	select {
+	case <-w.Look:
 	default:
 	}
 }
