@@ -132,20 +132,22 @@ func TestHostileClients(t *testing.T) {
 		return strings.Repeat("x", n%300) + string(rune(0x202e)) + strings.Repeat("\xff\x00", n%7) + strings.Repeat("y", n%3) + USD(n).String()
 	}
 	const answers = 3 * MaxPairs
-	for n := range answers {
+	l.Note(noon, Use{Client: strings.Repeat("z", 10_000), Model: "m", Tokens: used(1, 0), Cost: 1})
+	for n := range answers - 1 {
 		l.Note(noon, Use{Client: junk(n), Model: "m", Tokens: used(1, 0), Cost: 1})
 	}
+	l.Note(noon, Use{Client: "c", Model: strings.Repeat("w", 10_000), Tokens: used(0, 0)})
 	totals := l.copyTotals()
-	if len(totals) > MaxPairs+1 {
+	if len(totals) > MaxPairs+2 {
 		t.Errorf("%d series of metrics", len(totals))
 	}
 	var all Counts
 	for p, c := range totals {
-		if all.Add(c); len(p.client) > 2*maxLength || strings.ToValidUTF8(p.client, "") != p.client {
-			t.Errorf("a label is %q", p.client)
+		if all.Add(c); max(len(p.client), len(p.model)) > 2*maxLength || strings.ToValidUTF8(p.client, "") != p.client {
+			t.Errorf("a label is %.100q or %.100q", p.client, p.model)
 		}
 	}
-	if all.Answers != answers || all.Cost != answers || totals[pair{Other, "m"}].Answers == 0 {
+	if all.Answers != answers+1 || all.Cost != answers || totals[pair{Other, "m"}].Answers == 0 {
 		t.Errorf("%+v, of them %+v of others", all, totals[pair{Other, "m"}])
 	}
 	sums, _ := l.Sums("client", noon)
