@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -65,6 +66,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    resources    on | off
 //	    models_endpoint on | off
 //	    usage        on | off
+//	    prices       <path>
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -115,6 +117,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"client_tokens_file": {Parse: h.parseClientTokensFile, Many: true},
 		"models_endpoint":    {Parse: h.parseModelsEndpoint},
 		"usage":              {Parse: h.parseUsage},
+		"prices":             {Parse: h.parsePrices},
 	})
 	if err != nil {
 		return err
@@ -130,7 +133,7 @@ func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return line.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
-	return directive.Wrap(line, h.checkModelsEndpoint())
+	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts()))
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
@@ -304,6 +307,16 @@ func (h *Handler) parseModelsEndpoint(d *caddyfile.Dispenser) (err error) {
 func (h *Handler) parseUsage(d *caddyfile.Dispenser) (err error) {
 	h.Usage, err = directive.OnOff(d, "usage")
 	return err
+}
+
+func (h *Handler) parsePrices(d *caddyfile.Dispenser) (err error) {
+	if h.Prices, err = directive.Value(d, "prices", "<path>", directive.OrUnset); err != nil {
+		return err
+	}
+	if h.Prices == "" {
+		return d.Errf("prices: the path is empty")
+	}
+	return directive.Wrap(d, h.checkPrices())
 }
 
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {

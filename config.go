@@ -76,7 +76,7 @@ func (h *Handler) check() error {
 	for _, check := range []func() error{
 		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint, h.checkExhausted,
-		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders,
+		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders, h.checkPrices, h.checkCosts,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
 		if err := check(); err != nil {
@@ -103,6 +103,25 @@ func (h *Handler) checkKeysFiles() error {
 		if strings.HasPrefix(path, "sk-") && !strings.ContainsAny(path, `./\`) {
 			return errors.New("keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
 		}
+	}
+	return nil
+}
+
+// checkPrices finds a key that stands where a path belongs, likewise.
+func (h *Handler) checkPrices() error {
+	if strings.HasPrefix(h.Prices, "sk-") && !strings.ContainsAny(h.Prices, `./\`) {
+		return errors.New("prices: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)")
+	}
+	return nil
+}
+
+// counts tells whether it is counted what answers have used.
+func (h *Handler) counts() bool { return h.Usage == nil || *h.Usage }
+
+// checkCosts finds prices of what is not counted.
+func (h *Handler) checkCosts() error {
+	if h.Prices != "" && !h.counts() {
+		return errors.New("prices: nothing has a cost where usage is off: turn it on, or leave the prices out")
 	}
 	return nil
 }

@@ -307,7 +307,7 @@ func every() *Handler {
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(bool), Upstream: "https://api.example.com", Exhausted: "error",
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
 	}

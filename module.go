@@ -173,6 +173,23 @@ type Handler struct {
 	// compressed or not; nothing is held back, and nothing is guessed. Default: true.
 	Usage *bool `json:"usage,omitempty"`
 
+	// A file that says what models cost, in JSON: an object that has a member for each model,
+	// by its name or by a pattern, in which `*` stands for any text, also none:
+	// `{"gpt-4o*": {"input": 2.5, "cached": 1.25, "output": 10}}`. A price is in USD per
+	// million tokens: 0 to 100000, with at most six decimals. `cached` and `cache_write` cost
+	// what `input` does where they are left out, and `reasoning`, which is a part of the
+	// output, what `output` does; `input` and `output` cost nothing where they are left out.
+	// Of several patterns the most specific one is a model's: its name, and else the pattern
+	// that has more characters besides its `*`, and of two such ones that with fewer `*`, and
+	// then the first in the alphabet. Models are called as clients call them. Those that fit
+	// none cost nothing, and are listed. A member `comment` may hold a text. The file has at
+	// most 1 MiB, 10000 models, and of these 1000 with a `*`. Global placeholders in the path
+	// are replaced. The file is watched: new prices hold within a second, for answers from
+	// then on; one that is absent or bad changes nothing, and the log says so once. Costs are
+	// in metrics, in `{http.keycycler.usage.cost}`, at the admin API and on the status page.
+	// Default: none, nothing is said of costs.
+	Prices string `json:"prices,omitempty"`
+
 	// Whether GET and HEAD of `/v1/models`, of the provider's own path of the kind, and of one
 	// model below it are answered here, in the provider's form, without a call to the
 	// upstream: from the names without `*` in `models` and those that `renames` replace. A
@@ -369,7 +386,8 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		ProbeOff: !h.Cooldown.probes(), Random: h.Select.is(selectRandom), Hash: h.Select.placeholder(),
 		First: h.Select.is(selectFirst), Sessions: h.Select.is(selectSession),
 		Raises: h.Exhausted == exhaustedError, Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
-		Usage:          h.Usage == nil || *h.Usage,
+		Usage:          h.counts(),
+		Prices:         h.Prices,
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}

@@ -90,8 +90,12 @@ func (p pool) block(t *testing.T, up *upstream) string {
 	if err := os.WriteFile(path, []byte(keys.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("handle_path /%s/* {\nkeycycler %[1]s {\nkeys_file %q\n%s\n}\nreverse_proxy %s\n}\n",
-		p.name, path, exact, strings.TrimPrefix(up.url, "http://"))
+	prices := filepath.Join(t.TempDir(), "prices.json")
+	if err := os.WriteFile(prices, []byte(`{"demo-model": {"input": 2.5}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("handle_path /%s/* {\nkeycycler %[1]s {\nkeys_file %q\nprices %q\n%s\n}\nreverse_proxy %s\n}\n",
+		p.name, path, prices, exact, strings.TrimPrefix(up.url, "http://"))
 }
 
 // startOperators starts a gateway with these pools. Browsers may open the page at its

@@ -60,6 +60,11 @@ func TestPageLooks(t *testing.T) {
 			page.do("fill", "#q", "ffffffffffff")
 			page.show(".empty")
 			check("nothing found")
+			page.do("click", "#usage a:has-text('Models')")
+			page.show("#usage th:has-text('demo-model')")
+			page.do("click", "#usage a:has-text('Last 30 days')")
+			page.show("#usage a[aria-current]:has-text('Last 30 days')")
+			check("usage")
 			page.checkClean()
 		})
 	}

@@ -65,6 +65,34 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 	}
 }
 
+// shownUsers is how many clients, models or keys the page names that have used something.
+const shownUsers = 10
+
+// Usage implements status.Source.
+func (pageSource) Usage(pool, by string, hour bool) *status.Usage {
+	v := observe.Live.View(pool)
+	if v == nil || !v.Counted() {
+		return nil
+	}
+	top, others, rest := v.TopUsage(by, hour, shownUsers, time.Now())
+	u := &status.Usage{Others: others, Rest: pageUsed(observe.NamedUsage{UsageCounts: rest}), Priced: v.Priced()}
+	for _, t := range top {
+		u.Lines = append(u.Lines, pageUsed(t))
+	}
+	return u
+}
+
+func pageUsed(n observe.NamedUsage) status.Used {
+	u := status.Used{
+		Name: n.Name, Answers: n.Answers, Unknown: n.Unknown,
+		Input: n.Input, Cached: n.Cached, Written: n.CacheWrite, Output: n.Output, Unpriced: n.Unpriced,
+	}
+	if n.Cost != nil && (*n.Cost > 0 || n.Unpriced == 0) {
+		u.Cost = n.Cost.Brief()
+	}
+	return u
+}
+
 // pageKey is what the status page shows of a key.
 func pageKey(p observe.Place, st rotator.Status) status.Key {
 	k := status.Key{

@@ -17,7 +17,7 @@ import (
 )
 
 func usageCommand() *cobra.Command {
-	cmd := apiCommand("usage", "Shows how many tokens answers have used", usageHelp, usage)
+	cmd := apiCommand("usage", "Shows how many tokens answers have used, and what they cost", usageHelp, usage)
 	cmd.Example = `  $ caddy keycycler usage
   $ caddy keycycler usage --by model --last month --pool main`
 	cmd.Flags().String("by", observe.UsageBy[0], "by client, model or key")
@@ -35,13 +35,17 @@ it, by client, by model or by key:
   OUTPUT     tokens that were written, with those of reasoning
   REASONING  of the output
   UNKNOWN    answers that do not say what they used
+  USD        what the answers cost, in a pool that has prices; REASONING makes room
+             for it. What models are called that have no price, and so cost nothing
+             here, stands below
 
 Clients are called by the names of their tokens, keys by their names, or else by
 their ids. The node that is asked has counted since its start. A name of "-" is
 that of requests without one; "other" stands for names beyond the bound.
 
 With --json it prints one array, of an object for each pool: "pool", and "usage",
-what the admin API says, with each minute of the hour and each day of the month.
+what the admin API says, with each minute of the hour and each day of the month;
+"unpriced" are the models of the month that have no price.
 ` + exitCodes
 
 // usageTimes are the values of --last.
@@ -51,6 +55,8 @@ var usageTimes = []string{"hour", "today", "month"}
 type poolUsage struct {
 	Pool  string                `json:"pool"`
 	Usage []observe.UsageStatus `json:"usage"`
+
+	Unpriced []string `json:"unpriced,omitempty"` // models that have no price
 }
 
 // usage prints what the pools' answers have used.
@@ -97,13 +103,37 @@ func (g endpoint) usage(pools []observe.PoolStatus, by string) ([]poolUsage, err
 	all := []poolUsage{} // no pool is [], not null
 	for _, p := range pools {
 		u := poolUsage{Pool: p.Pool}
-		path := apiPath + "/" + url.PathEscape(p.Pool) + "/usage?by=" + by
-		if err := g.ask(http.MethodGet, path, nil, &u.Usage); err != nil {
+		var err error
+		if u.Usage, err = g.usageBy(p.Pool, by); err != nil {
+			return nil, err
+		}
+		if u.Unpriced, err = g.unpriced(u, by); err != nil {
 			return nil, err
 		}
 		all = append(all, u)
 	}
 	return all, nil
+}
+
+func (g endpoint) usageBy(pool, by string) (all []observe.UsageStatus, err error) {
+	err = g.ask(http.MethodGet, apiPath+"/"+url.PathEscape(pool)+"/usage?by="+by, nil, &all)
+	return all, err
+}
+
+// unpriced returns the models that have no price, if the pool's usage says that there are any.
+func (g endpoint) unpriced(u poolUsage, by string) (models []string, err error) {
+	priced := func(s observe.UsageStatus) bool { return s.Month.Unpriced == 0 }
+	all := slices.DeleteFunc(slices.Clone(u.Usage), priced)
+	if by != "model" && len(all) > 0 {
+		if all, err = g.usageBy(u.Pool, "model"); err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, priced)
+	}
+	for _, s := range all {
+		models = append(models, s.Name)
+	}
+	return models, nil
 }
 
 // printUsage prints the pools, each with a table.
@@ -113,14 +143,39 @@ func printUsage(w io.Writer, pools []poolUsage, by, last string, now time.Time) 
 			fmt.Fprint(w, "\n")
 		}
 		fmt.Fprintf(w, "%s, %s:\n", clean(p.Pool), map[string]string{"hour": "last hour", "today": "today", "month": "last 30 days"}[last])
-		rows := [][]string{{strings.ToUpper(by), "ANSWERS", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "REASONING", "UNKNOWN"}}
+		priced := slices.ContainsFunc(p.Usage, func(s observe.UsageStatus) bool { return s.Month.Cost != nil })
+		rows := [][]string{usageTitles(by, priced)}
 		for _, s := range p.Usage {
 			if c := countsOf(s, last, now); c.Answers > 0 {
-				rows = append(rows, usageRow(cmp.Or(s.Key, s.Name, "-"), c))
+				rows = append(rows, usageRow(cmp.Or(s.Key, s.Name, "-"), c, priced))
 			}
 		}
 		printUsageTable(w, rows)
+		printUnpriced(w, p.Unpriced)
 	}
+}
+
+// printUnpriced names the models that have no price.
+func printUnpriced(w io.Writer, models []string) {
+	const few = 10
+	if len(models) == 0 {
+		return
+	}
+	fmt.Fprint(w, "no price, counted as 0:\n")
+	for _, name := range models[:min(len(models), few)] {
+		fmt.Fprintf(w, "  %s\n", cut(clean(cmp.Or(name, "-")), tableWidth-2))
+	}
+	if more := len(models) - few; more > 0 {
+		fmt.Fprintf(w, "  and %d more: --by model --json\n", more)
+	}
+}
+
+func usageTitles(by string, priced bool) []string {
+	titles := []string{strings.ToUpper(by), "ANSWERS", "INPUT", "CACHED", "WRITTEN", "OUTPUT"}
+	if priced {
+		return append(titles, "UNKNOWN", "USD")
+	}
+	return append(titles, "REASONING", "UNKNOWN")
 }
 
 // countsOf returns what was used in that time.
@@ -138,13 +193,28 @@ func countsOf(s observe.UsageStatus, last string, now time.Time) observe.UsageCo
 	return observe.UsageCounts{}
 }
 
-func usageRow(name string, c observe.UsageCounts) []string {
+func usageRow(name string, c observe.UsageCounts, priced bool) []string {
 	const most = 18 // so that the table fits
 	row := []string{cut(clean(name), most)}
-	for _, n := range []int64{c.Answers, c.Input, c.Cached, c.CacheWrite, c.Output, c.Reasoning, c.Unknown} {
+	numbers := []int64{c.Answers, c.Input, c.Cached, c.CacheWrite, c.Output, c.Reasoning, c.Unknown}
+	if priced {
+		numbers = slices.Delete(numbers, 5, 6)
+	}
+	for _, n := range numbers {
 		row = append(row, brief(uint64(max(n, 0))))
 	}
+	if priced {
+		row = append(row, usd(c))
+	}
 	return row
+}
+
+// usd is what the answers have cost: "-" where none of them has a price.
+func usd(c observe.UsageCounts) string {
+	if c.Cost == nil || *c.Cost == 0 && c.Unpriced > 0 {
+		return "-"
+	}
+	return c.Cost.Brief()
 }
 
 // printUsageTable prints rows, of which the first is the titles'.

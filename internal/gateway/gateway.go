@@ -25,6 +25,7 @@ import (
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/price"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/roster"
@@ -69,8 +70,9 @@ type Config struct {
 	First          bool           // one key serves until it is out, then the next
 	ModelsEndpoint bool           // lists of models are answered here, from what keys serve
 
-	Resources bool // requests go out with the key that made what they name
-	Usage     bool // what answers say that they have used is counted
+	Resources bool   // requests go out with the key that made what they name
+	Usage     bool   // what answers say that they have used is counted
+	Prices    string // the file that says what models cost; "": none
 
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
@@ -104,6 +106,7 @@ type Gateway struct {
 	announcer *observe.Announcer
 	history   *observe.History
 	ledger    *usage.Ledger // of what answers have used
+	prices    *price.Book   // nil: nobody knows what they cost
 	seen      *observe.Pool // as operators see it
 
 	// Whether the last request found no key: one log line per change.
@@ -175,6 +178,9 @@ func (g *Gateway) start() error {
 	if err := g.loadClients(); err != nil {
 		return err
 	}
+	if g.prices, err = price.Open(g.Prices, g.Logger); err != nil {
+		return err
+	}
 	g.unwatch = g.Keys.Inputs().Watch(sources, g.reloadKeys, func(err error) {
 		g.Logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
 	})
@@ -192,6 +198,7 @@ func (g *Gateway) show() (err error) {
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
+		Usage:   g.Usage, Priced: g.Prices != "",
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -221,6 +228,7 @@ func (g *Gateway) Close() {
 	observe.Live.Remove(g.seen)
 	running.remove(g)
 	g.clients.Stop()
+	g.prices.Stop()
 	if g.unwatch != nil {
 		g.unwatch()
 	}

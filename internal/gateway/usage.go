@@ -32,18 +32,19 @@ func (x *exchange) counted() {
 	if x.report.Used == nil && model == "" {
 		return
 	}
-	key := x.roster.Pool.Key(x.drawn.Slot).ID()
-	x.g.ledger.Note(time.Now(), usage.Use{Client: x.report.Client, Model: model, Key: key, Tokens: x.report.Used})
+	u := usage.Use{Client: x.report.Client, Model: model, Key: x.roster.Pool.Key(x.drawn.Slot).ID(), Tokens: x.report.Used.Used()}
+	u.Cost = x.g.prices.Price(model, x.report.Used)
+	x.g.ledger.Note(time.Now(), u)
 	x.tracer.Usage(x.report.Used)
 }
 
 // used returns what the answer says, nil where it says nothing.
-func (x *exchange) used() *usage.Tokens {
+func (x *exchange) used() *usage.Bill {
 	if x.usage == nil {
 		return nil
 	}
 	if t, ok := x.usage.Tokens(); ok {
-		return &t
+		return &usage.Bill{Tokens: t, Cost: usage.NotPriced}
 	}
 	return nil
 }

@@ -24,12 +24,12 @@ type Report struct {
 	index    *Index // of the last attempt's key; nil before the first
 	slot     rotator.Slot
 	attempts int32
-	Named    string        // the model that the request's URL names; "" if none
-	Body     modelNamer    // nil when it has none
-	Outcome  string        // of the last attempt that is over, or of the request
-	Client   string        // whose token the request had; "" where it has no name
-	Session  session.ID    // the request's, if it was looked for in the body as well; 0: it was not found
-	Used     *usage.Tokens // by the answer; nil: it does not say
+	Named    string      // the model that the request's URL names; "" if none
+	Body     modelNamer  // nil when it has none
+	Outcome  string      // of the last attempt that is over, or of the request
+	Client   string      // whose token the request had; "" where it has no name
+	Session  session.ID  // the request's, if it was looked for in the body as well; 0: it was not found
+	Used     *usage.Bill // of the answer; nil: it does not say
 
 	client *http.Request                  // the request, as it has come to us
 	vars   map[string]any                 // its variables; nil outside of Caddy
@@ -223,12 +223,16 @@ func (p *Report) used(field string) (any, bool) {
 	kind, ok := strings.CutPrefix(field, "usage.")
 	i := slices.Index(usage.Names[:], kind)
 	switch {
-	case !ok || i < 0:
+	case !ok || i < 0 && kind != "cost":
 		return nil, false
-	case p.Used == nil || p.Used[i] == usage.Unknown:
+	case p.Used == nil:
+		return "", true
+	case i < 0:
+		return p.Used.Cost.Shown(), true
+	case p.Used.Tokens[i] == usage.Unknown:
 		return "", true
 	}
-	return p.Used[i], true
+	return p.Used.Tokens[i], true
 }
 
 // Model returns the model that the request names, in its URL or in as much of its

@@ -38,6 +38,8 @@ type Pool struct {
 	Keys     func() *Index // of now
 	Waiting  func() int64  // requests
 	ByModel  bool          // its keys may cool for one model alone
+	Usage    bool          // it is counted what answers have used …
+	Priced   bool          // … and what they cost
 }
 
 // name is the pool's, "" while there is none.

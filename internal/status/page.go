@@ -33,12 +33,15 @@ type page struct {
 	All     string
 	Pager   pager
 	Waits   []wait
+
+	Usage *usage // nil: it is not counted
 }
 
 // fields are the view's, for the form that filters.
 type fields struct {
 	State, Prefix, Sort, Order string
 	Filtered                   bool
+	By, Used                   string // of usage
 }
 
 // alert is a pool that serves nobody, or not all.
@@ -144,6 +147,7 @@ func (h *handler) page(now time.Time, v view, n notice) *page {
 	}
 	p.Pool = &p.Cards[selected]
 	p.fill(now, v, list(h.src.Keys(v.pool), v))
+	p.Usage = h.newUsage(v)
 	return p
 }
 
@@ -199,6 +203,7 @@ func (p *page) fill(now time.Time, v view, l *listing) {
 	p.Self, p.Back = v.href(), v.query().Encode()
 	p.View = fields{State: v.state, Prefix: v.prefix, Filtered: v.state != "" || v.class != "" || v.prefix != ""}
 	p.View.Sort, p.View.Order = v.query().Get("sort"), v.query().Get("order")
+	p.View.By, p.View.Used = v.query().Get("by"), v.query().Get("used")
 	p.States, p.Classes = stateChoices(v, l), classChoices(v, l)
 	p.Columns, p.Pager = headers(v), newPager(v, l)
 	p.None, p.All = l.total == 0, v.unfiltered().href()

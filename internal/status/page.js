@@ -138,7 +138,7 @@
   // refresh waits while nobody looks, and while a row that moved away would make
   // the reader press the wrong button or lose what is selected.
   function refresh() {
-    const aims = hovers.matches && app.querySelector("td:last-child:hover");
+    const aims = hovers.matches && app.querySelector("#keys td:last-child:hover");
     const selects = !getSelection().isCollapsed && app.contains(getSelection().anchorNode);
     if (paused || document.hidden || aims || selects) {
       if (!downSince && !document.hidden) say(paused ? "Paused" : "Held while you point or select", "held");
@@ -161,7 +161,7 @@
     const link = event.target.closest("#app a[href^='?']");
     if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    const far = !link.closest("#keys, #notice");
+    const far = !link.closest("#keys, #usage, #notice");
     visit(link.href).then(() => far && document.getElementById("keys").scrollIntoView({ block: "nearest" }));
   });
 

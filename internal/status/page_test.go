@@ -18,6 +18,7 @@ import (
 type fake struct {
 	pools []Pool
 	keys  map[string][]Key
+	usage map[string]*Usage
 	err   error // of do
 
 	mu   sync.Mutex
@@ -27,6 +28,10 @@ type fake struct {
 func (f *fake) Pools() []Pool { return f.pools }
 
 func (f *fake) Keys(pool string) iter.Seq[Key] { return slices.Values(f.keys[pool]) }
+
+func (f *fake) Usage(pool, by string, hour bool) *Usage {
+	return f.usage[fmt.Sprint(pool, " ", by, " ", hour)]
+}
 
 func (f *fake) Do(pool, id string, a Action) (int, error) {
 	if f.err != nil {

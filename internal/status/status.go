@@ -22,6 +22,10 @@ type Source interface {
 	// Keys returns all keys of the pool, in any order; none, if it does not know the
 	// pool.
 	Keys(pool string) iter.Seq[Key]
+	// Usage returns what the pool's answers have used, by one of UsageBy, within the last
+	// hour or else within the last 30 days; nil, if that is not counted, or if it does not
+	// know the pool.
+	Usage(pool, by string, hour bool) *Usage
 	// Do applies the action to the pool's key of that id, or to all its keys if the id
 	// is "", and returns how many have changed by it. The error is ErrNotFound, or
 	// wraps it, if there is no such pool or key; its text is shown.

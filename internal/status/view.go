@@ -26,6 +26,9 @@ type view struct {
 	sort   column
 	desc   bool
 	page   int // from 1
+
+	by    string // of UsageBy
+	month bool   // what was used in 30 days; false: in an hour
 }
 
 // column is one of the table's that it can be sorted by.
@@ -85,6 +88,7 @@ func parseView(query url.Values) view {
 	if page, err := strconv.Atoi(query.Get("page")); err == nil && page >= 1 && page <= maxPage {
 		v.page = page
 	}
+	v.parseUsage(query.Get("by"), query.Get("used"))
 	return v
 }
 
@@ -114,6 +118,12 @@ func (v view) query() url.Values {
 	}
 	if v.page > 1 {
 		query.Set("page", strconv.Itoa(v.page))
+	}
+	if v.by != UsageBy[0] && v.by != "" {
+		query.Set("by", v.by)
+	}
+	if v.month {
+		query.Set("used", "month")
 	}
 	return query
 }

@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +17,13 @@ const (
 	// fewer.
 	maxNames = 100_000
 
+	// maxLength bounds names, in bytes.
+	maxLength = 256
+
+	// MaxPairs is how many pairs of client and model metrics tell apart. The clients of
+	// further ones are Other there.
+	MaxPairs = 10_000
+
 	// Other stands for all names beyond the bound.
 	Other = "other"
 )
@@ -28,6 +34,7 @@ type Use struct {
 	Model  string // the client's own name of it; "": none
 	Key    rotator.ID
 	Tokens *Tokens // nil: the answer does not say
+	Cost   USD     // NotPriced or NoPrice where nobody knows
 }
 
 // Ledger counts what a pool's answers have used: in all by client and model, and by client,
@@ -92,33 +99,42 @@ func (l *Ledger) Note(now time.Time, u Use) {
 		l.day = day
 		l.forget()
 	}
-	t := l.totals[pair{u.Client, u.Model}]
-	if t == nil || t.client == nil {
-		t = l.account(l.clientName(u.Client), l.modelName(u.Model))
+	total, client, model := l.find(u.Client, u.Model)
+	for _, s := range [...]*series{client, model, of(l.keys, u.Key)} {
+		s.add(minute, day, u.Tokens, u.Cost)
 	}
-	for _, s := range [...]*series{t.client, t.model, of(l.keys, u.Key)} {
-		s.add(minute, day, u.Tokens)
-	}
-	t.add(u.Tokens)
+	total.add(u.Tokens, u.Cost)
 }
 
-// account returns the totals of the pair.
-func (l *Ledger) account(client, model string) *account {
-	t := l.totals[pair{client, model}]
-	if t == nil {
-		t = new(account)
-		l.totals[pair{client, model}] = t
+// find returns where the pair is counted: in all, by client and by model.
+func (l *Ledger) find(client, model string) (total *account, ofClient, ofModel *series) {
+	if t := l.totals[pair{client, model}]; t != nil && t.client != nil {
+		return t, t.client, t.model
 	}
-	t.client, t.model = of(l.clients, client), of(l.models, model)
-	return t
+	client, model = l.clientName(client), l.modelName(model)
+	ofClient, ofModel = of(l.clients, client), of(l.models, model)
+	if l.totals[pair{client, model}] == nil && len(l.totals) >= MaxPairs {
+		return of(l.totals, pair{Other, model}), ofClient, ofModel
+	}
+	total = of(l.totals, pair{client, model})
+	total.client, total.model = ofClient, ofModel
+	return total, ofClient, ofModel
 }
 
 // clientName is what a client is counted as.
 func (l *Ledger) clientName(name string) string {
-	if _, ok := l.clients[name]; !ok && len(l.clients) >= maxNames {
+	if _, ok := l.clients[name]; ok {
+		return name
+	}
+	if name = label(name); l.clients[name] == nil && len(l.clients) >= maxNames {
 		return Other
 	}
 	return name
+}
+
+// label makes a name such that Prometheus takes it, and nobody minds its length.
+func label(name string) string {
+	return strings.ToValidUTF8(strings.Clone(name[:min(len(name), maxLength)]), "\uFFFD")
 }
 
 // modelName is what a model is counted as.
@@ -126,7 +142,7 @@ func (l *Ledger) modelName(name string) string {
 	if _, ok := l.models[name]; ok {
 		return name
 	}
-	switch name = strings.ToValidUTF8(strings.Clone(name), "\uFFFD"); { // as Prometheus wants labels
+	switch name = label(name); {
 	case name == "", l.known[name], l.models[name] != nil:
 	case l.seen >= MaxModels:
 		return Other
@@ -136,14 +152,14 @@ func (l *Ledger) modelName(name string) string {
 	return name
 }
 
-// of returns the series of that name.
-func of[K comparable](all map[K]*series, name K) *series {
-	s := all[name]
-	if s == nil {
-		s = new(series)
-		all[name] = s
+// of returns what stands there by that name, or anew.
+func of[K comparable, V any](all map[K]*V, name K) *V {
+	v := all[name]
+	if v == nil {
+		v = new(V)
+		all[name] = v
 	}
-	return s
+	return v
 }
 
 // forget drops the clients and the keys of which nothing is left to tell. Models stay: they
@@ -162,41 +178,4 @@ func drop[K comparable](all map[K]*series, today int64) {
 			delete(all, name)
 		}
 	}
-}
-
-// Line is what one client, model or key has used.
-type Line struct {
-	Name    string
-	Minutes []Bucket // of the last hour in which there was something, oldest first
-	Days    []Bucket // of the last 30, today among them, likewise
-}
-
-// By returns what was used by client, by model or by key (its id), ordered by name, and
-// whether it can be told by that.
-func (l *Ledger) By(by string, now time.Time) (lines []Line, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch by {
-	case "client":
-		lines = linesOf(l.clients, now, func(name string) string { return name })
-	case "model":
-		lines = linesOf(l.models, now, func(name string) string { return name })
-	case "key":
-		lines = linesOf(l.keys, now, rotator.ID.String)
-	default:
-		return nil, false
-	}
-	slices.SortFunc(lines, func(a, b Line) int { return strings.Compare(a.Name, b.Name) })
-	return lines, true
-}
-
-func linesOf[K comparable](all map[K]*series, now time.Time, name func(K) string) []Line {
-	minute, day := numbers(now)
-	lines := make([]Line, 0, len(all))
-	for k, s := range all {
-		if d := since(s.days, day-days+1); len(d) > 0 {
-			lines = append(lines, Line{name(k), slices.Clone(since(s.minutes, minute-minutes+1)), slices.Clone(d)})
-		}
-	}
-	return lines
 }

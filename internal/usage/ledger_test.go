@@ -16,8 +16,8 @@ var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
 func used(input, output int64) *Tokens { return &Tokens{input, 0, Unknown, output, 0} }
 
-// sum adds up what a line has used in the last hour and in the last 30 days.
-func sum(l Line) (hour, month Counts) {
+// sums adds up what a line has used in the last hour and in the last 30 days.
+func sums(l Line) (hour, month Counts) {
 	for _, b := range l.Minutes {
 		hour.Add(b.Counts)
 	}
@@ -56,12 +56,12 @@ func TestLedger(t *testing.T) {
 		}
 		var all Counts
 		for _, line := range lines {
-			hour, month := sum(line)
+			hour, month := sums(line)
 			if all.Add(hour); hour != month {
 				t.Errorf("by %s: %v in the hour, %v in the month", what, hour, month)
 			}
 		}
-		if want := (Counts{3, 1, [types]int64{11, 0, 0, 7, 0}}); all != want {
+		if want := (Counts{Answers: 3, Unknown: 1, Tokens: [types]int64{11, 0, 0, 7, 0}}); all != want {
 			t.Errorf("by %s: %+v, want %+v", what, all, want)
 		}
 	}
@@ -95,7 +95,7 @@ func TestLedgerForgets(t *testing.T) {
 		var hour, month Counts
 		lines := by(t, l, "client", row.now)
 		for _, line := range lines {
-			h, m := sum(line)
+			h, m := sums(line)
 			hour.Add(h)
 			month.Add(m)
 		}
@@ -115,7 +115,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	for d := range 365 {
 		for m := range 90 {
 			minute, day := numbers(noon.AddDate(0, 0, d).Add(time.Duration(m) * time.Minute))
-			s.add(minute, day, used(1, 1))
+			s.add(minute, day, used(1, 1), NotPriced)
 		}
 	}
 	if len(s.minutes) != minutes || len(s.days) != days || cap(s.minutes) > 4*minutes || cap(s.days) > 4*days {
@@ -142,7 +142,7 @@ func TestHostileModels(t *testing.T) {
 	}
 	var all Counts
 	for _, line := range lines {
-		hour, _ := sum(line)
+		hour, _ := sums(line)
 		all.Add(hour)
 	}
 	if all.Answers != 100_003 {
@@ -154,7 +154,7 @@ func TestHostileModels(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	l := LedgerOf("usage-metrics")
 	l.Know([]string{"gpt-demo"})
-	l.Note(noon, Use{Client: "ada", Model: "gpt-demo", Tokens: &Tokens{10, 4, 2, 5, 3}})
+	l.Note(noon, Use{Client: "ada", Model: "gpt-demo", Tokens: &Tokens{10, 4, 2, 5, 3}, Cost: 1_500_000_000})
 	l.Note(noon, Use{Client: "ada", Model: "gpt-demo"})
 	l.Note(noon, Use{Client: "ada", Model: "a\xff\xfe", Tokens: used(1, 1)})
 	registry := prometheus.NewRegistry()
@@ -177,6 +177,7 @@ func TestMetrics(t *testing.T) {
 		"tokens_total ada gpt-demo usage-metrics input": 10, "tokens_total ada gpt-demo usage-metrics cached": 4,
 		"tokens_total ada gpt-demo usage-metrics cache_write": 2, "tokens_total ada gpt-demo usage-metrics output": 5,
 		"tokens_total ada gpt-demo usage-metrics reasoning": 3, "tokens_total ada a\uFFFD usage-metrics input": 1,
+		"cost_usd_total ada gpt-demo usage-metrics":             1.5,
 		"usage_answers_total ada gpt-demo usage-metrics stated": 1, "usage_answers_total ada gpt-demo usage-metrics unknown": 1,
 	} {
 		if n, ok := got["caddy_keycycler_"+name]; !ok || n != want {
@@ -198,7 +199,7 @@ func TestLedgerTogether(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if hour, _ := sum(by(t, l, "client", noon)[0]); hour.Tokens[Input] != 8000 {
+	if hour, _ := sums(by(t, l, "client", noon)[0]); hour.Tokens[Input] != 8000 {
 		t.Errorf("%+v", hour)
 	}
 }

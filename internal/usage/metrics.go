@@ -13,13 +13,19 @@ var (
 		"Tokens that answers say they used. Those of type reasoning are of type output, too.", []string{"pool", "client", "model", "type"}, nil)
 	answersDesc = prometheus.NewDesc("caddy_keycycler_usage_answers_total",
 		"Answers by whether they say what they used (stated), or not (unknown).", []string{"pool", "client", "model", "usage"}, nil)
+	costDesc = prometheus.NewDesc("caddy_keycycler_cost_usd_total",
+		"What answers have cost, by the file of prices, in USD. Models that have no price there cost nothing.", []string{"pool", "client", "model"}, nil)
 )
 
 // collector looks at the ledgers when it is asked to.
 type collector struct{}
 
 // Describe implements prometheus.Collector.
-func (collector) Describe(descs chan<- *prometheus.Desc) { descs <- tokensDesc; descs <- answersDesc }
+func (collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- tokensDesc
+	descs <- answersDesc
+	descs <- costDesc
+}
 
 // Collect implements prometheus.Collector.
 func (collector) Collect(into chan<- prometheus.Metric) {
@@ -31,14 +37,17 @@ func (collector) Collect(into chan<- prometheus.Metric) {
 
 func (l *Ledger) collect(into chan<- prometheus.Metric) {
 	for p, c := range l.copyTotals() {
-		send := func(desc *prometheus.Desc, n int64, kind string) {
-			into <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), l.pool, p.client, p.model, kind)
+		send := func(desc *prometheus.Desc, n float64, kind ...string) {
+			into <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, n, append([]string{l.pool, p.client, p.model}, kind...)...)
 		}
 		for t, n := range c.Tokens {
-			send(tokensDesc, n, Names[t])
+			send(tokensDesc, float64(n), Names[t])
 		}
-		send(answersDesc, c.Answers-c.Unknown, "stated")
-		send(answersDesc, c.Unknown, "unknown")
+		send(answersDesc, float64(c.Answers-c.Unknown), "stated")
+		send(answersDesc, float64(c.Unknown), "unknown")
+		if c.Cost > 0 {
+			send(costDesc, c.Cost.Float())
+		}
 	}
 }
 

@@ -16,10 +16,13 @@ type Counts struct {
 	Answers int64 // in all
 	Unknown int64 // of them, that do not say what they used
 	Tokens  [types]int64
+
+	Cost     USD   // of the answers of models that have a price
+	Unpriced int64 // answers that say what they used, of models that have none
 }
 
-// add counts an answer. t may be nil: it does not say.
-func (c *Counts) add(t *Tokens) {
+// add counts an answer, and what it costs. t may be nil: it does not say.
+func (c *Counts) add(t *Tokens, cost USD) {
 	c.Answers++
 	if t == nil {
 		c.Unknown++
@@ -28,14 +31,27 @@ func (c *Counts) add(t *Tokens) {
 	for i := range t {
 		c.Tokens[i] += t.Known(Type(i))
 	}
+	if cost == NoPrice {
+		c.Unpriced++
+	}
+	c.Cost = c.Cost.plus(max(cost, 0))
 }
 
 // Add adds what other counts.
 func (c *Counts) Add(other Counts) {
-	c.Answers, c.Unknown = c.Answers+other.Answers, c.Unknown+other.Unknown
+	c.Answers, c.Unknown, c.Unpriced = c.Answers+other.Answers, c.Unknown+other.Unknown, c.Unpriced+other.Unpriced
+	c.Cost = c.Cost.plus(other.Cost)
 	for i, n := range other.Tokens {
 		c.Tokens[i] += n
 	}
+}
+
+// All is the number of tokens, of all kinds.
+func (c *Counts) All() (n int64) {
+	for t := Input; t <= Output; t++ {
+		n += c.Tokens[t]
+	}
+	return n
 }
 
 // Bucket is what was used in a minute or in a day.
@@ -57,19 +73,19 @@ func numbers(now time.Time) (minute, day int64) {
 // series is what one name has used: as long as there was something, oldest first.
 type series struct{ minutes, days []Bucket }
 
-func (s *series) add(minute, day int64, t *Tokens) {
-	s.minutes = note(s.minutes, minute, minutes, t)
-	s.days = note(s.days, day, days, t)
+func (s *series) add(minute, day int64, t *Tokens, cost USD) {
+	s.minutes = note(s.minutes, minute, minutes, t, cost)
+	s.days = note(s.days, day, days, t, cost)
 }
 
 // note counts an answer in the bucket of that number, and drops those that are too old. A
 // clock that was set back does not reopen what is past.
-func note(all []Bucket, number, most int64, t *Tokens) []Bucket {
+func note(all []Bucket, number, most int64, t *Tokens, cost USD) []Bucket {
 	if n := len(all); n == 0 || all[n-1].number < number {
 		old := len(all) - len(since(all, number-most+1))
 		all = append(slices.Delete(all, 0, old), Bucket{number: number})
 	}
-	all[len(all)-1].add(t)
+	all[len(all)-1].add(t, cost)
 	return all
 }
 

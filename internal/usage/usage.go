@@ -32,6 +32,20 @@ type Tokens [types]int64
 // Known returns how many there are, 0 where that is unknown.
 func (t Tokens) Known(of Type) int64 { return max(t[of], 0) }
 
+// Bill is what an answer has used, and what that costs.
+type Bill struct {
+	Tokens
+	Cost USD // NotPriced or NoPrice if nobody knows
+}
+
+// Used is what the answer has used. b may be nil: it does not say.
+func (b *Bill) Used() *Tokens {
+	if b == nil {
+		return nil
+	}
+	return &b.Tokens
+}
+
 // stated tells whether an answer says what it has used.
 func (t Tokens) stated() bool { return t[Input] != Unknown || t[Output] != Unknown }
 

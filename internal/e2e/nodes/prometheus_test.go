@@ -337,7 +337,8 @@ func startMoody(t *testing.T) *httptest.Server {
 		case sent == key(2):
 			reject(http.StatusUnauthorized, "invalid_api_key")
 		default:
-			_, _ = io.WriteString(w, "fine")
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"usage":{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cached_tokens":10}}}`)
 		}
 	}))
 	t.Cleanup(func() { live.CloseServer(t, upstream) })
@@ -356,6 +357,7 @@ var (
 		"Models without a ready key by pool A": "the pools do not tell models apart",
 	}
 	silentAlerts = map[string]string{
+		"KeycyclerCostJumps":             "takes a day",
 		"KeycyclerModelExhausted":        "the pools do not tell models apart",
 		"KeycyclerRequestsWaitLong":      "no request waits five seconds",
 		"KeycyclerStateQueueNotDraining": "takes ten minutes",
@@ -367,9 +369,13 @@ func TestNodesFeedPrometheus(t *testing.T) {
 	t.Parallel()
 	tool(t, "prometheus")
 	const keys = 7
+	prices := filepath.Join(t.TempDir(), "prices.json")
+	if err := os.WriteFile(prices, []byte(`{"*": {"input": 2.5, "output": 10}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	c := nodeConfig{
 		keys: keys, only: upTo(3), state: "memory", upstream: startMoody(t).URL,
-		options: "on 418 retry\nreplay {\nmemory 16KiB\ndisk 256KiB\n}",
+		options: "on 418 retry\nreplay {\nmemory 16KiB\ndisk 256KiB\n}\nprices " + prices,
 	}
 	var redis *redisServer
 	if _, err := exec.LookPath("redis-server"); err == nil || os.Getenv(redistest.Require) == "1" {
@@ -383,9 +389,10 @@ func TestNodesFeedPrometheus(t *testing.T) {
 	makeTraffic(nodes)
 	p.scrape()
 	// A cooldown's series begins with the first of its class and source. For
-	// increase() there is something when a second one follows.
+	// increase() there is something when a second one follows. So it is with usage.
 	nodes[0].operate("only-0", "clear")
 	send(nodes[0], onlyPath(0), 10, http.StatusTooManyRequests)
+	send(nodes[0], "/", 1000, http.StatusOK)
 	p.scrape()
 
 	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, p, redis != nil) })
@@ -524,7 +531,7 @@ func checkAlerts(t *testing.T, p *prometheus, shared bool) {
 			t.Logf("%s %s: %s", one.State, a.Name, summary)
 		}
 	}
-	if len(alerts) != 13 {
+	if len(alerts) != 14 {
 		t.Errorf("%d alerts", len(alerts))
 	}
 }
