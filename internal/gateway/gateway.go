@@ -26,6 +26,7 @@ import (
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/upstream"
 	"github.com/keycycler/keycycler/internal/usage"
@@ -71,6 +72,9 @@ type Config struct {
 	Resources bool // requests go out with the key that made what they name
 	Usage     bool // what answers say that they have used is counted
 
+	Desk *client.Desk // for clients' limits; nil: they have none
+	Cost Cost         // nil: of no model it is known
+
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
 	Health  func() (shared.Health, bool) // of the state, and whether it is shared
@@ -80,6 +84,9 @@ type Config struct {
 	Events   caddy.Context        // in which events are told, and metrics registered
 	Registry *prometheus.Registry // one for all gateways of a config
 }
+
+// Cost returns what the tokens cost, in billionths of a dollar, and whether that is known.
+type Cost func(model string, t *usage.Tokens) (nanoUSD int64, known bool)
 
 // Gateway is a running pool: it sends each request with one of many keys until an
 // answer is the client's. It is safe for concurrent use. Close it when no request comes
@@ -97,6 +104,8 @@ type Gateway struct {
 	roster    atomic.Pointer[roster] // changes when a keys file does
 	unwatch   func()                 // ends the watching of keys files; nil where there is none
 	clients   *client.Clients        // nil: everybody is let in
+
+	restricted map[*quota.Terms]*replay.Limits // of clients that may ask for some models only
 
 	metrics   *observe.Metrics
 	faults    upstream.FaultCounts
@@ -124,6 +133,7 @@ func New(c Config) (*Gateway, error) {
 	g.offers = offersOf(c.Keys)
 	g.salt = saltOf(c.Pool)
 	g.replay = g.replayLimits()
+	g.restrict()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
 	if spreads(c.Keys) {
 		g.judge.Spread()
@@ -189,7 +199,7 @@ func (g *Gateway) show() (err error) {
 		Waiting: g.room.waiting.Load,
 		ByModel: g.ByModel || len(g.offers) > 0,
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)

@@ -35,6 +35,8 @@ func (x *exchange) Commit(status int, header http.Header) {
 		}
 	}
 	x.count(status, header)
+	x.stay.Answer(status)
+	x.told(header)
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}
