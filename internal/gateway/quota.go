@@ -42,13 +42,14 @@ func (x *exchange) barred(w http.ResponseWriter) (bool, error) {
 		return false, nil
 	}
 	over, barred := x.stay.Over()
-	f := client.RefusalOf(over)
-	if model, ok := x.mayAsk(); !ok {
-		over, barred, f = quota.Over{Kind: quota.Models}, true, provider.Refusal{Model: model, Forbidden: true}
-		client.Leave(x.stay)
-	}
-	if !barred {
+	model, served := x.mayAsk()
+	if served && !barred {
 		return false, nil
+	}
+	f := client.RefusalOf(over)
+	if !served {
+		over, f = quota.Over{Kind: quota.Models}, provider.Refusal{Model: model, Forbidden: true}
+		client.Leave(x.stay)
 	}
 	x.report.Outcome, x.latest = observe.OutcomeLimited, x.started
 	return true, x.g.tellLimited(w, x.r, x.stay, over, f)

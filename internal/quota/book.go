@@ -64,19 +64,26 @@ func (b *Book) Enter(p *Plan, client string, at int64, n Need) *Stay {
 		if a == nil {
 			return nil
 		}
-		a.mu.Lock()
-		if a.dropped {
-			a.mu.Unlock()
-			continue
+		if s, ok := a.enter(p, client, at, n); ok {
+			return s
 		}
-		defer a.mu.Unlock()
-		if a.serial < p.serial && !a.renew(p, client) {
-			return nil
-		}
-		s := &Stay{client: client}
-		s.enter(a, at, n)
-		return s
 	}
+}
+
+// enter is Enter for the allowance's client. It reports false where that has another one by
+// now.
+func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.dropped:
+		return nil, false
+	case a.serial < p.serial && !a.renew(p, client):
+		return nil, true
+	}
+	s = &Stay{client: client}
+	s.enter(a, at, n)
+	return s, true
 }
 
 // renew adopts what a newer plan has for the client, and tells whether that is anything. The

@@ -36,10 +36,12 @@ type modelStay struct {
 }
 
 func newModel(t testing.TB) *model {
-	return &model{t: t, book: newBook(10), now: start, plan: planOf(
+	m := &model{t: t, book: newBook(10), now: start, plan: planOf(
 		sliding(Requests, modelRequests, modelPer), sliding(Tokens, modelTokens, modelPer), Limit{Concurrency, modelAtOnce, Period{}},
 		Limit{TokenBudget, modelBudget, Period{Calendar: Day, Zone: time.UTC}},
 	)}
+	m.book.Enter(m.plan, "ada", m.now, Need{}).Leave(m.now) // from here on there is one
+	return m
 }
 
 // within sums what happened within the last while, and by how much that may be counted more.

@@ -24,14 +24,17 @@ type Period struct {
 	Zone     *time.Location // whose days and months these are
 }
 
+// longestShift is by how much clocks are set back: by one hour, or by two in the Antarctic.
+const longestShift = 2 * time.Hour
+
 // Longest returns how long the period is, of the calendar's the longest there is.
 func (p Period) Longest() time.Duration {
 	const day = 24 * time.Hour
 	switch p.Calendar {
 	case Day:
-		return day + time.Hour // clocks are set back
+		return day + longestShift
 	case Month:
-		return 31*day + time.Hour
+		return 31*day + longestShift
 	}
 	return p.Per
 }
