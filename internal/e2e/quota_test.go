@@ -19,6 +19,7 @@ func (g *gateway) ask(t *testing.T, path, body string, header map[string]string)
 	t.Helper()
 	r := live.Request(t, "POST", g.plain+path, body)
 	r.Header.Set("Content-Type", "application/json")
+	r.Close = true // a reload closes connections that are idle
 	for name, value := range header {
 		r.Header.Set(name, value)
 	}
