@@ -308,8 +308,19 @@ func TestModelsOfAClient(t *testing.T) {
 			}
 			r, _ = inCaddy(r)
 			w := httptest.NewRecorder()
-			err := g.ServeHTTP(w, r, up)
-			if row.status == 0 { // the upstream never has all of it
+			err := g.ServeHTTP(w, r, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				var came bytes.Buffer
+				r.Body = struct {
+					io.Reader
+					io.Closer
+				}{io.TeeReader(r.Body, &came), r.Body}
+				err := up.ServeHTTP(w, r)
+				if strings.Contains(came.String(), `"o3"`) {
+					t.Error("the upstream has got the name of another model")
+				}
+				return err
+			}))
+			if row.status == 0 {
 				if err == nil || len(up.Keys()) != 0 {
 					t.Errorf("%d, %d calls, %v", w.Code, len(up.Keys()), err)
 				}
@@ -444,9 +455,13 @@ func TestUpstreamsOwnLimits(t *testing.T) {
 	refused := limitedTo(t, quota.Terms{Limits: []quota.Limit{perMinute(quota.Requests, 7)}}, nil)
 	limited := testkit.Limited
 	limited.Header = map[string]string{"X-Ratelimit-Limit-Requests": "5000", "Retry-After": "40"}
-	w = asks(refused, testkit.Script(limited), chat("{}"))
-	if got := w.Header().Values("X-Ratelimit-Limit-Requests"); w.Code != 429 || len(got) != 1 || got[0] != "7" {
-		t.Errorf("with the upstream's refusal: %d %v", w.Code, w.Header())
+	bad := testkit.BadKey
+	bad.Header = limited.Header
+	for _, reply := range []testkit.Reply{bad, limited} {
+		w = asks(refused, testkit.Script(reply), chat("{}"))
+		if got := w.Header().Values("X-Ratelimit-Limit-Requests"); w.Code != reply.Status || len(got) != 1 || got[0] != "7" {
+			t.Errorf("with the upstream's refusal: %d %v", w.Code, w.Header())
+		}
 	}
 }
 

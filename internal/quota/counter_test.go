@@ -12,8 +12,12 @@ type spent struct{ at, n int64 }
 // A window counts each part until its last instant has left it: never less than what is in
 // the window, and nothing that left it more than a part ago.
 func TestWindow(t *testing.T) {
-	const per = 64 * time.Second
-	const width = int64(per) / windowParts
+	testWindow(t, 64*time.Second)
+	testWindow(t, time.Second+7) // of no whole parts
+}
+
+func testWindow(t *testing.T, per time.Duration) {
+	width := (int64(per) + windowParts - 1) / windowParts
 	r := rand.New(rand.NewPCG(1, 2))
 	w, now, all := newWindow(per), int64(1_700_000_000e9), []spent{}
 	for range 20_000 {

@@ -373,6 +373,22 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
+// A request that has found its client's allowance when that is dropped finds the next one.
+func TestDropped(t *testing.T) {
+	b, p := newBook(10), planOf(Limit{Concurrency, 1, Period{}})
+	a := b.find(p, "ada", start)
+	for i := range b.shards {
+		b.shards[i].sweep(start)
+	}
+	if s, ok := a.enter(p, "ada", start, Need{}); ok || s != nil {
+		t.Error("the dropped one is used")
+	}
+	enters(t, b, p, "ada", start, Need{})
+	if _, over := enters(t, b, p, "ada", start, Need{}); over.Kind != Concurrency {
+		t.Errorf("the second request meets %+v", over)
+	}
+}
+
 // Clients that come while others are dropped lose nothing of what they use.
 func TestClientsComeAndGo(t *testing.T) {
 	b, p := newBook(100), planOf(Limit{Concurrency, 1, Period{}})

@@ -145,7 +145,7 @@ func (s *Stay) leave() {
 	a.hold(s, Need{})
 	a.underWay--
 	s.open = false
-	if !s.answered && s.counted != nil && s.counted == a.meter(Requests) {
+	if !s.answered {
 		s.counted.giveBack(s.at)
 	}
 }
