@@ -71,6 +71,16 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
 //	    client_tokens_file <path>
+//	    clients [<placeholder>] {
+//	        <name>|* {
+//	            requests    <n> <duration>
+//	            tokens      <n> <duration>
+//	            concurrency <n>
+//	            budget      <n> tokens|usd <duration> | day [<zone>] | month [<zone>]
+//	            models      <pattern...>
+//	            weight      <n>
+//	        }
+//	    }
 //	}
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
@@ -115,6 +125,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 		"client_tokens":      {Parse: h.parseClientTokens, Many: true},
 		"client_tokens_file": {Parse: h.parseClientTokensFile, Many: true},
+		"clients":            {Parse: h.parseClients},
 		"models_endpoint":    {Parse: h.parseModelsEndpoint},
 		"usage":              {Parse: h.parseUsage},
 		"prices":             {Parse: h.parsePrices},
@@ -133,7 +144,7 @@ func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return line.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
-	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts()))
+	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts(), h.Clients.CheckPriced(h.priced())))
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {

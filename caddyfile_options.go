@@ -38,6 +38,22 @@ func (h *Handler) parseClientTokensFile(d *caddyfile.Dispenser) error {
 	return directive.Wrap(d, client.CheckTokensFiles(h.ClientTokensFiles))
 }
 
+// parseClients parses `clients [<placeholder>] { <name>|* { … } }`.
+func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
+	h.Clients = new(client.Limits)
+	line := *d
+	if d.NextArg() {
+		h.Clients.Placeholder = d.Val()
+		if err := checkPlaceholder("clients", d.Val()); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if err := h.Clients.Parse(d); err != nil {
+		return err
+	}
+	return directive.Wrap(&line, h.Clients.Check())
+}
+
 // parseLimit parses the block of `concurrency <n>` and `requests <n> <per>`.
 func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
 	l := new(Limit)

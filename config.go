@@ -77,6 +77,7 @@ func (h *Handler) check() error {
 		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint, h.checkExhausted,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders, h.checkPrices, h.checkCosts,
+		h.checkClients,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
 		if err := check(); err != nil {

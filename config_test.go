@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/rotator"
@@ -76,6 +77,13 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a value with first", func(h *Handler) { h.Select = &Select{Policy: "first", Value: "{http.request.host}"} }, "select: a placeholder goes with hash"},
 		{"an escaped placeholder", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: `\\{a}`} }, "select hash: one placeholder is needed"},
 		{"a response's header", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.response.header.X}"} }, "select hash: {http.response.} is not known"},
+		{"a client's limit", func(h *Handler) { h.Clients = everyClientLimit(); h.Clients.Limits["ada"].Budgets[0].Most = 2 }, ""},
+		{"a client's limit that is wrong", func(h *Handler) { h.Clients = everyClientLimit() }, "clients 'ada': budget: 2.5 is no number of tokens"},
+		{"a budget of dollars without prices", func(h *Handler) {
+			h.Clients = everyClientLimit()
+			h.Clients.Limits["ada"].Budgets = []client.Budget{{Most: 2.5, Unit: "usd", Calendar: "month"}}
+		}, "clients 'ada': budget: usd needs prices"},
+		{"clients' names by what is known too late", func(h *Handler) { h.Clients = &client.Limits{Placeholder: "{http.keycycler.key_id}"} }, "clients: {http.keycycler.key_id} is not known before"},
 		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency or requests is needed"},
 		{"the largest limits", func(h *Handler) { h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day)} }, ""},
 		{"a negative concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: -1} }, "limit concurrency: -1 is out of range: 1 to 100000"},
@@ -310,7 +318,19 @@ func every() *Handler {
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
+		Clients:     everyClientLimit(),
 	}
+}
+
+func everyClientLimit() *client.Limits {
+	rate := &client.Rate{Most: 7, Per: caddy.Duration(time.Minute)}
+	return &client.Limits{Placeholder: "{http.request.header.X-Team}", Limits: map[string]*client.Limit{
+		"*": {Weight: 2},
+		"ada": {
+			Requests: rate, Tokens: rate, Concurrency: 4, Models: []string{"gpt-4o*"},
+			Budgets: []client.Budget{{Most: 2.5, Unit: "tokens", Per: caddy.Duration(time.Hour)}, {Most: 5, Unit: "tokens", Calendar: "day", Zone: "Europe/Berlin"}},
+		},
+	}}
 }
 
 func TestJSONRoundTrip(t *testing.T) {

@@ -231,6 +231,12 @@ type Handler struct {
 	// is emptied all tokens are gone, and where none is left, nobody is let in.
 	ClientTokensFiles []string `json:"client_tokens_files,omitempty"`
 
+	// What clients may use. What they have used is counted by this process, by the pool's name
+	// and the client's: it outlives reloads, and changed numbers count at once. Of handlers
+	// whose pools have the same name, the one that was loaded last says what a client may use.
+	// Default: no limits.
+	Clients *client.Limits `json:"clients,omitempty"`
+
 	logger  *zap.Logger
 	gateway *gateway.Gateway // what runs
 }
@@ -388,6 +394,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Raises: h.Exhausted == exhaustedError, Limit: h.Limit.limit(), Resources: h.Resources == nil || *h.Resources,
 		Usage:          h.counts(),
 		Prices:         h.Prices,
+		Desk:           client.NewDesk(h.Pool, h.Clients.Plan(), h.Clients.Name()),
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}

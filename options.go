@@ -393,6 +393,21 @@ func (l *Limit) check() error {
 	return nil
 }
 
+func (h *Handler) checkClients() error {
+	if h.Clients == nil {
+		return nil
+	}
+	if h.Clients.Placeholder != "" {
+		if err := checkPlaceholder("clients", h.Clients.Placeholder); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(h.Clients.Check(), h.Clients.CheckPriced(h.priced()))
+}
+
+// priced tells whether the config says what models cost.
+func (h *Handler) priced() bool { return h.Prices != "" }
+
 // Select says how a request's key is chosen among those that are ready.
 type Select struct {
 	// `even`, by which keys take turns: the one with the fewest requests under way from
@@ -457,7 +472,11 @@ func (s *Select) placeholder() string {
 }
 
 // name returns the placeholder's name.
-func (s *Select) name() string { return strings.TrimSuffix(strings.TrimPrefix(s.Value, "{"), "}") }
+func (s *Select) name() string { return placeholderName(s.Value) }
+
+func placeholderName(text string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
+}
 
 func (s *Select) check() error {
 	switch {
@@ -474,13 +493,25 @@ func (s *Select) check() error {
 }
 
 func (s *Select) checkValue() error {
-	name := s.name()
-	if s.Value != "{"+name+"}" || name == "" || strings.ContainsAny(name, `{}\`) {
+	if !isPlaceholder(s.Value) {
 		return errors.New("select hash: one placeholder is needed, such as {http.request.header.X-Session}: the same text for all requests would give all of them one key")
 	}
+	return checkPlaceholder("select hash", s.Value)
+}
+
+func isPlaceholder(text string) bool {
+	name := placeholderName(text)
+	return text == "{"+name+"}" && name != "" && !strings.ContainsAny(name, `{}\`)
+}
+
+// checkPlaceholder finds one that is not known in time.
+func checkPlaceholder(option, text string) error {
+	if !isPlaceholder(text) {
+		return fmt.Errorf("%s: one placeholder is needed, such as {http.request.header.X-Team}", option)
+	}
 	for _, late := range lateValues {
-		if strings.HasPrefix(name, late.prefix) {
-			return fmt.Errorf("select hash: {%s} %s", late.prefix, late.why)
+		if strings.HasPrefix(placeholderName(text), late.prefix) {
+			return fmt.Errorf("%s: {%s} %s", option, late.prefix, late.why)
 		}
 	}
 	return nil

@@ -10,10 +10,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/resource"
 	"github.com/keycycler/keycycler/internal/respond"
@@ -76,6 +78,9 @@ type exchange struct {
 	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
 	counts  bool          // what the answer has used is counted …
 	usage   *usage.Reader // … as it says itself; nil: it cannot
+	terms   *quota.Terms  // the client's; nil: it has no limits
+	stay    *quota.Stay   // likewise
+	needed  usage.Tokens  // an estimate of what it may use
 	writer  respond.Writer
 }
 
@@ -101,20 +106,29 @@ var exchanges = sync.Pool{New: func() any {
 // ServeHTTP sends the request with one key after the other until a response is
 // the client's.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	client, presented, ok := g.letIn(r)
+	name, presented, ok := g.letIn(r)
 	if !ok {
 		return g.unauthorized(w, r, presented)
 	}
 	if err := credential.Refuse(w, r, g.Provider, g.Auth); err != nil {
 		return err
 	}
-	if name, ok := g.listed(r); ok {
-		return g.listModels(w, r, client, name)
+	if model, ok := g.listed(r); ok {
+		return g.listModels(w, r, name, model)
+	}
+	name, terms, stay := g.Desk.Enter(r, name)
+	defer client.Leave(stay)
+	if over, ok := stay.Over(); ok {
+		return g.limited(w, r, name, stay, over)
 	}
 	x := exchanges.Get().(*exchange)
+	x.terms, x.stay = terms, stay
 	x.begin(g, w, r)
 	defer func() { x.end(err) }()
-	x.report.Client = client
+	x.report.Client = name
+	if barred, err := x.barred(w); barred {
+		return err
+	}
 	for now := x.started; ; now = time.Now() {
 		x.latest = now
 		if x.over(now) || x.unknown() || !x.next(now) || !x.replayable() {
@@ -140,18 +154,19 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.report.Pool = g.seen
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
-	follower, finder := x.follow(r), x.seekSession(r)
+	follower, finder, needs := x.follow(r), x.seekSession(r), x.seekNeed(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
 		x.report.Body = x.body
 		if len(x.followers) > 0 {
 			x.body.Followers = &x.followers
 		}
-		x.body.Begin(r, &g.replay)
+		x.body.Begin(r, g.limitsOf(x.terms))
 		x.body.Followers = nil
 	}
 	x.followed(follower)
 	x.foundSession(finder)
+	x.foundNeed(needs)
 	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
@@ -188,6 +203,7 @@ func (x *exchange) end(err error) {
 	x.endBody(err)
 	x.report.Settle()
 	x.counted()
+	x.spent()
 	x.writer.EndReading()
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
@@ -374,6 +390,9 @@ func (x *exchange) unserved(w http.ResponseWriter) error {
 	if says := x.says(); says != nil {
 		return x.send(w, says)
 	}
+	if !x.g.Raises {
+		x.told(w.Header())
+	}
 	if x.unknown() {
 		return x.unknownModel(w)
 	}
@@ -391,6 +410,9 @@ func (x *exchange) send(w http.ResponseWriter, says *respond.Kept) error {
 	}
 	if x.g.Raises {
 		return x.raiseAnswer(says)
+	}
+	if x.stay != nil {
+		says = says.With(x.told)
 	}
 	return says.Send(w, wait)
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/price"
 	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/roster"
 	"github.com/keycycler/keycycler/internal/upstream"
@@ -74,6 +75,8 @@ type Config struct {
 	Usage     bool   // what answers say that they have used is counted
 	Prices    string // the file that says what models cost; "": none
 
+	Desk *client.Desk // for clients' limits; nil: they have none
+
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
 	Health  func() (shared.Health, bool) // of the state, and whether it is shared
@@ -100,6 +103,8 @@ type Gateway struct {
 	roster    atomic.Pointer[roster.Roster] // changes when a keys file does
 	unwatch   func()                        // ends the watching of keys files; nil where there is none
 	clients   *client.Clients               // nil: everybody is let in
+
+	restricted map[*quota.Terms]*replay.Limits // of clients that may ask for some models only
 
 	metrics   *observe.Metrics
 	faults    upstream.FaultCounts
@@ -131,6 +136,7 @@ func New(c Config) (*Gateway, error) {
 	g.offers = offersOf(c.Keys)
 	g.salt = saltOf(c.Pool)
 	g.replay = g.replayLimits()
+	g.restrict()
 	g.judge = blame.NewJudge(c.Provider.Dialect, c.Policy, c.Rules)
 	if spreads(c.Keys) {
 		g.judge.Spread()
@@ -200,7 +206,7 @@ func (g *Gateway) show() (err error) {
 		ByModel: g.ByModel || len(g.offers) > 0,
 		Usage:   g.Usage, Priced: g.Prices != "",
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)

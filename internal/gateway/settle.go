@@ -35,6 +35,7 @@ func (x *exchange) Commit(status int, header http.Header) {
 		}
 	}
 	x.count(status, header)
+	x.stay.Answer(status)
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}
@@ -44,6 +45,7 @@ func (x *exchange) Commit(status int, header http.Header) {
 			x.refuse(now, status, v)
 		}
 	}
+	x.told(header) // in the place of what the upstream says of the key, which was read by now
 }
 
 // Blame implements attemptOwner: the client has the response, the key cools all the

@@ -11,7 +11,7 @@ import (
 // count begins to read what the answer says that it has used, if it is counted. What is
 // asked for anew by GET was counted when it was made.
 func (x *exchange) count(status int, header http.Header) {
-	if !x.g.Usage || status < 200 || status > 299 || x.r.Method != http.MethodPost {
+	if !x.g.Usage && !x.terms.Costs() || status < 200 || status > 299 || x.r.Method != http.MethodPost {
 		return
 	}
 	x.counts, x.usage = true, usage.NewReader(header)
@@ -29,7 +29,7 @@ func (x *exchange) counted() {
 	x.report.Used = x.used()
 	x.counts, x.usage = false, nil
 	model := strings.TrimPrefix(x.report.Model(), "models/")
-	if x.report.Used == nil && model == "" {
+	if !x.g.Usage || x.report.Used == nil && model == "" {
 		return
 	}
 	u := usage.Use{Client: x.report.Client, Model: model, Key: x.roster.Pool.Key(x.drawn.Slot).ID(), Tokens: x.report.Used.Used()}

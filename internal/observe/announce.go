@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -169,6 +170,17 @@ func (a *Announcer) EmitCooling(c CooledKey) {
 func (a *Announcer) Unauthorized(presented bool) {
 	if e := a.Sampled.Check(zapcore.DebugLevel, "request has no valid client token"); e != nil {
 		e.Write(zap.Bool("presented", presented))
+	}
+}
+
+// ClientLimited tells that a client has come to a limit of its own. Whoever chooses the
+// client's name could have written a secret into it.
+func (a *Announcer) ClientLimited(client, limit string, wait time.Duration) {
+	if e := a.Sampled.Check(zapcore.InfoLevel, "client is at its limit"); e != nil {
+		if len(client) > directive.MaxName || directive.LooksLikeKey(client) {
+			client = "(not shown: it could be a key)"
+		}
+		e.Write(zap.String("client", client), zap.String("limit", limit), zap.Float64("seconds", wait.Seconds()))
 	}
 }
 

@@ -53,6 +53,7 @@ const (
 	OutcomeStopped      = "stopped"      // the process stopped while it waited for a key
 	OutcomeNested       = "nested"       // of an attempt under way: another pool serves it
 	OutcomeUnauthorized = "unauthorized" // it had no valid client token
+	OutcomeLimited      = "limited"      // its client was at a limit of its own
 
 	OutcomeUnknownModel = "unknown_model" // no key serves its model
 	OutcomeModels       = "models"        // it was answered from the list of models

@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -114,6 +115,7 @@ type Unfolder struct {
 	given  int // of what is decoded
 	next   int // how much must have come for the next try
 	done   bool
+	cut    bool // what follows is not looked at
 }
 
 // NewUnfolder returns nil for a coding that is none or that nobody here knows.
@@ -131,12 +133,21 @@ func (u *Unfolder) Write(p []byte, ended bool) []byte {
 		return nil
 	}
 	u.coded = append(u.coded, p[:min(len(p), maxCoded-len(u.coded))]...)
-	u.done = ended || len(u.coded) == maxCoded
+	u.done, u.cut = ended || len(u.coded) == maxCoded, !ended && len(u.coded) == maxCoded
 	if len(u.coded) < u.next && !u.done {
 		return nil
 	}
 	u.next = max(2*len(u.coded), 512)
 	return u.fresh()
+}
+
+// Cut tells whether there is more of the body than what is looked at. u may be nil.
+func (u *Unfolder) Cut() bool { return u != nil && u.cut }
+
+// IsPlain tells whether a message with this header has no content coding.
+func IsPlain(h http.Header) bool {
+	coding := strings.TrimSpace(strings.Join(h["Content-Encoding"], ","))
+	return coding == "" || strings.EqualFold(coding, "identity")
 }
 
 func (u *Unfolder) fresh() []byte {
@@ -145,6 +156,7 @@ func (u *Unfolder) fresh() []byte {
 		return nil
 	}
 	text, _ := io.ReadAll(io.LimitReader(reader, maxDecoded))
+	u.cut = u.cut || len(text) == maxDecoded
 	u.done = u.done || len(text) == maxDecoded
 	if u.done {
 		u.coded = nil

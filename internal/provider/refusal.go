@@ -31,7 +31,13 @@ type Refusal struct {
 
 	// Model is what the request wants, where the gateway has no such model: nothing else
 	// counts. It is the client's text, and may be of any length.
-	Model string
+	Model     string
+	Forbidden bool // there may be such a model, but not for the client
+
+	// Limit is the client's own limit that the request has met, in words: nothing else
+	// counts but the wait, and the class QuotaExhausted for a budget.
+	Limit   string
+	Counted bool // of tokens
 }
 
 // maxModel is how much of a model's name is told to a client, in bytes.
@@ -65,6 +71,8 @@ func (p *Preset) WriteRefusal(w http.ResponseWriter, f Refusal) error {
 // that it has never seen, but it can wait. It can do something about its own token.
 func (f Refusal) Status() int {
 	switch {
+	case f.Forbidden:
+		return http.StatusForbidden
 	case f.Model != "":
 		return http.StatusNotFound
 	case f.Unauthorized:
@@ -93,8 +101,14 @@ func (f Refusal) message() string {
 		return f.boundMessage(again)
 	}
 	switch {
+	case f.Forbidden && f.Model == "":
+		return "You do not have access to all models, and this gateway cannot read which one the request is for."
+	case f.Forbidden:
+		return "You do not have access to the model `" + f.Model + "`."
 	case f.Model != "":
 		return "The model `" + f.Model + "` does not exist or you do not have access to it."
+	case f.Limit != "":
+		return "You are at the limit that this gateway has for you: " + f.Limit + ". " + again
 	case f.Stopped:
 		return "This gateway is stopping. " + again
 	case f.Unauthorized:
@@ -137,12 +151,14 @@ func openAIError(f Refusal) []byte {
 	}
 	o := object{Message: f.message(), Type: "requests", Code: "rate_limit_exceeded"}
 	switch {
-	case f.Model != "":
+	case f.Forbidden || f.Model != "":
 		o.Type, o.Code = "invalid_request_error", "model_not_found"
 	case f.Stopped:
 		o.Type, o.Code = "server_error", "service_unavailable"
 	case f.Disabled:
 		o.Type, o.Code = "server_error", "no_api_key_enabled"
+	case f.Counted:
+		o.Type = "tokens"
 	case f.Unauthorized || f.Class == ttl.InvalidKey:
 		o.Type, o.Code = "invalid_request_error", "invalid_api_key"
 	case f.Class == ttl.QuotaExhausted:
@@ -161,6 +177,8 @@ func anthropicError(f Refusal) []byte {
 	}
 	o := object{"rate_limit_error", f.message()}
 	switch {
+	case f.Forbidden:
+		o.Type = "permission_error"
 	case f.Model != "":
 		o = object{"not_found_error", "model: " + f.Model}
 	case f.Unauthorized:
@@ -193,6 +211,8 @@ func geminiError(f Refusal) []byte {
 	}
 	o := object{Code: f.Status(), Message: f.message(), Status: "UNAVAILABLE"}
 	switch {
+	case f.Forbidden:
+		o.Status = "PERMISSION_DENIED"
 	case f.Model != "":
 		o.Status = "NOT_FOUND"
 		o.Message = "models/" + f.Model + " is not found. Call ListModels to see the list of available models and their supported methods."
@@ -214,7 +234,7 @@ type codeAndMessage struct {
 // azureError gives the error object of Azure OpenAI, whose codes are statuses but for that
 // of an unknown deployment.
 func azureError(f Refusal) []byte {
-	if f.Model != "" {
+	if f.Model != "" && !f.Forbidden {
 		return errorBody(codeAndMessage{"DeploymentNotFound", "The API deployment `" + f.Model + "` does not exist for this resource."})
 	}
 	return errorBody(codeAndMessage{strconv.Itoa(f.Status()), f.message()})
@@ -226,6 +246,8 @@ func azureError(f Refusal) []byte {
 func gitHubError(f Refusal) []byte {
 	o := codeAndMessage{"RateLimitReached", f.message()}
 	switch {
+	case f.Forbidden:
+		o = codeAndMessage{"no_access", "No access to model: " + f.Model}
 	case f.Model != "":
 		o = codeAndMessage{"unknown_model", "Unknown model: " + f.Model}
 	case f.Unauthorized:
@@ -240,7 +262,7 @@ func gitHubError(f Refusal) []byte {
 // (https://docs.cohere.com/reference/errors).
 func cohereError(f Refusal) []byte {
 	message := f.message()
-	if f.Model != "" {
+	if f.Model != "" && !f.Forbidden {
 		message = "model '" + f.Model + "' not found, make sure the correct model ID was used and that you have access to the model."
 	}
 	return marshal(struct {
@@ -251,7 +273,7 @@ func cohereError(f Refusal) []byte {
 // volcengineError gives OpenAI's error object, but for an unknown model, where Volcengine
 // has words of its own.
 func volcengineError(f Refusal) []byte {
-	if f.Model == "" {
+	if f.Model == "" || f.Forbidden {
 		return openAIError(f)
 	}
 	return errorBody(struct {

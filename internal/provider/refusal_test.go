@@ -56,6 +56,8 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		quota    = "The quota of every API key of this gateway is spent. Please try again in 24h0m0s."
 		invalid  = "The upstream refused every API key of this gateway as invalid. Please try again in 24h0m0s."
 		disabled = "Every API key of this gateway is disabled."
+		own      = "You are at the limit that this gateway has for you: 60 requests. Please try again in 42s."
+		noAccess = "You do not have access to the model `gpt-x`."
 	)
 	var (
 		limited       = Refusal{Wait: 42 * time.Second, Class: ttl.RateLimited}
@@ -63,6 +65,7 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		refused       = Refusal{Wait: 24 * time.Hour, Class: ttl.InvalidKey}
 		allDown       = Refusal{Class: ttl.RateLimited, Disabled: true}
 		unknown       = Refusal{Model: "gpt-x", Bound: true}
+		forbidden     = Refusal{Model: "gpt-x", Forbidden: true}
 		openAI        = `{"error":{"message":"` + limit + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
 		openAIDown    = `{"error":{"message":"` + disabled + `","type":"server_error","param":null,"code":"no_api_key_enabled"}}`
 		openAIUnknown = "{\"error\":{\"message\":\"The model `gpt-x` does not exist or you do not have access to it.\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"model_not_found\"}}"
@@ -116,6 +119,19 @@ func TestTheErrorThatEachProvidersClientsRead(t *testing.T) {
 		{"no such model", "github", "", unknown, `{"error":{"code":"unknown_model","message":"Unknown model: gpt-x"}}`},
 		{"no such model", "volcengine", "", unknown, `{"error":{"code":"InvalidEndpointOrModel.NotFound","message":"The model or endpoint gpt-x does not exist or you do not have access to it.","param":"","type":"NotFound"}}`},
 		{"a limit: as OpenAI's", "volcengine", "", limited, openAI},
+
+		{"a model that the client may not ask for", "openai", "", forbidden, "{\"error\":{\"message\":\"" + noAccess + "\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"model_not_found\"}}"},
+		{"a model that the client may not ask for", "anthropic", "", forbidden, "{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":\"" + noAccess + "\"},\"request_id\":null}"},
+		{"a model that the client may not ask for", "gemini", "", forbidden, "{\"error\":{\"code\":403,\"message\":\"" + noAccess + "\",\"status\":\"PERMISSION_DENIED\"}}"},
+		{"a model that the client may not ask for", "azure", "", forbidden, "{\"error\":{\"code\":\"403\",\"message\":\"" + noAccess + "\"}}"},
+		{"a model that the client may not ask for", "cohere", "", forbidden, "{\"message\":\"" + noAccess + "\"}"},
+		{"a model that the client may not ask for", "github", "", forbidden, `{"error":{"code":"no_access","message":"No access to model: gpt-x"}}`},
+		{"a model that nobody can read", "openai", "", Refusal{Forbidden: true}, `{"error":{"message":"You do not have access to all models, and this gateway cannot read which one the request is for.","type":"invalid_request_error","param":null,"code":"model_not_found"}}`},
+		{"a client's own limit", "openai", "", Refusal{Wait: 42 * time.Second, Limit: "60 requests"}, `{"error":{"message":"` + own + `","type":"requests","param":null,"code":"rate_limit_exceeded"}}`},
+		{"of tokens", "openai", "", Refusal{Wait: 42 * time.Second, Limit: "60 requests", Counted: true}, `{"error":{"message":"` + own + `","type":"tokens","param":null,"code":"rate_limit_exceeded"}}`},
+		{"of a budget", "openai", "", Refusal{Wait: 42 * time.Second, Limit: "60 requests", Class: ttl.QuotaExhausted}, `{"error":{"message":"` + own + `","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`},
+		{"a client's own limit", "anthropic", "", Refusal{Wait: 42 * time.Second, Limit: "60 requests"}, `{"type":"error","error":{"type":"rate_limit_error","message":"` + own + `"},"request_id":null}`},
+		{"a client's own limit", "gemini", "", Refusal{Wait: 42 * time.Second, Limit: "60 requests"}, `{"error":{"code":429,"message":"` + own + `","status":"RESOURCE_EXHAUSTED",` + retryInfo + `42s"}]}}`},
 
 		{"a limit", "github", "/inference/chat/completions", limited, `{"error":{"code":"RateLimitReached","message":"` + limit + `"}}`},
 		{"no quota", "github", "", spent, `{"error":{"code":"RateLimitReached","message":"` + quota + `"}}`},

@@ -40,6 +40,10 @@ type Limits struct {
 	// Whether attempts may get another name of the model: see AttemptBody.Rename.
 	Renames bool
 
+	// Which models the body may name, "" for none; nil: any. Of a body that names another one
+	// no more is read, and none of the piece in which it does.
+	Serves func(model string) bool
+
 	// What of a client's trailer goes on, in a copy. nil: all of it.
 	Trailer func(http.Header) http.Header
 }
@@ -146,13 +150,16 @@ func Has(r *http.Request) bool {
 // Begin takes the body of a request that has one. Nobody changes the limits any more.
 func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
-	b.model.Begin(peek.First(r.Header, "Content-Type"))
+	b.model.Begin(limits.mediaOf(r))
 	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
 	if limits.Renames {
 		b.model.Mark()
 	}
 	b.turn.L = &b.mu
 	b.copy.limits = limits
+	if limits.Serves != nil && b.folded == nil && !peek.IsPlain(r.Header) {
+		b.end = errModel // nobody here can read it
+	}
 	if b.model.Form != nil || b.model.Done() {
 		b.Followers = nil // it is no JSON
 	}
@@ -230,7 +237,7 @@ func (b *Body) seekModel(p []byte) {
 		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
 	}
 	l := b.copy.limits
-	if !b.model.Found() || (l.ByModel || l.Renames || b.Followers != nil) && !b.model.Done() {
+	if !b.model.Found() || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
 	if b.Followers != nil {
@@ -436,6 +443,9 @@ func (b *Body) pullFrom(p []byte) (int, error) {
 	if b.phase != over {
 		b.end = err
 		b.seekModel(p[:n])
+		if b.strays() {
+			n, err, b.end = 0, errModel, errModel
+		}
 	}
 	return n, err
 }

@@ -21,6 +21,13 @@ func (w *Writer) Keep() *Kept {
 	return &Kept{w.Status, w.Head, slices.Clone(w.Held)}
 }
 
+// With returns one whose header f has changed.
+func (k *Kept) With(f func(http.Header)) *Kept {
+	head := k.head.Clone() // others may get the other
+	f(head)
+	return &Kept{k.status, head, k.body}
+}
+
 // Send gives it to a client that has nothing yet. retryAfter is set where it is not "". It is
 // safe for concurrent use.
 func (k *Kept) Send(client http.ResponseWriter, retryAfter string) error {

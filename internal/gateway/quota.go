@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/client"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/provider"
+	"github.com/keycycler/keycycler/internal/quota"
+	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/internal/usage"
+)
+
+// limited answers a request whose client has come to a limit, before it is looked at.
+func (g *Gateway) limited(w http.ResponseWriter, r *http.Request, name string, stay *quota.Stay, over quota.Over) error {
+	report := new(observe.Report)
+	outer := report.Begin(r)
+	report.Pool, report.Client, report.Outcome = g.seen, name, observe.OutcomeLimited
+	g.tellNested(outer, r)
+	return g.tellLimited(w, r, stay, over, client.RefusalOf(over))
+}
+
+// tellLimited tells the client, and who looks at the pool.
+func (g *Gateway) tellLimited(w http.ResponseWriter, r *http.Request, stay *quota.Stay, over quota.Over, f provider.Refusal) error {
+	quota.CountRefused(g.Pool, over.Kind)
+	if !f.Forbidden {
+		f.Wait = wholeSeconds(time.Duration(over.Wait))
+	}
+	if over.News || f.Forbidden {
+		g.announcer.ClientLimited(stay.Client(), over.Kind.String(), f.Wait)
+	}
+	client.Tell(stay, w.Header())
+	return g.writeRefusal(w, r, f)
+}
+
+// barred answers the request if its client may not ask for its model, or if there is no room
+// for what it may use, and tells whether it has.
+func (x *exchange) barred(w http.ResponseWriter) (bool, error) {
+	if x.stay == nil {
+		return false, nil
+	}
+	over, barred := x.stay.Over()
+	model, served := x.mayAsk()
+	if served && !barred {
+		return false, nil
+	}
+	f := client.RefusalOf(over)
+	if !served {
+		over, f = quota.Over{Kind: quota.Models}, provider.Refusal{Model: model, Forbidden: true}
+		client.Leave(x.stay)
+	}
+	x.report.Outcome, x.latest = observe.OutcomeLimited, x.started
+	return true, x.g.tellLimited(w, x.r, x.stay, over, f)
+}
+
+// mayAsk tells whether the client may ask for the models that the request names in its URL
+// and in its body, or which one it may not.
+func (x *exchange) mayAsk() (model string, ok bool) {
+	if x.terms.Models == nil {
+		return "", true
+	}
+	if !x.terms.Serves(x.report.Named) {
+		return x.report.Named, false
+	}
+	if x.body == nil {
+		return "", true
+	}
+	model, _ = x.body.ModelName()
+	return model, !x.body.Strays() && x.terms.Serves(model)
+}
+
+// limitsOf returns what bounds the copies of bodies of a client with these terms: one whose
+// models are not all must not name another one late.
+func (g *Gateway) limitsOf(terms *quota.Terms) *replay.Limits {
+	if l := g.restricted[terms]; l != nil {
+		return l
+	}
+	return &g.replay
+}
+
+// restrict makes the limits of clients that may not ask for all models.
+func (g *Gateway) restrict() {
+	g.restricted = make(map[*quota.Terms]*replay.Limits)
+	g.Desk.Each(func(t *quota.Terms) {
+		if t.Models != nil {
+			l := g.replay
+			l.SelectsByModel, l.Serves = true, t.Serves
+			g.restricted[t] = &l
+		}
+	})
+}
+
+// seekNeed begins to look for how much the request wants at most, where that counts. It
+// returns what is to look through the body, or nil.
+func (x *exchange) seekNeed(r *http.Request) *quota.Finder {
+	if !x.terms.Costs() || !replay.Has(r) || !client.NeedsTokens(r) {
+		return nil
+	}
+	f := quota.NewFinder()
+	x.followers = append(x.followers, f)
+	return f
+}
+
+// foundNeed ends what seekNeed began. It may get nil.
+func (x *exchange) foundNeed(f *quota.Finder) {
+	if f == nil {
+		return
+	}
+	e := f.Release(x.r.ContentLength)
+	x.needed = usage.Tokens{usage.Input: e.Input, usage.Output: e.Output}
+	x.stay.Raise(time.Now().UnixNano(), quota.Need{Tokens: e.All(), Cost: x.cost(&x.needed)})
+}
+
+// cost returns what the tokens cost, in billionths of a dollar; 0 where nobody knows.
+func (x *exchange) cost(t *usage.Tokens) int64 {
+	if x.g.prices == nil {
+		return 0
+	}
+	n, _ := x.g.prices.Cost(strings.TrimPrefix(x.report.Model(), "models/"), t)
+	return int64(max(n, 0))
+}
+
+// told puts the client's limits into the answer's header.
+func (x *exchange) told(header http.Header) { client.Tell(x.stay, header) }
+
+// spent counts what the answer has used against the client's limits.
+func (x *exchange) spent() {
+	if x.stay == nil {
+		return
+	}
+	used := quota.Need{Tokens: quota.Unknown, Cost: quota.Unknown}
+	if t := x.report.Used.Used(); t != nil {
+		used = quota.Need{Tokens: max(t.AllInput(), 0) + t.Known(usage.Output), Cost: x.cost(t)}
+	}
+	x.stay.Settle(time.Now().UnixNano(), used)
+	x.stay, x.terms = nil, nil
+}

@@ -1,0 +1,144 @@
+package quota
+
+import (
+	"sync"
+	"time"
+)
+
+// Meter is a limit of a client's and what counts against it, on this node. What requests
+// under way hold counts as used. Units are those of [Limit]; times are Unix nanoseconds. It
+// is safe for concurrent use.
+type Meter struct {
+	kind    Kind
+	mu      *sync.Mutex // the allowance's
+	held    *int64      // by requests under way; nil: they are counted when they come
+	limit   Limit
+	counter counter // nil: nothing counts but what is held
+	leased  bool
+	ceiling int64 // if leased: how much this node may use
+	wanted  int64
+}
+
+// Kind returns what the limit is about.
+func (m *Meter) Kind() Kind { return m.kind }
+
+// Most returns how much there may be.
+func (m *Meter) Most() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.limit.Most
+}
+
+// Per returns in which time: the longest that there is of the calendar's days and months;
+// 0 for what may be under way at a time.
+func (m *Meter) Per() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.limit.Period.Longest()
+}
+
+// Used returns how much counts at that time. It may be more than there may be: what answers
+// have used is known when they have ended.
+func (m *Meter) Used(at int64) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used(at)
+}
+
+// Wanted returns how much was refused, since the last call, only because the ceiling is lower
+// than what there may be.
+func (m *Meter) Wanted(int64) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.wanted
+	m.wanted = 0
+	return n
+}
+
+// SetCeiling sets how much of what there may be this node may use by now; at first it may use
+// all of it.
+func (m *Meter) SetCeiling(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ceiling, m.leased = n, true
+}
+
+// What follows is called with the allowance's lock held.
+
+func (m *Meter) used(at int64) (n int64) {
+	if m.held != nil {
+		n = *m.held
+	}
+	if m.counter != nil {
+		n += m.counter.used(at)
+	}
+	return n
+}
+
+// wait returns for how long there is no room for n more, as far as can be told: what is under
+// way may end at any time. 0: there is. With nothing used or held there is room for any
+// number; with less than 1 left there is none for whatever it is.
+func (m *Meter) wait(at, n int64) int64 {
+	n = min(max(n, 1), m.limit.Most)
+	used := m.used(at)
+	if over := used + n - m.limit.Most; over > 0 {
+		return m.until(at, over) - at
+	}
+	if m.leased && used+n > m.ceiling {
+		m.wanted += n
+		return moment
+	}
+	return 0
+}
+
+// until returns when so much has ended to count.
+func (m *Meter) until(at, n int64) int64 {
+	if m.counter == nil {
+		return at + moment
+	}
+	if t := m.counter.from(at, n); t != never {
+		return max(t, at+1)
+	}
+	return at + moment
+}
+
+// add counts what was used. It may be nil.
+func (m *Meter) add(at, n int64) {
+	if m != nil && m.counter != nil {
+		m.counter.add(at, n)
+	}
+}
+
+// giveBack takes a request away again that has come at that time. m may be nil.
+func (m *Meter) giveBack(at int64) {
+	if m == nil {
+		return
+	}
+	if w, ok := m.counter.(*window); ok {
+		w.remove(at, 1)
+	}
+}
+
+// left returns how much is left, and when all of it is there again.
+func (m *Meter) left(at int64) (n, reset int64) {
+	n = max(m.limit.Most-m.used(at), 0)
+	reset = m.counter.clear(at)
+	if m.held != nil && *m.held > 0 {
+		reset = max(reset, at+int64(m.limit.Period.Per)) // if it ends now
+	}
+	return n, reset
+}
+
+// change makes the limit another one of the same kind.
+func (m *Meter) change(l Limit) {
+	if m.limit.Kind == None || !m.limit.Period.same(l.Period) {
+		old := m.counter
+		m.counter = newCounter(l.Period)
+		if w, ok := m.counter.(*window); ok {
+			if o, ok := old.(*window); ok {
+				w.learn(o)
+			}
+		}
+	}
+	m.limit = l
+}

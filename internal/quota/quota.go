@@ -1,0 +1,113 @@
+// Package quota is what clients may use: how many requests and tokens in a while, how many
+// requests at a time, budgets for a day or a month, and which models. It counts what they
+// have used, and says from when on there is room again.
+//
+// It knows numbers and times, which it is given, and neither HTTP nor who a client is. What
+// is counted goes into a [Meter]; a further kind of limit is a [Kind] and what of a request
+// it counts.
+package quota
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/catalog"
+)
+
+// Kind is what a limit is about.
+type Kind uint8
+
+// The kinds of limits.
+const (
+	None        Kind = iota
+	Requests         // in any window of a length
+	Tokens           // likewise
+	Concurrency      // requests under way at a time
+	TokenBudget      // tokens in a longer time
+	USDBudget        // billionths of a dollar, likewise
+	Models           // the models that may be asked for
+	kinds
+)
+
+// String returns what metrics call the kind: both kinds of budgets are one.
+func (k Kind) String() string {
+	return [kinds]string{"", "requests", "tokens", "concurrency", "budget", "budget", "models"}[k]
+}
+
+// Limit is how much there may be of something.
+type Limit struct {
+	Kind   Kind
+	Most   int64  // requests, tokens or billionths of a dollar; at least 1
+	Period Period // in which; none for Concurrency
+}
+
+// Terms are what a client may use. They are immutable.
+type Terms struct {
+	Limits []Limit
+	Models *catalog.Offer // the only models that may be asked for; nil: all
+	Weight int            // of the client's requests, where some wait; 0: 1
+}
+
+// Serves tells whether the client may ask for the model, "" where a request names none. t
+// may be nil.
+func (t *Terms) Serves(model string) bool {
+	return t == nil || t.Models.Serves(strings.TrimPrefix(model, "models/"))
+}
+
+// Costs tells whether tokens count: of answers it must be known what they have used. t may be
+// nil.
+func (t *Terms) Costs() bool {
+	if t == nil {
+		return false
+	}
+	for _, l := range t.Limits {
+		if l.Kind == Tokens || l.Kind == TokenBudget || l.Kind == USDBudget {
+			return true
+		}
+	}
+	return false
+}
+
+// Plan is the limits of a config. It is immutable.
+type Plan struct {
+	named  map[string]*Terms
+	rest   *Terms // of each client that is not named; nil: no limit
+	serial uint64 // a later one's is higher
+}
+
+var serials atomic.Uint64
+
+// NewPlan returns the plan with these terms, by the clients' names. Nobody changes the map
+// any more. rest are those of each other client, nil for none.
+func NewPlan(named map[string]*Terms, rest *Terms) *Plan {
+	return &Plan{named: named, rest: rest, serial: serials.Add(1)}
+}
+
+// Names tells whether the plan has terms for this client by its name.
+func (p *Plan) Names(client string) bool { return p.named[client] != nil }
+
+// Terms returns those of the client; nil: it has no limit.
+func (p *Plan) Terms(client string) *Terms {
+	if t := p.named[client]; t != nil {
+		return t
+	}
+	return p.rest
+}
+
+// Each calls f with all terms of the plan. p may be nil.
+func (p *Plan) Each(f func(*Terms)) {
+	if p == nil {
+		return
+	}
+	for _, t := range p.named {
+		f(t)
+	}
+	if p.rest != nil {
+		f(p.rest)
+	}
+}
+
+// moment is how long a client waits that is refused for what may be over at any time: what
+// is under way.
+const moment = int64(time.Second)
