@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/keycycler/keycycler/rotator/meter"
 )
 
 // Limit is how much a pool lets go out with each of its keys from this process, so that
@@ -25,18 +27,18 @@ func WithLimit(l Limit) Option {
 	return func(p *Pool) { p.limit = &l }
 }
 
-// meter counts what goes out with a key that some pool has a limit for. Its lock is
+// metered counts what goes out with a key that some pool has a limit for. Its lock is
 // taken after all others.
-type meter struct {
+type metered struct {
 	mu      sync.Mutex
-	awaited bool      // a pool keeps the key out of its draws until a request ends
-	windows []*window // one for each length that a pool has a limit for
+	awaited bool            // a pool keeps the key out of its draws until a request ends
+	windows []*meter.Window // one for each length that a pool has a limit for
 }
 
 // window returns the one of that length, nil if there is none.
-func (m *meter) window(per time.Duration) *window {
+func (m *metered) window(per time.Duration) *meter.Window {
 	for _, w := range m.windows {
-		if w.per == int64(per) {
+		if w.Per() == int64(per) {
 			return w
 		}
 	}
@@ -49,7 +51,7 @@ func (m *meter) window(per time.Duration) *window {
 func (e *entry) measure(l *Limit) {
 	m := e.usage.meter.Load()
 	if m == nil {
-		m = new(meter)
+		m = new(metered)
 		defer e.usage.meter.Store(m)
 	}
 	m.mu.Lock()
@@ -57,18 +59,18 @@ func (e *entry) measure(l *Limit) {
 	if l.Requests == 0 || m.window(l.Per) != nil {
 		return
 	}
-	w := newWindow(l.Per)
+	w := meter.NewWindow(l.Per)
 	if len(m.windows) > 0 {
-		w.learn(m.windows[0])
+		w.Learn(m.windows[0])
 	}
-	m.windows = append(slices.DeleteFunc(m.windows, func(w *window) bool { return !e.wants(w) }), w)
+	m.windows = append(slices.DeleteFunc(m.windows, func(w *meter.Window) bool { return !e.wants(w) }), w)
 }
 
 // wants tells whether a pool that holds the key has a limit for such a window. s.mu is
 // held.
-func (e *entry) wants(w *window) bool {
+func (e *entry) wants(w *meter.Window) bool {
 	return slices.ContainsFunc(e.members, func(m member) bool {
-		return m.pool.limit != nil && int64(m.pool.limit.Per) == w.per
+		return m.pool.limit != nil && int64(m.pool.limit.Per) == w.Per()
 	})
 }
 
@@ -81,13 +83,13 @@ func (u *usage) idle(at int64) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	lately := func(w *window) bool { return w.roomFrom(1) > at }
+	lately := func(w *meter.Window) bool { return w.RoomFrom(1) > at }
 	return u.InFlight.Load() <= 0 && !slices.ContainsFunc(m.windows, lately)
 }
 
 // until returns until when the key is at its limit: not after now, if it is not. m.mu
 // is held.
-func (l *Limit) until(u *usage, m *meter) int64 {
+func (l *Limit) until(u *usage, m *metered) int64 {
 	if l.Concurrency > 0 && int(u.InFlight.Load()) >= l.Concurrency {
 		// Whoever ends a request takes this lock after it: either it is counted already,
 		// or the pools are told of the end.
@@ -95,7 +97,7 @@ func (l *Limit) until(u *usage, m *meter) int64 {
 		return forever
 	}
 	if l.Requests > 0 {
-		return m.window(l.Per).roomFrom(l.Requests)
+		return m.window(l.Per).RoomFrom(l.Requests)
 	}
 	return never
 }
@@ -135,7 +137,7 @@ func (p *Pool) full(s Slot) int64 {
 }
 
 // released reports whether pools are to be told that a request has ended.
-func (m *meter) released() bool {
+func (m *metered) released() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	awaited := m.awaited

@@ -16,7 +16,7 @@ type usage struct {
 	draw.Use   // times since the state's epoch
 	attempts   atomic.Uint64
 	rejections atomic.Pointer[[MaxReasons]atomic.Uint32] // by reason; nil: there was none
-	meter      atomic.Pointer[meter]                     // nil: no pool has had a limit for the key
+	meter      atomic.Pointer[metered]                   // nil: no pool has had a limit for the key
 	marked     atomic.Bool                               // something may be known of the key, for all requests or in a scope
 }
 
@@ -71,10 +71,10 @@ func (u *usage) begin(at int64) {
 }
 
 // count counts a request. m may be nil; m.mu is held.
-func (u *usage) count(at int64, m *meter) {
+func (u *usage) count(at int64, m *metered) {
 	if m != nil {
 		for _, w := range m.windows {
-			w.add(at, 1)
+			w.Add(at, 1)
 		}
 	}
 	u.attempts.Add(1)

@@ -1,0 +1,75 @@
+// Package meter counts what goes out with a key, for the limits that pools have for it.
+//
+// It knows neither keys nor pools, and no clock: times are nanoseconds since an epoch that is
+// the caller's. Whatever is counted of a key, and until when that leaves no room, goes here;
+// who is kept from the key for it does not.
+package meter
+
+import (
+	"math"
+	"time"
+)
+
+// Parts is into how many parts a window is divided.
+const Parts = 32
+
+// never is before everything that is counted.
+const never = math.MinInt64
+
+// Window counts the requests of the last while, such as a minute, in parts of it. A
+// part counts until its last instant has left the window: so in no window of that
+// length, wherever it begins, are there more than are counted; and what has left is
+// forgotten one part late, at the most. It takes 150 bytes. Not safe for concurrent use.
+type Window struct {
+	per, width int64 // nanoseconds: of the window, and of a part
+	newest     int64 // the number of the last part in which there was a request
+	counts     [Parts + 1]uint32
+}
+
+// NewWindow returns a window of that length in which nothing is counted.
+func NewWindow(per time.Duration) *Window {
+	return &Window{per: int64(per), width: (int64(per) + Parts - 1) / Parts}
+}
+
+// Per returns its length, in nanoseconds.
+func (w *Window) Per() int64 { return w.per }
+
+// Add counts n requests. An earlier instant than that of one before counts as that.
+func (w *Window) Add(at int64, n uint32) {
+	part := at / w.width
+	for ; w.newest < part; w.newest++ {
+		if part-w.newest > int64(len(w.counts)) {
+			w.newest = part - int64(len(w.counts)) // all that is older is overwritten anyhow
+		}
+		*w.count(w.newest + 1) = 0
+	}
+	*w.count(w.newest) += n
+}
+
+// count returns that of one of the last parts.
+func (w *Window) count(part int64) *uint32 {
+	n := int64(len(w.counts))
+	return &w.counts[(part%n+n)%n]
+}
+
+// RoomFrom returns from when on there is room for a request, where n are allowed: not
+// after now, if there is; never, if there are not so many.
+func (w *Window) RoomFrom(n int) int64 {
+	sum := 0
+	for part := w.newest; part > w.newest-int64(len(w.counts)); part-- {
+		if sum += int(*w.count(part)); sum >= n {
+			return (part+1)*w.width + w.per
+		}
+	}
+	return never
+}
+
+// Learn counts what another window has counted, each request as late as it can have
+// been.
+func (w *Window) Learn(other *Window) {
+	for part := other.newest - int64(len(other.counts)) + 1; part <= other.newest; part++ {
+		if n := *other.count(part); n > 0 {
+			w.Add((part+1)*other.width, n)
+		}
+	}
+}

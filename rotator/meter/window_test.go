@@ -1,0 +1,37 @@
+package meter
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// In no window of the length, wherever it begins, are there more requests than are
+// allowed, and one that would fit is refused for the time of one part, at the most.
+func TestWindow(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		per, n := time.Duration(1+r.IntN(1000)), 1+r.IntN(40)
+		w := NewWindow(per)
+		var begun []int64
+		for at := int64(0); len(begun) < 500; at += int64(r.IntN(2 + 3*int(per)/n)) {
+			lately := func(within int64) (count int) {
+				for _, b := range begun {
+					if at-b < within {
+						count++
+					}
+				}
+				return count
+			}
+			if room := w.RoomFrom(n) <= at; room {
+				if lately(int64(per)) >= n {
+					t.Fatalf("seed %d: %d of %d in %s", seed, lately(int64(per))+1, n, per)
+				}
+				w.Add(at, 1)
+				begun = append(begun, at)
+			} else if lately(int64(per)+w.width) < n {
+				t.Fatalf("seed %d: refused at %d, though there were %d of %d in %s", seed, at, lately(int64(per)+w.width), n, per)
+			}
+		}
+	}
+}
