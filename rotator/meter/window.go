@@ -16,14 +16,15 @@ const Parts = 32
 // never is before everything that is counted.
 const never = math.MinInt64
 
-// Window counts the requests of the last while, such as a minute, in parts of it. A
-// part counts until its last instant has left the window: so in no window of that
+// Window counts the requests of the last while, such as a minute, or their tokens, in parts
+// of it. A part counts until its last instant has left the window: so in no window of that
 // length, wherever it begins, are there more than are counted; and what has left is
-// forgotten one part late, at the most. It takes 150 bytes. Not safe for concurrent use.
+// forgotten one part late, at the most. It takes 160 bytes. Not safe for concurrent use.
 type Window struct {
 	per, width int64 // nanoseconds: of the window, and of a part
-	newest     int64 // the number of the last part in which there was a request
+	newest     int64 // the number of the last part in which there was something
 	counts     [Parts + 1]uint32
+	tokens     bool // they are what it counts
 }
 
 // NewWindow returns a window of that length in which nothing is counted.
@@ -31,10 +32,7 @@ func NewWindow(per time.Duration) *Window {
 	return &Window{per: int64(per), width: (int64(per) + Parts - 1) / Parts}
 }
 
-// Per returns its length, in nanoseconds.
-func (w *Window) Per() int64 { return w.per }
-
-// Add counts n requests. An earlier instant than that of one before counts as that.
+// Add counts n at that instant. What is older than the window leaves no trace.
 func (w *Window) Add(at int64, n uint32) {
 	part := at / w.width
 	for ; w.newest < part; w.newest++ {
@@ -43,7 +41,9 @@ func (w *Window) Add(at int64, n uint32) {
 		}
 		*w.count(w.newest + 1) = 0
 	}
-	*w.count(w.newest) += n
+	if c := w.count(part); part > w.newest-int64(len(w.counts)) {
+		*c += min(n, math.MaxUint32-*c)
+	}
 }
 
 // count returns that of one of the last parts.
@@ -52,20 +52,23 @@ func (w *Window) count(part int64) *uint32 {
 	return &w.counts[(part%n+n)%n]
 }
 
-// RoomFrom returns from when on there is room for a request, where n are allowed: not
-// after now, if there is; never, if there are not so many.
-func (w *Window) RoomFrom(n int) int64 {
-	sum := 0
+// RoomFrom returns from when on there is room for so many, where most are allowed: not
+// after now, if there is; never, if there are not so many. w may be nil: nobody counts any
+// more, since all pools that did are closed.
+func (w *Window) RoomFrom(most, room int64) int64 {
+	if w == nil {
+		return never
+	}
+	sum := int64(0)
 	for part := w.newest; part > w.newest-int64(len(w.counts)); part-- {
-		if sum += int(*w.count(part)); sum >= n {
+		if sum += int64(*w.count(part)); sum > most-room {
 			return (part+1)*w.width + w.per
 		}
 	}
 	return never
 }
 
-// Learn counts what another window has counted, each request as late as it can have
-// been.
+// Learn counts what another window has counted, each as late as it can have been.
 func (w *Window) Learn(other *Window) {
 	for part := other.newest - int64(len(other.counts)) + 1; part <= other.newest; part++ {
 		if n := *other.count(part); n > 0 {

@@ -23,7 +23,7 @@ func TestWindow(t *testing.T) {
 				}
 				return count
 			}
-			if room := w.RoomFrom(n) <= at; room {
+			if room := w.RoomFrom(int64(n), 1) <= at; room {
 				if lately(int64(per)) >= n {
 					t.Fatalf("seed %d: %d of %d in %s", seed, lately(int64(per))+1, n, per)
 				}
