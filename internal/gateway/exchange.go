@@ -13,6 +13,7 @@ import (
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/internal/resource"
@@ -61,6 +62,7 @@ type exchange struct {
 
 	followers replay.Followers // of the body, before the first attempt
 	session   session.Found    // the request's, where keys are chosen by it
+	estimate  peek.Estimator   // of what it will use, where keys are limited by that
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -140,6 +142,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
 	follower, finder := x.follow(r), x.seekSession(r)
+	x.expect(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
 		x.report.Body = x.body
@@ -151,6 +154,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	}
 	x.followed(follower)
 	x.foundSession(finder)
+	x.expected()
 	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
@@ -164,7 +168,7 @@ func (x *exchange) replayable() bool {
 		return true
 	}
 	x.roster.Pool.Settled(x.drawn)
-	x.roster.Pool.End(x.drawn.Slot)
+	x.roster.Pool.Finish(time.Now(), x.drawn, rotator.Used{})
 	return false
 }
 
@@ -195,7 +199,7 @@ func (x *exchange) end(err error) {
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
-	x.session = session.Found{}
+	x.session, x.drawn = session.Found{}, rotator.Drawn{}
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
 	x.want = rotator.Want{Tried: x.want.Tried[:0]}
 	exchanges.Put(x)
@@ -281,7 +285,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, watch := x.watched(ctx)
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
-	defer pool.End(slot)
+	defer x.giveBack(pool, drawn)
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}

@@ -11,7 +11,7 @@ import (
 // count begins to read what the answer says that it has used, if it is counted. What is
 // asked for anew by GET was counted when it was made.
 func (x *exchange) count(status int, header http.Header) {
-	if !x.g.Usage || status < 200 || status > 299 || x.r.Method != http.MethodPost {
+	if !x.g.Usage && !x.g.limitsTokens() || status < 200 || status > 299 || x.r.Method != http.MethodPost {
 		return
 	}
 	x.counts, x.usage = true, usage.NewReader(header)
@@ -23,7 +23,8 @@ func (x *exchange) count(status int, header http.Header) {
 // counted counts what the answer has used, of which no more comes. One that says nothing is
 // counted as such if a model was asked for.
 func (x *exchange) counted() {
-	if !x.counts {
+	if !x.counts || !x.g.Usage {
+		x.counts, x.usage = false, nil
 		return
 	}
 	x.report.Used = x.used()
