@@ -138,7 +138,7 @@ func burden(t *testing.T, keys int, long time.Duration, states bool, configure f
 			g.offered += s.in + s.out
 			clients.Go(func() {
 				began := time.Now()
-				w, err := testkit.Serve(h, u, asking(s, most))
+				w, err := testkit.Serve(h, u, sized(s, most))
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil || w.Code != http.StatusOK {
@@ -153,8 +153,8 @@ func burden(t *testing.T, keys int, long time.Duration, states bool, configure f
 	return g
 }
 
-// asking returns a request of that size, which states how long its answer may be, or not.
-func asking(s size, most int) *http.Request {
+// sized returns a request of that size, which states how long its answer may be, or not.
+func sized(s size, most int) *http.Request {
 	limit := ""
 	if most > 0 {
 		limit = fmt.Sprintf(`"max_tokens":%d,`, most)

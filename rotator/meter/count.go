@@ -58,20 +58,20 @@ func (c *Count) idle(at int64) bool {
 // begin counts a request for which so many tokens are held.
 func (c *Count) begin(at, tokens int64) {
 	c.held += tokens
-	c.add(false, at, 1)
+	c.add(false, at, at, 1)
 }
 
 // settle ends a request for which so many tokens were held.
 func (c *Count) settle(began, at, held int64, u Used) {
 	c.held -= held
-	c.add(true, began, u.Input)
-	c.add(true, at, u.Output)
+	c.add(true, began, at, u.Input)
+	c.add(true, at, at, u.Output)
 }
 
-// add counts requests or tokens in the windows.
-func (c *Count) add(tokens bool, at, n int64) {
+// add counts requests or tokens of an instant in the windows that it has not left by now.
+func (c *Count) add(tokens bool, at, now, n int64) {
 	for _, w := range c.windows {
-		if w.tokens == tokens && n > 0 {
+		if w.tokens == tokens && n > 0 && w.end(at) > now {
 			w.Add(at, uint32(min(n, math.MaxUint32)))
 		}
 	}

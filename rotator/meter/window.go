@@ -32,7 +32,8 @@ func NewWindow(per time.Duration) *Window {
 	return &Window{per: int64(per), width: (int64(per) + Parts - 1) / Parts}
 }
 
-// Add counts n at that instant. What is older than the window leaves no trace.
+// Add counts n at that instant. One that is older than all parts counts as the first of them:
+// what another window has told may be later than now.
 func (w *Window) Add(at int64, n uint32) {
 	part := at / w.width
 	for ; w.newest < part; w.newest++ {
@@ -41,10 +42,12 @@ func (w *Window) Add(at int64, n uint32) {
 		}
 		*w.count(w.newest + 1) = 0
 	}
-	if c := w.count(part); part > w.newest-int64(len(w.counts)) {
-		*c += min(n, math.MaxUint32-*c)
-	}
+	c := w.count(max(part, w.newest-int64(len(w.counts))+1))
+	*c += min(n, math.MaxUint32-*c)
 }
+
+// end returns until when what was at that instant counts.
+func (w *Window) end(at int64) int64 { return (at/w.width+1)*w.width + w.per }
 
 // count returns that of one of the last parts.
 func (w *Window) count(part int64) *uint32 {
@@ -62,7 +65,7 @@ func (w *Window) RoomFrom(most, room int64) int64 {
 	sum := int64(0)
 	for part := w.newest; part > w.newest-int64(len(w.counts)); part-- {
 		if sum += int64(*w.count(part)); sum > most-room {
-			return (part+1)*w.width + w.per
+			return w.end(part * w.width)
 		}
 	}
 	return never
