@@ -37,8 +37,10 @@ func (p *Pool) Draw(now time.Time, w Want) (d Drawn, ok bool) {
 	defer p.mu.Unlock()
 	p.all.Expire(at)
 	p.cramped.n = 0
-	if model := cmp.Or(w.Model, w.Scope); model != "" {
-		w.Mark = draw.ModelMark(model)
+	if w.Model != "" {
+		w.Mark = draw.ModelMark(w.Model)
+	} else if w.Scope != "" {
+		w.Mark = draw.ModelMark(w.Scope)
 	}
 	for p.cramped.n < mostCramped {
 		// A key that another pool has brought to its limit is found out here, once.

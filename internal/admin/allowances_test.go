@@ -36,7 +36,7 @@ func TestAllowancesAreTold(t *testing.T) {
 			model = `"model":"gpt-demo",`
 		}
 		_, body := adminapi.Ask("GET", "/keycycler/pools/"+pool+"/keys", "")
-		if want := `"allowances":[{"of":"tokens",` + model + `"limit":90000,"remaining":812,"reset_seconds":3`; !strings.Contains(body, want) {
+		if want := `{"of":"tokens",` + model + `"limit":90000,"remaining":812,"reset_seconds":3`; !strings.Contains(body, want) {
 			t.Errorf("by model: %t: %s", byModel, body)
 		}
 	}

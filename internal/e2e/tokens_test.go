@@ -71,7 +71,10 @@ func TestTokensThroughCaddy(t *testing.T) {
 		for i := range n {
 			all.Go(func() {
 				body := fmt.Sprintf(`{"model":"demo","stream":%t,"max_tokens":%d,"text":%q}`, i%2 == 0, tokens, strings.Repeat("x", 200))
-				res, err := http.DefaultClient.Post(g.plain+"/v1/chat/completions", "application/json", strings.NewReader(body))
+				r := live.Request(t, "POST", g.plain+"/v1/chat/completions", body)
+				r.Header.Set("Content-Type", "application/json")
+				r.Close = true // a reload closes connections that nobody uses
+				res, err := http.DefaultClient.Do(r)
 				if err != nil {
 					t.Error(err)
 					return
