@@ -35,3 +35,15 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// What is older than all parts, since another window has told of later ones, is counted all the
+// same: as of the first part.
+func TestOlderThanAllParts(t *testing.T) {
+	const per = 4 * Parts
+	w := NewWindow(per)
+	w.Add(10*per, 1)
+	w.Add(0, 1)
+	if first := int64(10*Parts - Parts); w.RoomFrom(2, 1) != w.end(first*4) || w.RoomFrom(3, 1) != never {
+		t.Errorf("there is room from %d, want %d", w.RoomFrom(2, 1), w.end(first*4))
+	}
+}
