@@ -38,6 +38,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    limit {
 //	        concurrency <n>
 //	        requests <n> <duration>
+//	        tokens   <n> <duration>
+//	        scope    key | model
 //	    }
 //	    max_attempts <n>
 //	    try_duration <duration>

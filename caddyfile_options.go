@@ -54,11 +54,12 @@ func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
 	return directive.Wrap(&line, h.Clients.Check())
 }
 
-// parseLimit parses the block of `concurrency <n>` and `requests <n> <per>`.
+// parseLimit parses the block of `concurrency <n>`, `requests <n> <per>`, `tokens <n> <per>` and
+// `scope key | model`.
 func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
 	l := new(Limit)
 	h.Limit = l
-	return directive.ParseSubBlock(d, "limit", map[string]directive.Option{
+	err := directive.ParseSubBlock(d, "limit", map[string]directive.Option{
 		"concurrency": {Parse: func(d *caddyfile.Dispenser) error {
 			return l.parseNumber(d, &l.Concurrency, maxConcurrency)
 		}},
@@ -66,14 +67,46 @@ func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
 			if err := l.parseNumber(d, &l.Requests, maxRequests); err != nil {
 				return err
 			}
-			per, err := directive.DurationValue(d, "limit requests")
-			l.Per = caddy.Duration(per)
-			if err != nil {
+			return l.parsePer(d, "requests", &l.Per)
+		}},
+		"tokens": {Parse: l.parseTokens},
+		"scope": {Parse: func(d *caddyfile.Dispenser) (err error) {
+			if l.Scope, err = directive.Value(d, "limit scope", "key or model"); err != nil {
 				return err
 			}
-			return directive.Wrap(d, l.check())
+			if l.Scope == "" {
+				return d.Errf("limit scope: '' is neither key nor model")
+			}
+			return directive.Wrap(d, l.checkScope())
 		}},
 	})
+	if err != nil {
+		return err
+	}
+	return directive.Wrap(d, l.check())
+}
+
+// parseTokens parses `tokens <n> <per>`: <n> may end in k or m, for thousands and millions.
+func (l *Limit) parseTokens(d *caddyfile.Dispenser) error {
+	s, err := directive.Value(d, "limit tokens", "<n>")
+	if err != nil {
+		return err
+	}
+	n, ok := directive.Count(s)
+	if l.Tokens = n; !ok || n < 1 || n > maxTokens {
+		return d.Errf("limit tokens: %s is out of range: 1 to %d, as in 90000, 90k, 2m", directive.Shown(s), int64(maxTokens))
+	}
+	return l.parsePer(d, "tokens", &l.TokensPer)
+}
+
+// parsePer parses the length of a window.
+func (l *Limit) parsePer(d *caddyfile.Dispenser, of string, to *caddy.Duration) error {
+	per, err := directive.DurationValue(d, "limit "+of)
+	*to = caddy.Duration(per)
+	if err != nil {
+		return err
+	}
+	return directive.Wrap(d, l.check())
 }
 
 func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error {

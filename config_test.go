@@ -84,11 +84,17 @@ func TestEveryBoundHolds(t *testing.T) {
 			h.Clients.Limits["ada"].Budgets = []client.Budget{{Most: 2.5, Unit: "usd", Calendar: "month"}}
 		}, "clients 'ada': budget: usd needs prices"},
 		{"clients' names by what is known too late", func(h *Handler) { h.Clients = &client.Limits{Placeholder: "{http.keycycler.key_id}"} }, "clients: {http.keycycler.key_id} is not known before"},
-		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency or requests is needed"},
-		{"the largest limits", func(h *Handler) { h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day)} }, ""},
+		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency, requests or tokens is needed"},
+		{"the largest limits", func(h *Handler) {
+			h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day), 1_000_000_000, caddy.Duration(day), "model"}
+		}, ""},
 		{"a negative concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: -1} }, "limit concurrency: -1 is out of range: 1 to 100000"},
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
 		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
+		{"too many tokens", func(h *Handler) { h.Limit = &Limit{Tokens: 1_000_000_001, TokensPer: caddy.Duration(day)} }, "limit tokens: 1000000001 is out of range: 1 to 1000000000"},
+		{"tokens without a duration", func(h *Handler) { h.Limit = &Limit{Tokens: 1} }, "limit tokens: 0s is out of range: 1s to 24h0m0s"},
+		{"a duration without tokens", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, TokensPer: caddy.Duration(day)} }, "limit tokens: a duration goes with a number of tokens"},
+		{"an unknown scope of limits", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Scope: "node"} }, "limit scope: 'node' is neither key nor model"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
 		{"a first_byte below 100ms", func(h *Handler) { h.FirstByte = caddy.Duration(100*time.Millisecond - 1) }, "first_byte: 99.999999ms is out of range: 0s, or 100ms to 1h0m0s"},
 		{"the shortest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(100 * time.Millisecond) }, ""},
@@ -317,7 +323,7 @@ func every() *Handler {
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
-		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
+		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "model"},
 		Clients:     everyClientLimit(),
 	}
 }

@@ -352,12 +352,29 @@ type Limit struct {
 
 	// With `requests`: 1s to 24h.
 	Per caddy.Duration `json:"per,omitempty"`
+
+	// Tokens in any window of the length `tokens_per`: 1 to 1000000000. A request goes out
+	// with a key that has room for what it will use, about: a fourth of its bytes, and the
+	// most that it lets the answer have. What the answer says that it has used counts
+	// instead when it has ended; an answer that does not say so has used what was
+	// estimated. A key of which nothing is used or held takes one request of any size.
+	// What answers have used is read for this also where `usage` is off. Default: any number.
+	Tokens int64 `json:"tokens,omitempty"`
+
+	// With `tokens`: 1s to 24h.
+	TokensPer caddy.Duration `json:"tokens_per,omitempty"`
+
+	// What the numbers are of: `key`, or `model`, for each model of a key by itself, by the
+	// client's own name. At most 32 models of a key are told apart at a time; further ones
+	// count together. Default: `key`.
+	Scope string `json:"scope,omitempty"`
 }
 
 // Bounds of the limit.
 const (
 	maxConcurrency = 100_000
 	maxRequests    = 1_000_000
+	maxTokens      = 1_000_000_000
 	minPer         = time.Second
 	maxPer         = 24 * time.Hour
 )
@@ -369,6 +386,7 @@ func (l *Limit) limit() *rotator.Limit {
 	}
 	return &rotator.Limit{
 		Concurrency: l.Concurrency, Requests: l.Requests, Per: time.Duration(l.Per),
+		Tokens: l.Tokens, TokensPer: time.Duration(l.TokensPer), ByModel: l.Scope == reason.ScopeModel,
 		Reason: reason.Limit, Source: reason.SourceConfig,
 	}
 }
@@ -377,20 +395,39 @@ func (l *Limit) check() error {
 	if l == nil {
 		return nil
 	}
-	per := time.Duration(l.Per)
 	switch {
-	case l.Concurrency == 0 && l.Requests == 0:
-		return errors.New("limit: concurrency or requests is needed")
+	case l.Concurrency == 0 && l.Requests == 0 && l.Tokens == 0:
+		return errors.New("limit: concurrency, requests or tokens is needed")
 	case l.Concurrency < 0 || l.Concurrency > maxConcurrency:
 		return fmt.Errorf("limit concurrency: %d is out of range: 1 to %d", l.Concurrency, maxConcurrency)
-	case l.Requests < 0 || l.Requests > maxRequests:
-		return fmt.Errorf("limit requests: %d is out of range: 1 to %d", l.Requests, maxRequests)
-	case l.Requests == 0 && per != 0:
-		return errors.New("limit requests: a duration goes with a number of requests")
-	case l.Requests > 0 && (per < minPer || per > maxPer):
-		return fmt.Errorf("limit requests: %s is out of range: %s to %s", per, minPer, maxPer)
+	}
+	if err := checkWindow("requests", int64(l.Requests), maxRequests, time.Duration(l.Per)); err != nil {
+		return err
+	}
+	if err := checkWindow("tokens", l.Tokens, maxTokens, time.Duration(l.TokensPer)); err != nil {
+		return err
+	}
+	return l.checkScope()
+}
+
+// checkWindow checks a number of something in a window; 0: any number.
+func checkWindow(of string, n, most int64, per time.Duration) error {
+	switch {
+	case n < 0 || n > most:
+		return fmt.Errorf("limit %s: %d is out of range: 1 to %d", of, n, most)
+	case n == 0 && per != 0:
+		return fmt.Errorf("limit %s: a duration goes with a number of %s", of, of)
+	case n > 0 && (per < minPer || per > maxPer):
+		return fmt.Errorf("limit %s: %s is out of range: %s to %s", of, per, minPer, maxPer)
 	}
 	return nil
+}
+
+func (l *Limit) checkScope() error {
+	if l.Scope == "" || l.Scope == reason.ScopeKey || l.Scope == reason.ScopeModel {
+		return nil
+	}
+	return fmt.Errorf("limit scope: %s is neither %s nor %s", directive.Shown(l.Scope), reason.ScopeKey, reason.ScopeModel)
 }
 
 func (h *Handler) checkClients() error {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/rotator/meter"
 )
 
 // atCapacity is the reason of the tests' limits.
@@ -20,7 +22,7 @@ type running struct {
 }
 
 // historyPer is the window of a history's limits: each of its parts is two nanoseconds.
-const historyPer = 2 * windowParts
+const historyPer = 2 * meter.Parts
 
 // limit returns one, for histories that have them.
 func (h *history) limit() Option {
@@ -37,7 +39,7 @@ func (h *history) atLimit(p *Pool, s Slot) bool {
 	}
 	id, counted, open := p.Key(s).ID(), 0, 0
 	for _, began := range h.begun[id] {
-		const part = historyPer / windowParts
+		const part = historyPer / meter.Parts
 		if end := (h.state.at(began)/part + 1) * part; end+historyPer > h.state.at(h.now) {
 			counted++
 		}
@@ -150,7 +152,7 @@ func TestStatusAtTheLimit(t *testing.T) {
 	}
 	p.End(0)
 	p.End(0)
-	part := minute / windowParts
+	part := minute / meter.Parts
 	check("three have been, in this minute", start, minute+part, false, Census{Cooling: [MaxReasons]int{atCapacity: 1}, Soonest: minute + part})
 	p.Cool(start, 0, Cooldown{For: time.Second, Reason: limited})
 	check("a shorter cooldown changes nothing", start, minute+part, false, Census{Cooling: [MaxReasons]int{atCapacity: 1}, Soonest: minute + part})
@@ -214,36 +216,6 @@ func TestReloadKeepsWhatIsCounted(t *testing.T) {
 		p.Close(start.Add(3 * time.Hour))
 		if len(s.entries) != 0 {
 			t.Errorf("%s: %d entries are left", row.sentence, len(s.entries))
-		}
-	}
-}
-
-// In no window of the length, wherever it begins, are there more requests than are
-// allowed, and one that would fit is refused for the time of one part, at the most.
-func TestWindow(t *testing.T) {
-	for seed := range uint64(200) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		per, n := time.Duration(1+r.IntN(1000)), 1+r.IntN(40)
-		w := newWindow(per)
-		var begun []int64
-		for at := int64(0); len(begun) < 500; at += int64(r.IntN(2 + 3*int(per)/n)) {
-			lately := func(within int64) (count int) {
-				for _, b := range begun {
-					if at-b < within {
-						count++
-					}
-				}
-				return count
-			}
-			if room := w.roomFrom(n) <= at; room {
-				if lately(int64(per)) >= n {
-					t.Fatalf("seed %d: %d of %d in %s", seed, lately(int64(per))+1, n, per)
-				}
-				w.add(at, 1)
-				begun = append(begun, at)
-			} else if lately(int64(per)+w.width) < n {
-				t.Fatalf("seed %d: refused at %d, though there were %d of %d in %s", seed, at, lately(int64(per)+w.width), n, per)
-			}
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package rotator is the engine of keycycler: keys, which of them are ready, and
 // until when the others cool. It knows no Caddy and no HTTP, nor anything else outside the
-// standard library but draw, which says which of a pool's slots is next. Whatever is true of
-// a pool of keys, whoever asks, goes here.
+// standard library but draw, which says which of a pool's slots is next, and meter, which
+// counts. Whatever is true of a pool of keys, whoever asks, goes here.
 //
 // A Pool picks at random among its ready keys in constant time, without allocating,
 // whatever share of the keys is cooling: uniformly, or as their ranks say. A State remembers cooldowns
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/draw"
+	"github.com/keycycler/keycycler/rotator/meter"
 )
 
 // MaxKeys is the largest number of keys in one pool: a child of the heap's last
@@ -36,6 +37,7 @@ type Pool struct {
 	ways    func(Slot) uint32 // how it asks with a key; nil: it does not matter
 	unfit   []Reason          // for which a key cools that was asked in a wrong way
 	limit   *Limit            // nil: none
+	bounds  meter.Limit       // its numbers
 	ids     func() []ID       // of the keys, in order: made when they are asked for
 	entries []*entry          // slot → what is known about the key; set once, under the state's lock
 	usages  []*usage          // slot → the entry's
@@ -46,6 +48,8 @@ type Pool struct {
 	rand  *rand.Rand // nil: the runtime's generator
 	all   draw.Draw  // for requests without a scope, and of scopes in which nothing cools
 	lanes lanes
+
+	cramped cramped // while a draw is under way
 }
 
 // Option changes how a pool is made.

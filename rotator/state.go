@@ -235,7 +235,7 @@ func (s *State) attach(p *Pool, now time.Time) {
 		e.members = append(e.members, member{p, Slot(i)})
 		p.entries[i], p.usages[i], p.uses[i] = e, e.usage, &e.usage.Use
 		if p.limit != nil {
-			e.measure(p.limit)
+			e.measure(p)
 		}
 		s.doubtWay(p, Slot(i), e, at)
 		s.brief(p, Slot(i), e, at)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/draw"
+	"github.com/keycycler/keycycler/rotator/meter"
 )
 
 // usage counts what one key was used for in this process. It belongs to the key,
@@ -16,7 +17,8 @@ type usage struct {
 	draw.Use   // times since the state's epoch
 	attempts   atomic.Uint64
 	rejections atomic.Pointer[[MaxReasons]atomic.Uint32] // by reason; nil: there was none
-	meter      atomic.Pointer[meter]                     // nil: no pool has had a limit for the key
+	meter      atomic.Pointer[meter.Meter]               // nil: no pool has had a limit for the key
+	learned    atomic.Pointer[meter.Learned]             // nil: nobody has stated anything of the key's limits
 	marked     atomic.Bool                               // something may be known of the key, for all requests or in a scope
 }
 
@@ -34,13 +36,23 @@ func (p *Pool) Draw(now time.Time, w Want) (d Drawn, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all.Expire(at)
-	for {
+	p.cramped.n = 0
+	if w.Model != "" {
+		w.Mark = draw.ModelMark(w.Model)
+	} else if w.Scope != "" {
+		w.Mark = draw.ModelMark(w.Scope)
+	}
+	for p.cramped.n < mostCramped {
 		// A key that another pool has brought to its limit is found out here, once.
-		if d, ok = p.in(at, w.Scope).Choose(at, &w, p.rand); !ok || p.reserve(at, d.Slot) {
-			return d, ok
+		if d, ok = p.in(at, w.Scope).Choose(at, &w, p.rand); !ok {
+			break
+		}
+		if p.reserve(at, &d, &w) {
+			return d, true
 		}
 		p.Settled(d)
 	}
+	return p.cramped.none(at), false
 }
 
 // Settled ends what Drawn.Explores began: another request may find out about the key.
@@ -62,31 +74,37 @@ func (p *Pool) Release(s Slot) { p.entries[s].explored.Add(-1) }
 
 // begin counts a request that no limit is asked for.
 func (u *usage) begin(at int64) {
-	m := u.meter.Load()
-	if m != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+	if m := u.meter.Load(); m != nil {
+		m.Begin(at)
+	} else {
+		u.InFlight.Add(1)
 	}
-	u.count(at, m)
+	u.used(at)
 }
 
-// count counts a request. m may be nil; m.mu is held.
-func (u *usage) count(at int64, m *meter) {
-	if m != nil {
-		for _, w := range m.windows {
-			w.add(at, 1)
-		}
-	}
+// used notes that a request goes out.
+func (u *usage) used(at int64) {
 	u.attempts.Add(1)
-	u.InFlight.Add(1)
 	u.LastUsed.Store(at + 1)
+}
+
+// Used is what a request has used, in tokens.
+type Used = meter.Used
+
+// Finish is End for a request that has got the key by Draw: what it holds of the key's limits
+// is given back, and what it has used is counted instead. Who has drawn calls either, once.
+func (p *Pool) Finish(now time.Time, d Drawn, u Used) {
+	if c, ok := d.Held.By.(*meter.Count); ok {
+		p.usages[d.Slot].meter.Load().Settle(c, d.Held.At, p.state.at(now), d.Held.Tokens, u)
+	}
+	p.End(d.Slot)
 }
 
 // End notes that a request has come back.
 func (p *Pool) End(s Slot) {
 	u := p.usages[s]
 	u.InFlight.Add(-1)
-	if m := u.meter.Load(); m != nil && m.released() {
+	if m := u.meter.Load(); m != nil && m.Released() {
 		p.state.release(u.LastUsed.Load()-1, p.keys[s].ID(), p.entries[s])
 	}
 }
@@ -164,6 +182,7 @@ type Status struct {
 	LastUsed   time.Time // zero: never
 	Rejections [MaxReasons]uint32
 	Suspect    *Suspicion    // nil: of nothing
+	Stated     []Stated      // what upstreams have stated of its limits, and still counts
 	Scopes     []ScopeStatus // in which it cools or is suspect, by name; nil: none
 }
 
@@ -193,7 +212,7 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 	if st.Left > 0 {
 		st.Condition = Cooling
 	}
-	switch full := p.full(s); {
+	switch full := p.full(at, s); {
 	case full == forever && st.Left == 0:
 		st.Condition, st.Busy, st.Reason, st.Source = Cooling, true, p.limit.Reason, p.limit.Source
 	case full != forever && full > at+int64(st.Left):
@@ -206,6 +225,10 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 		in := ScopeStatus{Scope: sc.name}
 		in.Left, in.Reason, in.Source, in.Suspect = t.shown(at)
 		st.Scopes = append(st.Scopes, in)
+	}
+	st.Scopes = p.atLimit(at, s, st.Scopes)
+	if l := e.usage.learned.Load(); l != nil {
+		st.Stated = l.Now(at)
 	}
 	slices.SortFunc(st.Scopes, func(a, b ScopeStatus) int { return cmp.Compare(a.Scope, b.Scope) })
 	return st

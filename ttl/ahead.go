@@ -28,19 +28,10 @@ func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
 	return latest.seconds, latest.source, ok
 }
 
-// MayBeSpent tells whether Ahead could find something, of a response with this status
-// and header: every success takes this way, and hardly any goes further. header has
-// canonical keys, as in net/http.
+// MayBeSpent tells whether Ahead could find something: see Speaks.
 func (d *Dialect) MayBeSpent(status int, header map[string][]string) bool {
-	if status < 200 || status > 299 {
-		return false
-	}
-	for key, values := range header {
-		if d.signs.have(key) && slices.ContainsFunc(values, mayBeSpent) {
-			return true
-		}
-	}
-	return false
+	_, spent := d.Speaks(status, header)
+	return spent
 }
 
 // mayBeSpent tells of a sign's value that it may say that nothing is left. The commonest

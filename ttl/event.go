@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"time"
+
+	"github.com/keycycler/keycycler/ttl/walk"
 )
 
 // JudgeEvent returns what an error means that comes in an answer of status 200:
@@ -36,8 +38,8 @@ func mentionsError(data []byte) bool {
 		if !found {
 			return bytes.Contains(all, []byte(`"base_resp"`)) // MiniMax
 		}
-		value, isMember := bytes.CutPrefix(trimSpace(after), []byte(":"))
-		if !isMember || !bytes.HasPrefix(trimSpace(value), []byte("null")) {
+		value, isMember := bytes.CutPrefix(walk.TrimSpace(after), []byte(":"))
+		if !isMember || !bytes.HasPrefix(walk.TrimSpace(value), []byte("null")) {
 			return true
 		}
 		data = after
@@ -97,8 +99,8 @@ func readEvent(data []byte) (*errorBody, bool) {
 // eventKind returns what an event calls itself, where that matters: Anthropic
 // and OpenAI have it in "type", Mistral and vLLM "error" in "object".
 func eventKind(data []byte) (kind string) {
-	w := walker{rest: data, path: make([]byte, 0, maxPath)}
-	w.leaf = func(path, value []byte, quoted bool) {
+	w := walk.Walker{Rest: data, Path: make([]byte, 0, maxPath)}
+	w.Leaf = func(path, value []byte, quoted bool) {
 		isType := string(path) == ".type"
 		switch {
 		case !quoted || kind != "":
@@ -108,7 +110,7 @@ func eventKind(data []byte) (kind string) {
 			kind = string(value)
 		}
 	}
-	w.value(0)
+	w.Value(0)
 	return kind
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/ttl/walk"
 )
 
 // sources are all that a verdict may name.
@@ -148,7 +150,7 @@ func FuzzReadError(f *testing.F) {
 		// Of equal keys encoding/json takes the last; white space from escapes
 		// becomes a space here; and what nests too deep counts as broken.
 		if want == "" || bytes.ContainsRune(body, '\\') || bytes.Count(body, []byte("error")) != 1 ||
-			bytes.Count(body, []byte("message")) != 1 || bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > maxDepth {
+			bytes.Count(body, []byte("message")) != 1 || bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > walk.MaxDepth {
 			return
 		}
 		if want := strings.ToLower(want); message != want {

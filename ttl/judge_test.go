@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/keycycler/keycycler/ttl/walk"
 )
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -210,7 +212,7 @@ func TestReset(t *testing.T) {
 }
 
 func TestReadError(t *testing.T) {
-	deep := strings.Repeat(`{"a":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1)
+	deep := strings.Repeat(`{"a":`, walk.MaxDepth+1) + "1" + strings.Repeat("}", walk.MaxDepth+1)
 	for _, c := range []struct {
 		why, body, message, codes string
 	}{

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/keycycler/keycycler/ttl/walk"
 )
 
 // role is what a value in an error body is good for.
@@ -198,14 +200,14 @@ func withoutEdge(text string) string {
 // read collects what the JSON text says at the paths that begin with prefix and
 // go on as in roles. It tells whether the text is whole.
 func (e *errorBody) read(body []byte, prefix string, roles map[string]role) bool {
-	w := walker{rest: body, path: make([]byte, 0, maxPath)}
-	w.leaf = func(path, value []byte, quoted bool) {
+	w := walk.Walker{Rest: body, Path: make([]byte, 0, maxPath)}
+	w.Leaf = func(path, value []byte, quoted bool) {
 		var lower [maxPath]byte
 		if len(path) <= maxPath && len(value) > 0 && len(path) >= len(prefix) && string(path[:len(prefix)]) == prefix {
 			e.take(roles[string(appendLower(lower[:0], path[len(prefix):]))], value, quoted)
 		}
 	}
-	return w.value(0) && len(bytes.TrimSpace(w.rest)) == 0
+	return w.Value(0) && len(bytes.TrimSpace(w.Rest)) == 0
 }
 
 // take keeps a value: every code, and the first of anything else.
@@ -247,7 +249,7 @@ func (e *errorBody) rawMessage() []byte {
 }
 
 func looksLikeJSON(body []byte) bool {
-	body = trimSpace(body)
+	body = walk.TrimSpace(body)
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
 }
 

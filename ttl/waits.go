@@ -83,6 +83,7 @@ var cerebrasWindows = []window{cerebrasWindow("requests-day"), cerebrasWindow("t
 
 func cerebrasWindow(of string) window {
 	return window{
+		of:        of,
 		limit:     named("x-ratelimit-limit-" + of),
 		remaining: named("x-ratelimit-remaining-" + of),
 		reset:     named("x-ratelimit-reset-" + of),
@@ -97,6 +98,7 @@ var anthropicWindows = []window{
 
 func anthropicWindow(of string) window {
 	return window{
+		of:        of,
 		limit:     named("anthropic-ratelimit-" + of + "-limit"),
 		remaining: named("anthropic-ratelimit-" + of + "-remaining"),
 		reset:     named("anthropic-ratelimit-" + of + "-reset"),
@@ -124,6 +126,7 @@ func codexWindow(of, reset string) window {
 
 func plainWindow(prefix string) window {
 	return window{
+		of:        "requests",
 		limit:     named(prefix + "limit"),
 		remaining: named(prefix + "remaining"),
 		reset:     named(prefix + "reset"),

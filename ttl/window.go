@@ -4,10 +4,11 @@ package ttl
 // headers of its own. What is left of it stands in one of remaining, status and
 // used.
 type window struct {
-	limit, remaining field // numbers
-	status           field // a word, "rejected" where nothing is left
-	used             field // a percentage
-	reset            field // when it begins anew, or is full again
+	of               string // what it limits, "" where it states no numbers
+	limit, remaining field  // numbers
+	status           field  // a word, "rejected" where nothing is left
+	used             field  // a percentage
+	reset            field  // when it begins anew, or is full again
 	// relief, if the answer says "allowed" there, stands in for the window:
 	// requests go on at another price.
 	relief field

@@ -96,7 +96,7 @@ func pageUsed(n observe.NamedUsage) status.Used {
 // pageKey is what the status page shows of a key.
 func pageKey(p observe.Place, st rotator.Status) status.Key {
 	k := status.Key{
-		ID: p.ID().String(), Name: p.Name(), About: about{p}, State: st.Condition.String(),
+		ID: p.ID().String(), Name: p.Name(), About: about{p, st.Stated}, State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
 	pageCooling(&k, st)
@@ -107,7 +107,10 @@ func pageKey(p observe.Place, st rotator.Status) status.Key {
 }
 
 // about is all that people know a key by.
-type about struct{ key observe.Place }
+type about struct {
+	key    observe.Place
+	stated []rotator.Stated // by the upstream, of its limits
+}
 
 // String implements fmt.Stringer.
 func (a about) String() string {
@@ -118,6 +121,10 @@ func (a about) String() string {
 	}
 	if l.Tier > 1 {
 		parts = append(parts, fmt.Sprintf("tier %d", l.Tier))
+	}
+	for _, s := range a.stated {
+		text := observe.AllowanceStatus{Of: s.Of, Model: s.Model, Limit: s.Limit, Remaining: s.Remaining}
+		parts = append(parts, text.Text())
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
 }

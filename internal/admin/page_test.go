@@ -20,6 +20,7 @@ import (
 	"github.com/keycycler/keycycler/internal/status"
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/internal/testkit/pools"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // pageRequest is a request as Caddy hands it to a handler, of this user.
@@ -172,5 +173,21 @@ func TestThePageShowsSuspects(t *testing.T) {
 	}
 	if n, err := (pageSource{}).Do("suspects", ids[0], status.Action{Verb: status.Clear}); n != 1 || err != nil || len(suspects()) != 2 {
 		t.Errorf("cleared %d, %v", n, err)
+	}
+}
+
+// Who points at a key is told what its upstream has stated of its limits.
+func TestThePageTellsAllowances(t *testing.T) {
+	h := pools.Named(t, "page-allowances-test")
+	now := time.Now()
+	h.KeyPool().Learn(now, 0, "gpt-demo", []rotator.Stated{{Of: "tokens", Limit: 90_000, Remaining: 812, Left: time.Hour}})
+	told := 0
+	for k := range (pageSource{}).Keys("page-allowances-test") {
+		if strings.HasSuffix(k.About.String(), "812 of 90000 tokens left for gpt-demo") {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("it is told of %d keys", told)
 	}
 }

@@ -269,9 +269,11 @@ func (j *Judge) JudgeEvent(status int, body []byte, now time.Time, random float6
 	return j.verdict(stated, j.ruleFor(stated.Class, status, body), random)
 }
 
-// MayBeSpent tells whether ahead could say something: only then it needs the time.
-func (j *Judge) MayBeSpent(status int, header map[string][]string) bool {
-	return j.LooksAhead && j.dialect.MayBeSpent(status, header)
+// Speaks tells whether a success may state something of the key's limits, and whether Ahead
+// could say something: only then these need the time.
+func (j *Judge) Speaks(status int, header map[string][]string) (states, spent bool) {
+	states, spent = j.dialect.Speaks(status, header)
+	return states, spent && j.LooksAhead
 }
 
 // Ahead says how long the key shall rest after a success that leaves nothing of its

@@ -21,6 +21,18 @@ func TestTheCommandShowsScopes(t *testing.T) {
 	}
 }
 
+// What the upstream has stated of a key's limits is shown, without what a terminal would obey.
+func TestShowTellsAllowances(t *testing.T) {
+	lines := keyLines(time.Now(), &observe.KeyStatus{State: "ready", Allowance: []observe.AllowanceStatus{
+		{Of: "tokens", Limit: 90_000, Remaining: 812, Reset: 59.5}, {Of: "req\x1b[31m", Model: "gpt-a", Limit: 5, Remaining: 5, Reset: 1},
+	}})
+	for i, want := range []string{"812 of 90000 tokens left, all of it in 1m00s", "5 of 5 req?[31m left for gpt-a, all of it in 1s"} {
+		if got := lines[1+i]; got[0] != "allowance" || got[1] != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // Keys that are all ready say nothing about a model that none of them can serve.
 func TestListNamesModelsThatNoKeyCanServe(t *testing.T) {
 	models := []observe.ModelStatus{

@@ -264,6 +264,9 @@ func keyLines(now time.Time, k *observe.KeyStatus) [][2]string {
 		lines = append(lines, [2]string{"cools for", fmt.Sprintf("%s: %s, %s, %s left%s",
 			clean(sc.Scope), clean(sc.Class), clean(sc.Source), left(sc.Remaining), at(now, ", until ", &sc.Until))})
 	}
+	for _, a := range k.Allowance {
+		lines = append(lines, [2]string{"allowance", clean(a.Text()) + ", all of it in " + left(a.Reset)})
+	}
 	return append(lines,
 		[2]string{"attempts", strconv.FormatUint(k.Attempts, 10)},
 		[2]string{"rejections", rejectionsText(k)},

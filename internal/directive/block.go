@@ -6,6 +6,8 @@
 package directive
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,6 +113,23 @@ func DurationValue(d *caddyfile.Dispenser, option string) (time.Duration, error)
 		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d", option, Shown(s))
 	}
 	return dur, nil
+}
+
+// Count reads a number that may end in k, for thousands, or m, for millions.
+func Count(text string) (n int64, ok bool) {
+	scale := int64(1)
+	switch {
+	case strings.HasSuffix(text, "k"):
+		scale = 1_000
+	case strings.HasSuffix(text, "m"):
+		scale = 1_000_000
+	}
+	digits := strings.TrimRight(text, "km")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(text)-len(digits) > 1 || n < 0 || n > math.MaxInt64/scale {
+		return 0, false
+	}
+	return n * scale, true
 }
 
 // Wrap adds file and line to an error; nil stays nil.

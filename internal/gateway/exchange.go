@@ -14,6 +14,7 @@ import (
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/replay"
@@ -64,6 +65,7 @@ type exchange struct {
 
 	followers replay.Followers // of the body, before the first attempt
 	session   session.Found    // the request's, where keys are chosen by it
+	estimate  peek.Estimator   // of what it will use, where keys are limited by that
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -155,6 +157,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
 	follower, finder, needs := x.follow(r), x.seekSession(r), x.seekNeed(r)
+	x.expect(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
 		x.report.Body = x.body
@@ -167,6 +170,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.followed(follower)
 	x.foundSession(finder)
 	x.foundNeed(needs)
+	x.expected()
 	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
@@ -180,7 +184,7 @@ func (x *exchange) replayable() bool {
 		return true
 	}
 	x.roster.Pool.Settled(x.drawn)
-	x.roster.Pool.End(x.drawn.Slot)
+	x.roster.Pool.Finish(time.Now(), x.drawn, rotator.Used{})
 	return false
 }
 
@@ -212,7 +216,7 @@ func (x *exchange) end(err error) {
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()
 	clear(x.met)
-	x.session = session.Found{}
+	x.session, x.drawn = session.Found{}, rotator.Drawn{}
 	x.met, x.answer, x.allowed, x.pause = x.met[:0], answer{}, 0, 0
 	x.want = rotator.Want{Tried: x.want.Tried[:0]}
 	exchanges.Put(x)
@@ -298,7 +302,7 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 	ctx, watch := x.watched(ctx)
 	pool, drawn := x.roster.Pool, x.drawn
 	slot := drawn.Slot
-	defer pool.End(slot)
+	defer x.giveBack(pool, drawn)
 	if drawn.Explores {
 		x.held = append(x.held, holding{pool, []rotator.Slot{slot}})
 	}

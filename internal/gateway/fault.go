@@ -89,7 +89,7 @@ func (x *exchange) drawAwake(now time.Time) (rotator.Drawn, bool) {
 			return drawn, true
 		}
 		pool.Settled(drawn)
-		pool.End(drawn.Slot)
+		pool.Finish(now, drawn, rotator.Used{})
 		x.roster.At(a, &x.avoided)
 	}
 }

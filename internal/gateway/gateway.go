@@ -155,7 +155,7 @@ func New(c Config) (*Gateway, error) {
 func (g *Gateway) replayLimits() replay.Limits {
 	l := replay.Limits{
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
-		ByModel: g.ByModel, SelectsByModel: len(g.offers) > 0 || g.Hash == observe.PlaceholderPrefix+"model",
+		ByModel: g.ByModel, SelectsByModel: len(g.offers) > 0 || g.Limit != nil && g.Limit.ByModel || g.Hash == observe.PlaceholderPrefix+"model",
 	}
 	l.Renames = renames(g.Keys)
 	carrier := ""

@@ -55,5 +55,9 @@ func (x *exchange) among() []rotator.Slot {
 // census counts the keys that can serve the request.
 func (x *exchange) census(now time.Time) (c rotator.Census, bound bool) {
 	among := x.among()
-	return x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Among: among, Shut: x.shut()}), among != nil
+	c = x.roster.Pool.CensusFor(now, rotator.Want{Scope: x.scope, Among: among, Shut: x.shut()})
+	if x.drawn.Cramped > 0 {
+		x.drawn.Cramp(&c, x.g.Limit.Reason)
+	}
+	return c, among != nil
 }

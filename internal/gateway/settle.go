@@ -39,7 +39,11 @@ func (x *exchange) Commit(status int, header http.Header) {
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}
-	if x.g.judge.MayBeSpent(status, header) {
+	states, spent := x.g.judge.Speaks(status, header)
+	if states {
+		x.learn(header, time.Now())
+	}
+	if spent {
 		now := time.Now()
 		if v, ok := x.g.judge.Ahead(status, header, now); ok {
 			x.refuse(now, status, v)
@@ -65,6 +69,7 @@ func (x *exchange) Blame(status int, body []byte) {
 func (x *exchange) Settle(w *respond.Writer) bool {
 	x.heard(w.Status)
 	now := time.Now()
+	x.learn(w.Head, now)
 	v := x.verdict(w, now)
 	if v.Action == blame.ActionAway && !x.away() {
 		v.Action = blame.ActionPass

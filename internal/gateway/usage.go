@@ -11,7 +11,7 @@ import (
 // count begins to read what the answer says that it has used, if it is counted. What is
 // asked for anew by GET was counted when it was made.
 func (x *exchange) count(status int, header http.Header) {
-	if !x.g.Usage && !x.terms.Costs() || status < 200 || status > 299 || x.r.Method != http.MethodPost {
+	if !x.g.Usage && !x.terms.Costs() && !x.g.limitsTokens() || status < 200 || status > 299 || x.r.Method != http.MethodPost {
 		return
 	}
 	x.counts, x.usage = true, usage.NewReader(header)
@@ -26,7 +26,9 @@ func (x *exchange) counted() {
 	if !x.counts {
 		return
 	}
-	x.report.Used = x.used()
+	if x.g.Usage || x.terms.Costs() {
+		x.report.Used = x.used()
+	}
 	x.counts, x.usage = false, nil
 	model := strings.TrimPrefix(x.report.Model(), "models/")
 	if !x.g.Usage || x.report.Used == nil && model == "" {

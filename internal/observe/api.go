@@ -52,23 +52,24 @@ type StateStatus struct {
 // KeyStatus is one key at one instant. Counters are this node's, since its start.
 type KeyStatus struct {
 	ID        string            `json:"id"`
-	Name      string            `json:"name,omitempty"`     // for people
-	Group     string            `json:"group,omitempty"`    // of keys that share their limits
-	Tier      int               `json:"tier,omitempty"`     // from 1 on
-	Upstream  string            `json:"upstream,omitempty"` // where it works; "" where the config of reverse_proxy says
-	Origin    string            `json:"origin,omitempty"`   // where it stands: openai.keys:17, or keys: key 2
-	State     string            `json:"state"`              // ready, cooling, disabled
-	Class     string            `json:"class,omitempty"`    // why it cools: of rate_limited, quota_exhausted, …, operator
-	Source    string            `json:"source,omitempty"`   // where that was stated: a header's name in lower case, body:…, default, config, operator
-	Scope     string            `json:"scope,omitempty"`    // what cools: key
-	Remaining float64           `json:"remaining_seconds"`  // 0 unless it cools, and where it cools until a request ends
-	Until     *time.Time        `json:"until,omitempty"`    // by this node's clock
-	Proven    *bool             `json:"proven,omitempty"`   // of what cools it: false while nobody knows whose fault the refusal was; nil unless it cools
-	Suspect   *Suspect          `json:"suspect,omitempty"`  // what it is suspected of, and does not cool for
-	Scopes    []ScopeStatus     `json:"scopes,omitempty"`   // in which it cools, ready or not, by name
-	Attempts  uint64            `json:"attempts"`           // calls to the upstream
-	Rejected  map[string]uint64 `json:"rejections"`         // of them, by class
-	InFlight  int64             `json:"in_flight"`          // calls under way
+	Name      string            `json:"name,omitempty"`       // for people
+	Group     string            `json:"group,omitempty"`      // of keys that share their limits
+	Tier      int               `json:"tier,omitempty"`       // from 1 on
+	Upstream  string            `json:"upstream,omitempty"`   // where it works; "" where the config of reverse_proxy says
+	Origin    string            `json:"origin,omitempty"`     // where it stands: openai.keys:17, or keys: key 2
+	State     string            `json:"state"`                // ready, cooling, disabled
+	Class     string            `json:"class,omitempty"`      // why it cools: of rate_limited, quota_exhausted, …, operator
+	Source    string            `json:"source,omitempty"`     // where that was stated: a header's name in lower case, body:…, default, config, operator
+	Scope     string            `json:"scope,omitempty"`      // what cools: key
+	Remaining float64           `json:"remaining_seconds"`    // 0 unless it cools, and where it cools until a request ends
+	Until     *time.Time        `json:"until,omitempty"`      // by this node's clock
+	Proven    *bool             `json:"proven,omitempty"`     // of what cools it: false while nobody knows whose fault the refusal was; nil unless it cools
+	Suspect   *Suspect          `json:"suspect,omitempty"`    // what it is suspected of, and does not cool for
+	Allowance []AllowanceStatus `json:"allowances,omitempty"` // of its own at the upstream, as that has stated them
+	Scopes    []ScopeStatus     `json:"scopes,omitempty"`     // in which it cools, ready or not, by name
+	Attempts  uint64            `json:"attempts"`             // calls to the upstream
+	Rejected  map[string]uint64 `json:"rejections"`           // of them, by class
+	InFlight  int64             `json:"in_flight"`            // calls under way
 	LastUsed  *time.Time        `json:"last_used,omitempty"`
 }
 
@@ -78,6 +79,16 @@ type Suspect struct {
 	Class     string  `json:"class"`
 	Source    string  `json:"source,omitempty"`
 	Remaining float64 `json:"remaining_seconds"` // of the cooldown, if it turns out to be
+}
+
+// AllowanceStatus is one of a key's limits, as the upstream has stated it last. One that is
+// reset is not told any more: all of it is available.
+type AllowanceStatus struct {
+	Of        string  `json:"of"`              // what is limited: requests, tokens, input-tokens, …
+	Model     string  `json:"model,omitempty"` // for which, where keys cool or are limited by model
+	Limit     int64   `json:"limit"`
+	Remaining int64   `json:"remaining"`     // when that was stated
+	Reset     float64 `json:"reset_seconds"` // until all of it is available again
 }
 
 // ScopeStatus is a key in one scope in which it cools.

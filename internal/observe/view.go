@@ -285,6 +285,15 @@ func (p Place) KeyStatus(now time.Time, st rotator.Status) KeyStatus {
 	return s
 }
 
+// Text says how much is left, as in "812 of 90000 tokens left".
+func (a *AllowanceStatus) Text() string {
+	text := fmt.Sprintf("%d of %d %s left", a.Remaining, a.Limit, a.Of)
+	if a.Model != "" {
+		text += " for " + a.Model
+	}
+	return text
+}
+
 // KeyStatusOf is what the admin API says of a key, but for what people know it by.
 func KeyStatusOf(now time.Time, id rotator.ID, st rotator.Status) KeyStatus {
 	s := KeyStatus{
@@ -306,6 +315,9 @@ func KeyStatusOf(now time.Time, id rotator.ID, st rotator.Status) KeyStatus {
 		s.Scopes = append(s.Scopes, ScopeStatus{
 			sc.Scope, reason.Name(sc.Reason), sc.Source, sc.Left.Seconds(), now.Add(sc.Left).UTC(), !sc.Suspect.Is(sc.Left),
 		})
+	}
+	for _, a := range st.Stated {
+		s.Allowance = append(s.Allowance, AllowanceStatus{a.Of, a.Model, a.Limit, a.Remaining, a.Left.Seconds()})
 	}
 	for r, n := range st.Rejections {
 		if n > 0 {

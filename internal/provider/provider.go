@@ -35,6 +35,9 @@ type Preset struct {
 	Made    *Resources           // what is made with a key and found with it alone, or nil
 	models  *modelForm           // how its models are listed
 	GenAI   string               // OpenTelemetry's name of the provider, if it has one
+
+	// CachedFree tells that what is read from a cache does not count for its limits.
+	CachedFree bool
 }
 
 // Presets are the presets by the names that the option provider takes.
@@ -54,7 +57,7 @@ var Presets = map[string]*Preset{
 		Auth:    Auth{Header: "X-Api-Key"},
 		OpenAI:  "/v1/chat/completions",
 		account: []string{"Anthropic-Workspace-Id"},
-		Dialect: ttl.Anthropic, refuse: anthropicError, Made: anthropicResources, models: anthropicModels, GenAI: "anthropic",
+		Dialect: ttl.Anthropic, refuse: anthropicError, Made: anthropicResources, models: anthropicModels, GenAI: "anthropic", CachedFree: true,
 	},
 	"gemini": {
 		Name:    "gemini",

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // Reader reads along what an answer says that it has used. It keeps no byte back and none of
@@ -62,6 +63,21 @@ func (r *Reader) Tokens() (t Tokens, ok bool) {
 	}
 	t = r.said.tokens()
 	return t, t.stated()
+}
+
+// Spent returns what counts for the limits of keys, as far as the answer has come and says so:
+// all that was read and written, but for what was read from a cache where that is free. r may
+// be nil: nobody reads what the answer says.
+func (r *Reader) Spent(cachedFree bool) (u rotator.Used) {
+	if r == nil {
+		return rotator.Used{Unknown: true}
+	}
+	t, ok := r.Tokens()
+	u = rotator.Used{Unknown: !ok, Input: t.Known(Input) + t.Known(CacheWrite), Output: t.Known(Output)}
+	if !cachedFree {
+		u.Input += t.Known(Cached)
+	}
+	return u
 }
 
 // Release gives r back.

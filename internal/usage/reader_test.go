@@ -11,6 +11,8 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/keycycler/keycycler/rotator"
 )
 
 const (
@@ -129,6 +131,32 @@ func TestLargeAnswers(t *testing.T) {
 		if got := tokensOf(t, asJSON, "", pieces...); got != (Tokens{50, -1, -1, 4160, -1}) {
 			t.Errorf("%v", got)
 		}
+	}
+}
+
+// What counts for limits is all but what was read from a cache, where that is free; nobody
+// knows what an answer has used that does not say so.
+func TestSpent(t *testing.T) {
+	h := http.Header{"Content-Type": {asJSON}}
+	for _, row := range []struct {
+		body string
+		free bool
+		want rotator.Used
+	}{
+		{`{"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4}}}`, false, rotator.Used{Input: 19, Output: 10}},
+		{`{"usage":{"input_tokens":25,"cache_read_input_tokens":100,"cache_creation_input_tokens":7,"output_tokens":15}}`, false, rotator.Used{Input: 132, Output: 15}},
+		{`{"usage":{"input_tokens":25,"cache_read_input_tokens":100,"cache_creation_input_tokens":7,"output_tokens":15}}`, true, rotator.Used{Input: 32, Output: 15}},
+		{`{"usage":null}`, false, rotator.Used{Unknown: true}},
+	} {
+		r := NewReader(h)
+		r.Write([]byte(row.body))
+		if got := r.Spent(row.free); got != row.want {
+			t.Errorf("%s: %+v, want %+v", row.body, got, row.want)
+		}
+		r.Release()
+	}
+	if got := (*Reader)(nil).Spent(true); !got.Unknown {
+		t.Errorf("without a reader: %+v", got)
 	}
 }
 

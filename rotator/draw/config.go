@@ -9,7 +9,15 @@ import (
 type Use struct {
 	LastUsed atomic.Int64 // when, plus one; 0: never
 	InFlight atomic.Int32 // requests under way
+
+	// Of little that is left of the key's own allowance: for which model (see ModelMark), and
+	// until when. Where slots take turns, others come before it.
+	Model  atomic.Uint32
+	Little atomic.Int64
 }
+
+// ModelMark is what a model is known by here, 0 for none. Two may have the same one by chance.
+func ModelMark(model string) uint32 { return uint32(AffinityOf(model)) }
 
 // Config is what a draw is made of.
 type Config struct {

@@ -83,6 +83,7 @@ func (d *Draw) Clone() Draw {
 // Choose returns the slot that the request gets, and false if there is none; r may be nil:
 // the runtime's generator. What has passed by then must have: see Expire.
 func (d *Draw) Choose(at int64, w *Want, r *rand.Rand) (Drawn, bool) {
+	w.at = at
 	if w.Among == nil && w.Home > 0 {
 		if s, ok := d.stay(w); ok {
 			return Drawn{Slot: s}, true

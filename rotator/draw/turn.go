@@ -77,6 +77,10 @@ func (b *bucket) settle(tier []bucket) {
 	}
 }
 
+// behind is added to the requests under way with a slot that has little left: so it comes
+// after all others of its tier, and is used where there are none.
+const behind = 1 << 24
+
 // nextOf returns the slot of a part whose turn it is, of those that the request may use: with
 // the fewest requests under way, and of these the one that was not used for longest. Past
 // ShortWay it is the next one in the circle that is not in use.
@@ -93,6 +97,9 @@ func (d *Draw) nextOf(b *bucket, k Kind, w *Want) (best candidate, ok bool) {
 		i++
 		u := d.uses[s]
 		inFlight, used := u.InFlight.Load(), u.LastUsed.Load()
+		if u.Little.Load() > w.at && u.Model.Load() == w.Mark {
+			inFlight += behind
+		}
 		if ok && (inFlight > best.inFlight || inFlight == best.inFlight && used >= best.used) {
 			continue
 		}

@@ -29,6 +29,16 @@ type Want struct {
 
 	// The slots that can serve it, each once, and the first of them preferably; nil: all.
 	Among []Slot
+
+	// Mark is the ModelMark of the model for which keys may have little left.
+	Mark uint32
+
+	at int64 // when a draw looks
+
+	// What counts for limits of keys: about how many tokens the request will use, and its
+	// model, where keys are limited by model. Draws do not look at it.
+	Tokens int64
+	Model  string
 }
 
 // Drawn is a key that a request gets.
@@ -44,4 +54,33 @@ type Drawn struct {
 
 	// Convicted tells that the key cools: what it says tells nothing new of the request.
 	Convicted bool
+
+	// Held is what the request holds of the key's limits, until it ends.
+	Held Held
+
+	// Where there is none for the request: so many keys are ready for others, and have too
+	// little room for it …
+	Cramped int
+	Room    time.Duration // … until the first has enough; 0: until a request ends, at any time
+}
+
+// Cramp takes those out of the census of ready slots that have too little room for the request
+// of which the draw has found that out: for it they are at a limit, for which slots count as
+// cooling for the reason.
+func (d *Drawn) Cramp(c *Census, r Reason) {
+	c.Cooling[r] += c.Ready
+	c.Ready, c.Free, c.Usable = 0, 0, 0
+	switch {
+	case d.Room == 0:
+		c.Busy += d.Cramped
+	case c.Soonest == 0 || d.Room < c.Soonest:
+		c.Soonest = d.Room
+	}
+}
+
+// Held is what a request holds of its key's limits, as the draw's owner counts it.
+type Held struct {
+	By     any // who counts it; nil: nothing is held
+	At     int64
+	Tokens int64
 }

@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keycycler/keycycler/internal/allowance"
+	"github.com/keycycler/keycycler/internal/peek"
+	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// limitsTokens tells whether it counts for keys' limits what requests use.
+func (g *Gateway) limitsTokens() bool { return g.Limit != nil && g.Limit.Tokens > 0 }
+
+// expect begins to estimate what the request will use, where that counts.
+func (x *exchange) expect(r *http.Request) {
+	if x.g.limitsTokens() && replay.Has(r) {
+		x.estimate.Begin(peek.First(r.Header, "Content-Type"))
+		x.followers = append(x.followers, &x.estimate)
+	}
+}
+
+// expected ends what expect began.
+func (x *exchange) expected() {
+	if x.g.limitsTokens() && x.body != nil {
+		x.want.Tokens = x.estimate.Tokens(x.r.ContentLength)
+	}
+	if x.g.Limit != nil && x.g.Limit.ByModel {
+		x.want.Model = strings.TrimPrefix(x.report.Model(), "models/")
+	}
+}
+
+// giveBack ends the attempt with the key. What it has used counts for the key's limits.
+func (x *exchange) giveBack(pool *rotator.Pool, d rotator.Drawn) {
+	if d.Held.By == nil {
+		pool.End(d.Slot)
+		return
+	}
+	pool.Finish(time.Now(), d, x.consumed())
+}
+
+// consumed returns what the attempt has used, as the provider counts: nothing where it has failed.
+func (x *exchange) consumed() rotator.Used {
+	if !x.writer.Begun() || x.writer.Rejected() || x.writer.Status >= http.StatusBadRequest {
+		return rotator.Used{}
+	}
+	return x.usage.Spent(x.g.Provider.CachedFree)
+}
+
+// learn notes what an answer states of the key's limits.
+func (x *exchange) learn(header http.Header, now time.Time) {
+	if !x.nested() { // it is not another pool's key
+		allowance.Learn(x.g.Provider.Dialect, header, now, x.roster.Pool, x.drawn.Slot, cmp.Or(x.want.Model, x.scope))
+	}
+}
