@@ -28,7 +28,8 @@ type List struct {
 
 // pattern is what models cost whose names fit it.
 type pattern struct {
-	text string
+	text   string
+	prefix string // of text, before its first *: most names do not even have that
 	*rates
 }
 
@@ -53,7 +54,7 @@ func (l *List) find(model string) *rates {
 		return r
 	}
 	for _, p := range l.patterns {
-		if catalog.Fits(p.text, model) {
+		if strings.HasPrefix(model, p.prefix) && catalog.Fits(p.text, model) {
 			return p.rates
 		}
 	}
@@ -71,8 +72,8 @@ func bySpecificity(a, b pattern) int {
 func newList(all map[string]*rates) *List {
 	l := &List{exact: make(map[string]*rates)}
 	for text, r := range all {
-		if strings.Contains(text, "*") {
-			l.patterns = append(l.patterns, pattern{text, r})
+		if prefix, _, open := strings.Cut(text, "*"); open {
+			l.patterns = append(l.patterns, pattern{text, prefix, r})
 			continue
 		}
 		l.exact[text] = r
