@@ -124,9 +124,6 @@ type Gateway struct {
 
 	unrenamed unrenamed
 	slips     slips
-
-	// How many turns a client has in a line where others have one; nil: all have one.
-	weightOf func(client string) int
 }
 
 // New reads the keys and joins what is known about them. It calls no upstream.

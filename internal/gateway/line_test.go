@@ -15,6 +15,7 @@ import (
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/testkit"
 )
 
@@ -90,12 +91,21 @@ func TestABatchStarvesNoChat(t *testing.T) {
 	})
 }
 
+// weigh gives clients their weights, by the names of their tokens.
+func weigh(h *Gateway, by map[string]int) {
+	named := make(map[string]*quota.Terms)
+	for name, weight := range by {
+		named[name] = &quota.Terms{Weight: weight}
+	}
+	h.Desk = client.NewDesk(h.Pool, quota.NewPlan(named, nil), client.UserPlaceholder)
+}
+
 // Clients that wait have turns in proportion to what they weigh, and each client's requests
 // are served in the order in which they came.
 func TestClientsHaveTurnsByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := sharing(t, 1, nil)
-		h.weightOf = func(client string) int { return map[string]int{"batch": 3}[client] }
+		weigh(h, map[string]int{"batch": 3})
 		var order []string // of a key that serves one at a time
 		var done sync.WaitGroup
 		for i := range 60 {

@@ -81,7 +81,7 @@ func (x *exchange) wait(now time.Time) bool {
 	if after, busy, ok := x.soonest(now); !ok || after > left && !busy {
 		return false
 	}
-	w := x.g.room.Join(x.line(), x.report.Client, x.g.weight(x.report.Client))
+	w := x.g.room.Join(x.line(), x.client(), x.stay.Weight())
 	if w == nil {
 		x.g.metrics.Waited(waitFull)
 		return false
@@ -175,12 +175,12 @@ func (x *exchange) turn(w *line.Waiter) (mine bool, over string) {
 	return false, ""
 }
 
-// weight returns how many turns the client has in a line where others have one.
-func (g *Gateway) weight(client string) int {
-	if g.weightOf == nil {
-		return 1
+// client names who waits: clients have turns in a line.
+func (x *exchange) client() string {
+	if x.stay != nil {
+		return x.stay.Client()
 	}
-	return g.weightOf(client)
+	return x.report.Client
 }
 
 // forgive lets the request ask those keys again that have refused it long enough ago.

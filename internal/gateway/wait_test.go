@@ -452,7 +452,7 @@ func TestNobodyOfAnyClientIsForgotten(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			h := sharing(t, 5, func(c *Config) { c.MaxWait, c.MaxAttempts, c.MaxWaiting, c.Limit = 30*time.Second, 1000, 20, nil })
-			h.weightOf = func(client string) int { return len(client) }
+			weigh(h, map[string]int{"batch": 5, "chat": 4})
 			comeAndGo(t, h, seed, func(i int) *http.Request { return asked([]string{"batch", "batch", "chat"}[i%3]) })
 		})
 	}
