@@ -207,7 +207,7 @@ func (s *NumberScanner) key(p []byte) []byte {
 	if s.named == 0 && !s.hop.escaped {
 		if end := stringEnd(p); end > 0 {
 			s.lookUp(p[:end-1])
-			return p[end:]
+			return s.colon(p[end:])
 		}
 	}
 	rest := s.hop.overString(p)
@@ -228,6 +228,25 @@ func (s *NumberScanner) lookUp(name []byte) {
 			return
 		}
 	}
+}
+
+// colon takes what stands behind a name: mostly it is a colon at once.
+func (s *NumberScanner) colon(p []byte) []byte {
+	if len(p) > 0 && p[0] == ':' {
+		s.state = numberValue
+		return p[1:]
+	}
+	return p
+}
+
+// comma takes what stands behind a value: mostly it is the beginning of the next member.
+func (s *NumberScanner) comma(p []byte) []byte {
+	s.state = numberComma
+	if len(p) > 1 && p[0] == ',' && p[1] == '"' {
+		s.state, s.named, s.hop = numberKey, 0, hop{quoted: true}
+		return p[2:]
+	}
+	return p
 }
 
 // value takes the first byte of a member's value.
@@ -253,10 +272,10 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 // pass hops over the rest of a value that nobody looks at.
 func (s *NumberScanner) pass(p []byte) []byte {
 	rest, ended := s.hop.over(p)
-	if ended {
-		s.state = numberComma
+	if !ended {
+		return rest
 	}
-	return rest
+	return s.comma(rest)
 }
 
 // scalar takes the rest of a number, or of true, false or null.
@@ -266,10 +285,10 @@ func (s *NumberScanner) scalar(p []byte) []byte {
 			s.digit(c)
 			continue
 		}
-		if s.state = numberComma; s.numeral {
+		if s.numeral {
 			s.taker.TakeNumber(s.member.Number, s.number)
 		}
-		return p[i:]
+		return s.comma(p[i:])
 	}
 	return nil
 }
