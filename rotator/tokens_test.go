@@ -248,8 +248,8 @@ func TestLittleLeft(t *testing.T) {
 		last        bool // it comes last
 	}{
 		{"for all", "", "", 0, true},
-		{"while it fills up", "", "", 14 * time.Second, true},
-		{"when enough is there again", "", "", 15 * time.Second, false},
+		{"while it fills up", "", "", 29 * time.Second, true},
+		{"when enough is there again", "", "", 30 * time.Second, false},
 		{"for a model", "m", "m", 0, true},
 		{"for another one", "m", "n", 0, false},
 		{"for a request that names none", "m", "", 0, false},

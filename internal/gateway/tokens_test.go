@@ -236,7 +236,7 @@ func TestLearnedLimits(t *testing.T) {
 		if n := ask(20); n != 0 {
 			t.Errorf("the key has %d of 20 turns, though little is left", n)
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(30 * time.Second)
 		if n := ask(3); n != 1 {
 			t.Errorf("the key has %d of 3 turns when it is filled up", n)
 		}

@@ -23,7 +23,7 @@ const (
 )
 
 // scarce is which part of a limit is little: a key of which less is left comes later.
-const scarce = 4
+const scarce = 2
 
 // Learned is what upstreams have stated of a key's limits. It is safe for concurrent use.
 type Learned struct {
@@ -84,7 +84,7 @@ func (l *Learned) oldest() (oldest int) {
 	return oldest
 }
 
-// littleUntil returns until when less than a fourth is left of what was stated then: limits
+// littleUntil returns until when less than half is left of what was stated then: limits
 // fill up steadily. It is never where that is more.
 func (s *Stated) littleUntil(at int64) int64 {
 	enough := float64(s.Limit) / scarce

@@ -12,7 +12,7 @@ func tokens(limit, remaining int64, left time.Duration) []Stated {
 	return []Stated{{Of: "tokens", Limit: limit, Remaining: remaining, Left: left}}
 }
 
-// Less than a fourth is little, until a fourth is there again: limits fill up steadily.
+// Less than half is little, until half is there again: limits fill up steadily.
 func TestLittle(t *testing.T) {
 	for _, row := range []struct {
 		sentence string
@@ -20,12 +20,12 @@ func TestLittle(t *testing.T) {
 		want     int64 // since it was stated; never: it is not little
 	}{
 		{"all of it", tokens(100, 100, 0), never},
-		{"a fourth", tokens(100, 25, time.Minute), never},
-		{"a fourth of an odd number", tokens(99, 25, time.Minute), never},
-		{"nothing, a minute before all of it", tokens(100, 0, time.Minute), minute / 4},
-		{"less than a fourth", tokens(100, 20, 80*time.Second), int64(5 * time.Second)},
+		{"half", tokens(100, 50, time.Minute), never},
+		{"half of an odd number", tokens(99, 50, time.Minute), never},
+		{"nothing, a minute before all of it", tokens(100, 0, time.Minute), minute / 2},
+		{"less than half", tokens(100, 20, 80*time.Second), int64(30 * time.Second)},
 		{"nothing, and it is reset", tokens(100, 0, 0), 0},
-		{"the scarcest counts", append(tokens(100, 20, 80*time.Second), Stated{Of: "requests", Limit: 10, Remaining: 0, Left: 40 * time.Second}), int64(10 * time.Second)},
+		{"the scarcest counts", append(tokens(100, 20, 80*time.Second), Stated{Of: "requests", Limit: 10, Remaining: 0, Left: 80 * time.Second}), int64(40 * time.Second)},
 		{"nothing is stated", nil, never},
 	} {
 		want := row.want
