@@ -78,7 +78,7 @@ func (p *Pool) reserve(at int64, d *Drawn, w *Want) bool {
 	if out := room.Any > at && !p.bounds.ByModel; out {
 		p.extend(d.Slot, room.Any, p.limit.Reason, at)
 	} else if c == nil {
-		p.pass(at, d.Slot, w, room.Request)
+		p.pass(d.Slot, w, room.Request)
 	}
 	if c == nil {
 		return false
@@ -99,7 +99,7 @@ type cramped struct {
 
 // pass makes the request go past a key that has too little room for it until then. p.mu is
 // held.
-func (p *Pool) pass(at int64, s Slot, w *Want, until int64) {
+func (p *Pool) pass(s Slot, w *Want, until int64) {
 	c := &p.cramped
 	if c.n == 0 {
 		c.tried, c.from = append(c.tried[:0], w.Tried...), forever

@@ -99,7 +99,7 @@ func TestUsage(t *testing.T) {
 // serveBroken serves a request whose answer may break off.
 func serveBroken(t testing.TB, g *Gateway, next caddyhttp.Handler, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // as net/http does
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			panic(p)
 		}
 	}()

@@ -41,7 +41,7 @@ func TestBadFiles(t *testing.T) {
 		{`{"m": "2.5"}`, "line 1: model 'm': the prices are no object"},
 		{`{"comment": 1}`, "line 1: model 'comment': the prices are no object"},
 		{`{"m": {}}`, "line 1: model 'm': it has no price"},
-		{"{\n\"m\": {\n\"input\": 1,\n\"ouput\": 2}}", "line 4: model 'm': unknown kind of tokens 'ouput': one of input, cached, cache_write, output, reasoning"},
+		{"{\n\"m\": {\n\"input\": 1,\n\"outputs\": 2}}", "line 4: model 'm': unknown kind of tokens 'outputs': one of input, cached, cache_write, output, reasoning"},
 		{`{"m": {"sk-demo-1": 2}}`, "line 1: model 'm': unknown kind of tokens " + hidden},
 		{`{"m": {"input": "2.5"}}`, "line 1: model 'm': input: the price is no number"},
 		{`{"m": {"input": null}}`, "line 1: model 'm': input: the price is no number"},

@@ -59,7 +59,7 @@ func (r *rates) tell(m *Meter, at int64, header map[string][]string, names [3]st
 
 // set makes the value that of the header. Nobody writes its bytes again.
 func (r *rates) set(header map[string][]string, name string, value []byte) {
-	r.values[r.n] = unsafe.String(&value[0], len(value))
+	r.values[r.n] = unsafe.String(&value[0], len(value)) //nolint:gosec // they do not change any more
 	header[name] = r.values[r.n : r.n+1 : r.n+1]
 	r.n++
 }

@@ -6,6 +6,7 @@
 package roster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/credential"
@@ -61,7 +62,7 @@ func New(set *keyset.Set, c Config) (*Roster, error) {
 		return nil, err
 	}
 	asks := c.asks(lots)
-	options := append(c.Options, rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of), rotator.WithWays(asks, Unfit...))
+	options := slices.Concat(c.Options, []rotator.Option{rotator.WithRanks(set.Ranks), rotator.WithLots(lots.of), rotator.WithWays(asks, Unfit...)})
 	pool, err := rotator.NewPool(set.Keys, c.State, time.Now(), options...)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func (m *Meter) Measure(l *Limit, wanted func(tokens bool, per time.Duration) bo
 
 // counts returns all there are. m.mu is held.
 func (m *Meter) counts() []*Count {
-	all := []*Count{&m.all}
+	all := append(make([]*Count, 0, 1+len(m.models)), &m.all)
 	for _, c := range m.models {
 		all = append(all, c)
 	}
