@@ -37,6 +37,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    limit {
 //	        concurrency <n>
 //	        requests <n> <duration>
+//	        shared
 //	    }
 //	    max_attempts <n>
 //	    try_duration <duration>

@@ -38,11 +38,12 @@ func (h *Handler) parseClientTokensFile(d *caddyfile.Dispenser) error {
 	return directive.Wrap(d, client.CheckTokensFiles(h.ClientTokensFiles))
 }
 
-// parseLimit parses the block of `concurrency <n>` and `requests <n> <per>`.
+// parseLimit parses the block of `concurrency <n>`, `requests <n> <per>` and `shared`.
 func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
-	l := new(Limit)
+	l, block := new(Limit), *d
 	h.Limit = l
-	return directive.ParseSubBlock(d, "limit", map[string]directive.Option{
+	err := directive.ParseSubBlock(d, "limit", map[string]directive.Option{
+		"shared": {Parse: func(*caddyfile.Dispenser) error { l.Shared = true; return nil }},
 		"concurrency": {Parse: func(d *caddyfile.Dispenser) error {
 			return l.parseNumber(d, &l.Concurrency, maxConcurrency)
 		}},
@@ -58,6 +59,10 @@ func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
 			return directive.Wrap(d, l.check())
 		}},
 	})
+	if err != nil {
+		return err
+	}
+	return directive.Wrap(&block, l.check())
 }
 
 func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error {

@@ -77,11 +77,15 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"an escaped placeholder", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: `\\{a}`} }, "select hash: one placeholder is needed"},
 		{"a response's header", func(h *Handler) { h.Select = &Select{Policy: "hash", Value: "{http.response.header.X}"} }, "select hash: {http.response.} is not known"},
 		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency or requests is needed"},
-		{"the largest limits", func(h *Handler) { h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day)} }, ""},
+		{"the largest limits", func(h *Handler) {
+			h.Limit = &Limit{Concurrency: 100_000, Requests: 1_000_000, Per: caddy.Duration(day)}
+		}, ""},
 		{"a negative concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: -1} }, "limit concurrency: -1 is out of range: 1 to 100000"},
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
 		{"requests without a duration", func(h *Handler) { h.Limit = &Limit{Requests: 1} }, "limit requests: 0s is out of range: 1s to 24h0m0s"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
+		{"a shared concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Shared: true} }, "limit shared: it goes with requests: concurrency is each node's own"},
+		{"a limit that is shared with nobody", func(h *Handler) { h.Limit = &Limit{Requests: 1, Per: caddy.Duration(day), Shared: true} }, "state: limit shared needs one that other nodes see: add 'state redis <address...>', or leave 'shared' out"},
 		{"a first_byte below 100ms", func(h *Handler) { h.FirstByte = caddy.Duration(100*time.Millisecond - 1) }, "first_byte: 99.999999ms is out of range: 0s, or 100ms to 1h0m0s"},
 		{"the shortest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(100 * time.Millisecond) }, ""},
 		{"the longest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(time.Hour) }, ""},
@@ -309,7 +313,7 @@ func every() *Handler {
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(bool), Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
-		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute)},
+		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Shared: true},
 	}
 }
 

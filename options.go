@@ -338,8 +338,8 @@ func siteOf(text string) (upstream.Site, error) {
 // Limit bounds what goes out with each key from this node, so that no key is driven
 // into the upstream's own limit. A key at its limit is as one that cools. What is
 // counted belongs to the key: it outlives reloads, and pools of one node that hold the
-// same key count together, each against its own limit. Several nodes do not: divide by
-// their number.
+// same key count together, each against its own limit. Several nodes do so with `shared`;
+// without it, divide by their number.
 type Limit struct {
 	// Requests under way with a key at a time, those whose response still streams and
 	// websockets included: 1 to 100000. Default: any number.
@@ -352,6 +352,11 @@ type Limit struct {
 
 	// With `requests`: 1s to 24h.
 	Per caddy.Duration `json:"per,omitempty"`
+
+	// Whether `requests` is of all nodes together that share the state, which must be
+	// `redis`. Each node has a part of it, which others get when it does not use it: no
+	// request waits for Redis. Concurrency is each node's own. Default: false.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // Bounds of the limit.
@@ -373,6 +378,18 @@ func (l *Limit) limit() *rotator.Limit {
 	}
 }
 
+// share makes the engine's limit one of all nodes, if it is to be. l may be nil.
+func (l *Limit) share(of *rotator.Limit, shares rotator.Shares) error {
+	if l == nil || !l.Shared {
+		return nil
+	}
+	if shares == nil {
+		return errors.New("limit shared needs one that other nodes see: add 'state redis <address...>', or leave 'shared' out")
+	}
+	of.Shares = shares
+	return nil
+}
+
 func (l *Limit) check() error {
 	if l == nil {
 		return nil
@@ -389,6 +406,8 @@ func (l *Limit) check() error {
 		return errors.New("limit requests: a duration goes with a number of requests")
 	case l.Requests > 0 && (per < minPer || per > maxPer):
 		return fmt.Errorf("limit requests: %s is out of range: %s to %s", per, minPer, maxPer)
+	case l.Shared && l.Requests == 0:
+		return errors.New("limit shared: it goes with requests: concurrency is each node's own")
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (p *Pool) renew(at int64, s Slot, better bool, v view) {
 	for scope, l := range p.lanes.byScope {
 		v.put(&l.Draw, s, scope)
 	}
-	if full := p.full(s); full > at {
+	if full := p.full(at, s); full > at {
 		p.extend(s, full, p.limit.Reason, at)
 	}
 	if better {

@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// Limit is how much a pool lets go out with each of its keys from this process, so that
-// a key is not driven into the upstream's own limit. What is counted belongs to the
+// Limit is how much a pool lets go out with each of its keys from this process, or from all
+// that share it, so that a key is not driven into the upstream's own limit. What is counted belongs to the
 // key: it outlives the pool, and all pools that hold the key count, each against its
 // own limit.
 type Limit struct {
 	Concurrency int           // requests under way at a time; 0: any number
 	Requests    int           // in any window of the length Per; 0: any number
 	Per         time.Duration // above 0 if Requests is
+	Shares      Shares        // with whom Requests is shared; nil: they are this process's alone
 
 	// Why a key cools that is at its limit, and where that is stated.
 	Reason Reason
@@ -87,17 +88,22 @@ func (u *usage) idle(at int64) bool {
 
 // until returns until when the key is at its limit: not after now, if it is not. m.mu
 // is held.
-func (l *Limit) until(u *usage, m *meter) int64 {
+func (l *Limit) until(at int64, u *usage, m *meter) int64 {
 	if l.Concurrency > 0 && int(u.InFlight.Load()) >= l.Concurrency {
 		// Whoever ends a request takes this lock after it: either it is counted already,
 		// or the pools are told of the end.
 		m.awaited = true
 		return forever
 	}
-	if l.Requests > 0 {
-		return m.window(l.Per).roomFrom(l.Requests)
+	if l.Requests == 0 {
+		return never
 	}
-	return never
+	w := m.window(l.Per)
+	until := w.roomFrom(l.Requests)
+	if l.Shares != nil && until <= at {
+		return w.leasedFrom(at)
+	}
+	return until
 }
 
 // reserve counts a request that begins with the key, unless the key is at its limit. If
@@ -110,10 +116,13 @@ func (p *Pool) reserve(at int64, s Slot) (ok bool) {
 	}
 	m := u.meter.Load()
 	m.mu.Lock()
-	until := p.limit.until(u, m)
+	until := p.limit.until(at, u, m)
 	if ok = until <= at; ok {
 		u.count(at, m)
-		until = p.limit.until(u, m)
+		until = p.limit.until(at, u, m)
+	}
+	if until > at {
+		p.limit.hunger(m, until)
 	}
 	m.mu.Unlock()
 	if until > at {
@@ -123,7 +132,7 @@ func (p *Pool) reserve(at int64, s Slot) (ok bool) {
 }
 
 // full returns until when the key is at its limit: not after now, if it is not.
-func (p *Pool) full(s Slot) int64 {
+func (p *Pool) full(at int64, s Slot) int64 {
 	if p.limit == nil {
 		return never
 	}
@@ -131,7 +140,7 @@ func (p *Pool) full(s Slot) int64 {
 	m := u.meter.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return p.limit.until(u, m)
+	return p.limit.until(at, u, m)
 }
 
 // released reports whether pools are to be told that a request has ended.

@@ -193,7 +193,7 @@ func (p *Pool) Status(now time.Time, s Slot) Status {
 	if st.Left > 0 {
 		st.Condition = Cooling
 	}
-	switch full := p.full(s); {
+	switch full := p.full(at, s); {
 	case full == forever && st.Left == 0:
 		st.Condition, st.Busy, st.Reason, st.Source = Cooling, true, p.limit.Reason, p.limit.Source
 	case full != forever && full > at+int64(st.Left):
