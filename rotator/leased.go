@@ -15,10 +15,14 @@ type Shares = lease.Shares
 // part of its limit: others may give more of it.
 const askAgain = time.Second
 
-// leasedFrom returns from when on there is room for a request in this node's part of the
-// limit, or when to look again; not after at, if there is.
-func (w *window) leasedFrom(at int64) int64 {
-	return min(w.roomFrom(max(int(w.ceiling), 1)), at+int64(askAgain))
+// leasedFrom is roomFrom where this node has a part of the n: when to look again, if only
+// that is used up.
+func (w *window) leasedFrom(at int64, n int) int64 {
+	until := w.roomFrom(min(max(int(w.ceiling), 1), n))
+	if until <= at {
+		return until
+	}
+	return max(w.roomFrom(n), min(until, at+int64(askAgain)))
 }
 
 // used returns how many requests count in the window that ends at that time.

@@ -98,12 +98,10 @@ func (l *Limit) until(at int64, u *usage, m *meter) int64 {
 	if l.Requests == 0 {
 		return never
 	}
-	w := m.window(l.Per)
-	until := w.roomFrom(l.Requests)
-	if l.Shares != nil && until <= at {
-		return w.leasedFrom(at)
+	if l.Shares != nil {
+		return m.window(l.Per).leasedFrom(at, l.Requests)
 	}
-	return until
+	return m.window(l.Per).roomFrom(l.Requests)
 }
 
 // reserve counts a request that begins with the key, unless the key is at its limit. If

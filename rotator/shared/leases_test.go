@@ -164,7 +164,7 @@ func TestLeaseScriptAgainstTheLedger(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) {
 		server := miniredis.RunT(t)
 		now := time.UnixMilli(1_800_000_000_000)
-		compareLeases(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), 3000, func(r *rand.Rand) {
+		compareLeases(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), 800, func(r *rand.Rand) {
 			switch steps := []time.Duration{-time.Hour, time.Hour, 11 * time.Second, 25 * time.Second, 100 * time.Second}; {
 			case r.IntN(60) == 0:
 				now = now.Add(steps[r.IntN(len(steps))])
@@ -382,7 +382,7 @@ func TestLostLeases(t *testing.T) {
 	for _, row := range lostLeases {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			const per = 5 * time.Second
+			const per = 2 * time.Second
 			server := redistest.Start(t)
 			nodes, all := shareAll(t, 2, 1000, per, to(server))
 			nodes[0].want(t, 500)
