@@ -138,11 +138,13 @@ func TestPoolsShareTheirPart(t *testing.T) {
 		t.Errorf("%d went out after the reload, want 7", n)
 	}
 	c := pool(5)
+	d := pool(20)
 	if shares.only(t).Most() != 5 {
 		t.Errorf("the limit is %d, want the lowest", shares.only(t).Most())
 	}
-	b.Close(start)
-	c.Close(start)
+	for _, p := range []*Pool{b, c, d} {
+		p.Close(start)
+	}
 	for name, n := range shares.users {
 		if n != 0 {
 			t.Errorf("%s is still shared %d times", name, n)

@@ -257,6 +257,61 @@ func TestNeverAnswered(t *testing.T) {
 	}
 }
 
+// Redis is flushed when one node has nearly all, and does not say so for a while. The other
+// one gets no more for a term.
+func TestAFlushGivesNobodyMore(t *testing.T) {
+	w := newWorld(t, 8, 1000, time.Minute, 2)
+	w.nodes[0].demand = 2000
+	w.run(45 * time.Second)
+	w.nodes[0].demand = 0
+	w.run(time.Second)
+	w.ledger.Flush()
+	w.nodes[1].demand = 20_000
+	w.run(10 * time.Second)
+	if w.peak > 1000 || w.nodes[0].meter.Used(w.now) < 900 {
+		t.Errorf("%d of 1000 in a window, %d of the node that had them", w.peak, w.nodes[0].meter.Used(w.now))
+	}
+}
+
+// Before others hear that a node has less, it has. What it holds it says again as soon as it
+// finds that they may not know.
+func TestWhatANodeHoldsIsWhatItSays(t *testing.T) {
+	var ledger statetest.Ledger
+	b, now := lease.NewBook(origin), origin
+	a, c := &counter{most: 1000, per: 60 * second}, &counter{most: 1000, per: 60 * second}
+	b.Share("a", a)
+	b.Share("c", c)
+	turn := func(check func(lease.Call)) {
+		call, _ := b.Next(now)
+		check(call)
+		b.Settle(call, ledger.Answer(now/1e6, "a", fmt.Sprint("e", now), call))
+		now += step
+	}
+	nothing := func(lease.Call) {}
+	turn(nothing)
+	a.take(now, 20)
+	c.take(now, 20)
+	a.wanted = 500
+	turn(nothing)
+	if a.ceiling < 500 || c.ceiling < 21 {
+		t.Fatalf("%d and %d may be used", a.ceiling, c.ceiling)
+	}
+	now += 5 * second // what was wanted is not any more
+	turn(func(call lease.Call) {
+		if len(call.Asks) != 1 || call.Asks[0].Held > 100 || a.ceiling > max(call.Asks[0].Held, 40) {
+			t.Errorf("%+v is said, and %d may be used", call.Asks, a.ceiling)
+		}
+	})
+	ledger.Flush()
+	now += 5 * second
+	turn(nothing) // it finds out
+	turn(func(call lease.Call) {
+		if len(call.Asks) != 2 {
+			t.Errorf("%d limits are told again, want 2", len(call.Asks))
+		}
+	})
+}
+
 // Idle nodes have nothing in Redis, and say only that they are there.
 func TestIdle(t *testing.T) {
 	w := newWorld(t, 6, 100, 10*time.Second, 3)
