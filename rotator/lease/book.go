@@ -243,7 +243,11 @@ func (b *Book) tell(l *limit, m Meter, ceiling int64) {
 func (b *Book) Settle(c Call, reply Reply) {
 	anew := b.crowd.lost != 0 || b.epoch != "" && reply.Epoch != b.epoch || reply.Frozen && !b.frozen
 	b.epoch, b.frozen = reply.Epoch, reply.Frozen
-	b.crowd = crowd{nodes: max(reply.Nodes, 1)}
+	nodes := max(reply.Nodes, 1)
+	if reply.Frozen { // not all may have said yet that they are there
+		nodes = max(nodes, b.crowd.nodes)
+	}
+	b.crowd = crowd{nodes: nodes}
 	if c.Beat {
 		b.beaten = c.At
 	}
