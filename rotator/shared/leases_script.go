@@ -100,14 +100,18 @@ for i = 7, #ARGV, 5 do
   local base = math.floor(most / 20) >= nodes and math.max(math.floor(most / (25 * nodes)), 1) or 0
   local parts, want, total, sum, latest, late = {}, {wanted}, wanted, 0, 0, false
   for who, ceiling, wants, till, number_of in string.gmatch(value(name), '(%w+) (%d+) (%d+) (%d+) (%d+);') do
-    till = math.min(number(till), now + term + per)
+    local ends = number(till)
+    if ends > now + term + per then
+      ends = now + term + per
+      till = text(ends)
+    end
     if who == node then
       late = late or number(number_of) > call
-    elseif till > now and #who <= 40 then
-      parts[#parts + 1] = who .. ' ' .. text(number(ceiling)) .. ' ' .. text(number(wants)) .. ' ' .. text(till) .. ' ' .. text(number(number_of)) .. ';'
+    elseif ends > now and #who <= 40 then
+      parts[#parts + 1] = who .. ' ' .. ceiling .. ' ' .. wants .. ' ' .. till .. ' ' .. number_of .. ';'
       local has = math.min(number(ceiling), most)
-      local likes = till - per <= now and has or math.min(number(wants), most)
-      sum, want[#want + 1], total, latest = sum + math.max(has, base), likes, total + likes, math.max(latest, till)
+      local likes = ends - per <= now and has or math.min(number(wants), most)
+      sum, want[#want + 1], total, latest = sum + math.max(has, base), likes, total + likes, math.max(latest, ends)
     end
   end
   if late then
