@@ -40,6 +40,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        requests <n> <duration>
 //	        tokens   <n> <duration>
 //	        scope    key | model
+//	        shared
 //	    }
 //	    max_attempts <n>
 //	    try_duration <duration>

@@ -54,12 +54,13 @@ func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
 	return directive.Wrap(&line, h.Clients.Check())
 }
 
-// parseLimit parses the block of `concurrency <n>`, `requests <n> <per>`, `tokens <n> <per>` and
-// `scope key | model`.
+// parseLimit parses the block of `concurrency <n>`, `requests <n> <per>`, `tokens <n> <per>`,
+// `scope key | model` and `shared`.
 func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
-	l := new(Limit)
+	l, block := new(Limit), *d
 	h.Limit = l
 	err := directive.ParseSubBlock(d, "limit", map[string]directive.Option{
+		"shared": {Parse: func(*caddyfile.Dispenser) error { l.Shared = true; return nil }},
 		"concurrency": {Parse: func(d *caddyfile.Dispenser) error {
 			return l.parseNumber(d, &l.Concurrency, maxConcurrency)
 		}},
@@ -83,7 +84,7 @@ func (h *Handler) parseLimit(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	return directive.Wrap(d, l.check())
+	return directive.Wrap(&block, l.check())
 }
 
 // parseTokens parses `tokens <n> <per>`: <n> may end in k or m, for thousands and millions.
@@ -106,7 +107,7 @@ func (l *Limit) parsePer(d *caddyfile.Dispenser, of string, to *caddy.Duration) 
 	if err != nil {
 		return err
 	}
-	return directive.Wrap(d, l.check())
+	return directive.Wrap(d, l.checkWindows())
 }
 
 func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error {

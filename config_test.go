@@ -86,7 +86,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"clients' names by what is known too late", func(h *Handler) { h.Clients = &client.Limits{Placeholder: "{http.keycycler.key_id}"} }, "clients: {http.keycycler.key_id} is not known before"},
 		{"a limit of nothing", func(h *Handler) { h.Limit = &Limit{} }, "limit: concurrency, requests or tokens is needed"},
 		{"the largest limits", func(h *Handler) {
-			h.Limit = &Limit{100_000, 1_000_000, caddy.Duration(day), 1_000_000_000, caddy.Duration(day), "model"}
+			h.Limit = &Limit{Concurrency: 100_000, Requests: 1_000_000, Per: caddy.Duration(day), Tokens: 1_000_000_000, TokensPer: caddy.Duration(day), Scope: "model"}
 		}, ""},
 		{"a negative concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: -1} }, "limit concurrency: -1 is out of range: 1 to 100000"},
 		{"too many requests", func(h *Handler) { h.Limit = &Limit{Requests: 1_000_001, Per: caddy.Duration(day)} }, "limit requests: 1000001 is out of range: 1 to 1000000"},
@@ -96,6 +96,14 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a duration without tokens", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, TokensPer: caddy.Duration(day)} }, "limit tokens: a duration goes with a number of tokens"},
 		{"an unknown scope of limits", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Scope: "node"} }, "limit scope: 'node' is neither key nor model"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
+		{"a shared concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Shared: true} }, "limit shared: it goes with requests: concurrency and tokens are each node's own"},
+		{"shared tokens", func(h *Handler) {
+			h.Limit = &Limit{Tokens: 1, TokensPer: caddy.Duration(day), Shared: true}
+		}, "limit shared: it goes with requests: concurrency and tokens are each node's own"},
+		{"shared limits of models", func(h *Handler) {
+			h.Limit = &Limit{Requests: 1, Per: caddy.Duration(day), Scope: "model", Shared: true}
+		}, "limit shared: it goes with scope key: limits of models are each node's own"},
+		{"a limit that is shared with nobody", func(h *Handler) { h.Limit = &Limit{Requests: 1, Per: caddy.Duration(day), Shared: true} }, "state: limit shared needs one that other nodes see: add 'state redis <address...>', or leave 'shared' out"},
 		{"a first_byte below 100ms", func(h *Handler) { h.FirstByte = caddy.Duration(100*time.Millisecond - 1) }, "first_byte: 99.999999ms is out of range: 0s, or 100ms to 1h0m0s"},
 		{"the shortest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(100 * time.Millisecond) }, ""},
 		{"the longest first_byte", func(h *Handler) { h.FirstByte = caddy.Duration(time.Hour) }, ""},
@@ -323,7 +331,7 @@ func every() *Handler {
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
 		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
-		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "model"},
+		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "key", Shared: true},
 		Clients:     everyClientLimit(),
 	}
 }

@@ -141,7 +141,7 @@ type Handler struct {
 	// How much of a request's body is kept so that it can be sent again.
 	Replay *Replay `json:"replay,omitempty"`
 
-	// How much goes out with each key from this node. Default: no limit.
+	// How much goes out with each key, from this node or from all. Default: no limit.
 	Limit *Limit `json:"limit,omitempty"`
 
 	// How a request's key is chosen among those that are ready. Default: keys take turns.
@@ -417,7 +417,7 @@ func (h *Handler) loadState(ctx caddy.Context, c *gateway.Config) error {
 	}
 	c.State, c.Journal, c.Backend = module.State(), module.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
 	c.Health = healthOf(module)
-	return nil
+	return h.Limit.share(c.Limit, backend.SharesOf(module))
 }
 
 // healthOf asks how the state fares, and tells whether it is shared at all: otherwise it

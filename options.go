@@ -338,8 +338,8 @@ func siteOf(text string) (upstream.Site, error) {
 // Limit bounds what goes out with each key from this node, so that no key is driven
 // into the upstream's own limit. A key at its limit is as one that cools. What is
 // counted belongs to the key: it outlives reloads, and pools of one node that hold the
-// same key count together, each against its own limit. Several nodes do not: divide by
-// their number.
+// same key count together, each against its own limit. Several nodes do so with `shared`;
+// without it, divide by their number.
 type Limit struct {
 	// Requests under way with a key at a time, those whose response still streams and
 	// websockets included: 1 to 100000. Default: any number.
@@ -368,6 +368,12 @@ type Limit struct {
 	// client's own name. At most 32 models of a key are told apart at a time; further ones
 	// count together. Default: `key`.
 	Scope string `json:"scope,omitempty"`
+
+	// Whether `requests` is of all nodes together that share the state, which must be
+	// `redis`. Each node has a part of it, which others get when it does not use it: no
+	// request waits for Redis. It goes with the scope `key`. `concurrency` and `tokens` are
+	// each node's own. Default: false.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // Bounds of the limit.
@@ -391,6 +397,18 @@ func (l *Limit) limit() *rotator.Limit {
 	}
 }
 
+// share makes the engine's limit one of all nodes, if it is to be. l may be nil.
+func (l *Limit) share(of *rotator.Limit, shares rotator.Shares) error {
+	if l == nil || !l.Shared {
+		return nil
+	}
+	if shares == nil {
+		return errors.New("limit shared needs one that other nodes see: add 'state redis <address...>', or leave 'shared' out")
+	}
+	of.Shares = shares
+	return nil
+}
+
 func (l *Limit) check() error {
 	if l == nil {
 		return nil
@@ -401,13 +419,14 @@ func (l *Limit) check() error {
 	case l.Concurrency < 0 || l.Concurrency > maxConcurrency:
 		return fmt.Errorf("limit concurrency: %d is out of range: 1 to %d", l.Concurrency, maxConcurrency)
 	}
+	return cmp.Or(l.checkWindows(), l.checkScope(), l.checkShared())
+}
+
+func (l *Limit) checkWindows() error {
 	if err := checkWindow("requests", int64(l.Requests), maxRequests, time.Duration(l.Per)); err != nil {
 		return err
 	}
-	if err := checkWindow("tokens", l.Tokens, maxTokens, time.Duration(l.TokensPer)); err != nil {
-		return err
-	}
-	return l.checkScope()
+	return checkWindow("tokens", l.Tokens, maxTokens, time.Duration(l.TokensPer))
 }
 
 // checkWindow checks a number of something in a window; 0: any number.
@@ -428,6 +447,17 @@ func (l *Limit) checkScope() error {
 		return nil
 	}
 	return fmt.Errorf("limit scope: %s is neither %s nor %s", directive.Shown(l.Scope), reason.ScopeKey, reason.ScopeModel)
+}
+
+// checkShared checks that what is shared can be: requests of keys, so far.
+func (l *Limit) checkShared() error {
+	switch {
+	case l.Shared && l.Requests == 0:
+		return errors.New("limit shared: it goes with requests: concurrency and tokens are each node's own")
+	case l.Shared && l.Scope == reason.ScopeModel:
+		return errors.New("limit shared: it goes with scope key: limits of models are each node's own")
+	}
+	return nil
 }
 
 func (h *Handler) checkClients() error {

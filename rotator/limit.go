@@ -8,17 +8,18 @@ import (
 	"github.com/keycycler/keycycler/rotator/meter"
 )
 
-// Limit is how much a pool lets go out with each of its keys from this process, so that
-// a key is not driven into the upstream's own limit. What is counted belongs to the
-// key: it outlives the pool, and all pools that hold the key count, each against its
-// own limit.
+// Limit is how much a pool lets go out with each of its keys from this process, or from
+// all that share it, so that a key is not driven into the upstream's own limit. What is
+// counted belongs to the key: it outlives the pool, and all pools that hold the key count,
+// each against its own limit.
 type Limit struct {
 	Concurrency int           // requests under way at a time; 0: any number
 	Requests    int           // in any window of the length Per; 0: any number
 	Per         time.Duration // above 0 if Requests is
 	Tokens      int64         // in any window of the length TokensPer; 0: any number
 	TokensPer   time.Duration // above 0 if Tokens is
-	ByModel     bool          // of each of a key's models, as Want.Model names them
+	ByModel     bool          // of each of a key's models, as Want.Model names them; such are not shared
+	Shares      Shares        // with whom Requests of a key is shared; nil: it is this process's alone
 
 	// Why a key cools that is at its limit, and where that is stated.
 	Reason Reason
@@ -29,7 +30,7 @@ type Limit struct {
 func WithLimit(l Limit) Option {
 	return func(p *Pool) {
 		p.limit = &l
-		p.bounds = meter.Limit{Concurrency: l.Concurrency, Requests: l.Requests, Per: l.Per, Tokens: l.Tokens, TokensPer: l.TokensPer, ByModel: l.ByModel}
+		p.bounds = meter.Limit{Concurrency: l.Concurrency, Requests: l.Requests, Per: l.Per, Tokens: l.Tokens, TokensPer: l.TokensPer, ByModel: l.ByModel, Shared: l.Shares != nil && !l.ByModel}
 	}
 }
 

@@ -285,6 +285,7 @@ func BenchmarkTake(b *testing.B) {
 		"concurrency": WithLimit(Limit{Concurrency: 10}),
 		"full":        WithLimit(Limit{Concurrency: 1}),
 		"requests":    WithLimit(Limit{Requests: 1e6, Per: time.Minute}),
+		"shared":      WithLimit(Limit{Requests: 1e6, Per: time.Minute, Shares: alone{}}),
 	} {
 		b.Run("limit="+name, func(b *testing.B) {
 			p, err := NewPool(makeKeys(b, 1000), NewState(start), start, l)

@@ -137,6 +137,7 @@ func NewPool(keys []Key, state *State, now time.Time, options ...Option) (*Pool,
 		return nil, err
 	}
 	state.attach(p, now)
+	p.share(true)
 	return p, nil
 }
 
@@ -153,7 +154,10 @@ func (p *Pool) draws() draw.Config {
 // on picking, and what it learns still reaches the other pools and their journals.
 // Close is idempotent.
 func (p *Pool) Close(now time.Time) {
-	p.close.Do(func() { p.state.detach(p, now) })
+	p.close.Do(func() {
+		p.state.detach(p, now)
+		p.share(false)
+	})
 }
 
 // Len returns the number of keys, ready or not.

@@ -193,6 +193,9 @@ func (r *RedisState) State() *rotator.State { return r.state }
 // Journal implements StateBackend.
 func (r *RedisState) Journal() rotator.Journal { return r.journal }
 
+// Shares returns what divides limits among the nodes.
+func (r *RedisState) Shares() rotator.Shares { return r.journal }
+
 // Health tells how the sharing fares.
 func (r *RedisState) Health() shared.Health { return r.journal.Health() }
 
@@ -250,7 +253,7 @@ func (r *RedisState) options() (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		PoolSize:              4, // one listens, one writes
+		PoolSize:              4, // one listens, one writes, one asks for parts of limits
 		PipelinePoolSize:      -1,
 		FailingTimeoutSeconds: 1,
 

@@ -31,6 +31,15 @@ type StateBackend interface {
 	Journal() rotator.Journal
 }
 
+// SharesOf returns what divides limits among the nodes of the backend: what its method
+// Shares returns, nil if it has none. It must be usable for as long as the state is.
+func SharesOf(b StateBackend) rotator.Shares {
+	if divides, ok := b.(interface{ Shares() rotator.Shares }); ok {
+		return divides.Shares()
+	}
+	return nil
+}
+
 // states holds what outlives a config. It is a UsagePool, since a reload
 // provisions the new config before it cleans up the old one.
 var states = caddy.NewUsagePool()

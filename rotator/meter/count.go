@@ -77,12 +77,21 @@ func (c *Count) add(tokens bool, at, now, n int64) {
 	}
 }
 
+// requestFrom returns from when on the window of requests leaves room for one.
+func (c *Count) requestFrom(at int64, l *Limit) int64 {
+	w := c.window(false, l.Per)
+	if l.Shared && w != nil {
+		return w.leasedFrom(at, l.Requests)
+	}
+	return w.RoomFrom(int64(l.Requests), 1)
+}
+
 // roomFrom returns from when on the windows, and what is held, leave room for a request of
 // so many tokens; Forever: not before one ends.
-func (c *Count) roomFrom(l *Limit, tokens int64) int64 {
+func (c *Count) roomFrom(at int64, l *Limit, tokens int64) int64 {
 	from := int64(never)
 	if l.Requests > 0 {
-		from = c.window(false, l.Per).RoomFrom(int64(l.Requests), 1)
+		from = c.requestFrom(at, l)
 	}
 	if l.Tokens > 0 {
 		if c.held+tokens > l.Tokens {

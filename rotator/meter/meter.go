@@ -16,6 +16,7 @@ type Limit struct {
 	Tokens      int64         // in any window of the length TokensPer; 0: any number
 	TokensPer   time.Duration // above 0 if Tokens is
 	ByModel     bool          // of each of a key's models, and not of the key
+	Shared      bool          // Requests of a key is shared among nodes: this one has a part of it
 }
 
 const (
@@ -99,7 +100,7 @@ func (m *Meter) Reserve(at int64, l *Limit, model string, tokens int64) (c *Coun
 	defer m.mu.Unlock()
 	c = m.of(l, model, at)
 	tokens = min(max(tokens, 0), l.Tokens)
-	r.Request = m.roomFrom(c, l, tokens)
+	r.Request = m.roomFrom(at, c, l, tokens)
 	fits := r.Request <= at
 	if fits {
 		m.inFlight.Add(1)
@@ -109,8 +110,10 @@ func (m *Meter) Reserve(at int64, l *Limit, model string, tokens int64) (c *Coun
 			c.underWay++
 		}
 	}
-	r.Any = m.roomFrom(c, l, 1)
-	m.await(c, at, max(r.Request, r.Any))
+	r.Any = m.roomFrom(at, c, l, 1)
+	full := max(r.Request, r.Any)
+	m.await(c, at, full)
+	c.hunger(at, full, l)
 	if !fits {
 		c = nil
 	}
@@ -124,7 +127,7 @@ func (m *Meter) await(c *Count, at, until int64) {
 }
 
 // roomFrom returns from when on there is room for so many tokens of a request. m.mu is held.
-func (m *Meter) roomFrom(c *Count, l *Limit, tokens int64) int64 {
+func (m *Meter) roomFrom(at int64, c *Count, l *Limit, tokens int64) int64 {
 	underWay := c.underWay
 	if c == &m.all {
 		underWay = int(m.inFlight.Load())
@@ -134,7 +137,7 @@ func (m *Meter) roomFrom(c *Count, l *Limit, tokens int64) int64 {
 		// or the pools are told of the end.
 		return Forever
 	}
-	return c.roomFrom(l, tokens)
+	return c.roomFrom(at, l, tokens)
 }
 
 // of returns the count that the limit is about. m.mu is held.
@@ -175,7 +178,7 @@ func (m *Meter) Full(at int64, l *Limit) int64 {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	full := m.roomFrom(&m.all, l, 1)
+	full := m.roomFrom(at, &m.all, l, 1)
 	m.await(&m.all, at, full)
 	return full
 }
@@ -186,7 +189,7 @@ func (m *Meter) FullModels(at int64, l *Limit) map[string]int64 {
 	defer m.mu.Unlock()
 	full := make(map[string]int64)
 	for name, c := range m.models {
-		if until := m.roomFrom(c, l, 1); l.ByModel && until > at {
+		if until := m.roomFrom(at, c, l, 1); l.ByModel && until > at {
 			full[name] = until
 		}
 	}

@@ -27,6 +27,12 @@
 //	                            owners=<how many>, shift=<the journal's time less Redis' clock>, time=<the latest that was found right>,
 //	                            claim=<a change of the shift that wants a second process>, filler=<who fills in what was lost, until when>
 //
+// Limits that the nodes share stand apart:
+//
+//	{prefix}:leases     hash    hash of the limit's name → "<node> <ceiling> <wanted> <until when that counts> <call>;" for each node that has a part
+//	                            meta=<epoch> <since when> <the latest time> <nodes> <until when nobody gets more>, nodes="<node> <until when it is there>;"…
+//	{prefix}:lapses     zset    field of that hash → when it is of no use any more
+//
 // An epoch begins where data are made anew. Every entry names its own, and a process that
 // stands in another reads everything once.
 //
@@ -43,6 +49,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/lease"
 )
 
 // Options say how a Journal works. The zero value of each but Client and State is
@@ -150,12 +157,17 @@ type Journal struct {
 	health  Health
 	hearing side
 	saving  side
+	sharing side // of limits
 
 	// Only the listener's goroutine uses these.
 	place place
 	crowd crowd
 
 	clock clock
+
+	book   *lease.Book   // this node's parts of limits
+	shares chan struct{} // there are some
+	left   chan struct{} // closed when nobody asks for any more
 }
 
 // side is one half of the journal's work, hearing or saving.
@@ -197,7 +209,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// New returns a journal and starts its two goroutines. It does not wait for Redis.
+// New returns a journal and starts its three goroutines. It does not wait for Redis.
 // Call Close when no pool uses it any more.
 func New(o Options) *Journal {
 	o.setDefaults()
@@ -219,22 +231,39 @@ func New(o Options) *Journal {
 		pending: make(map[subject]rotator.Change),
 		health:  Health{Healthy: true, Since: o.Now()},
 		clock:   clock{state: o.State},
+		shares:  make(chan struct{}, 1),
+		left:    make(chan struct{}),
 	}
+	j.book = lease.NewBook(j.state.Unix(j.now()))
 	j.done.Go(func() {
 		defer close(j.written)
 		j.write(ctx)
 	})
 	j.done.Go(func() {
-		if o.Begin != nil {
-			select {
-			case <-o.Begin:
-			case <-ctx.Done():
-				return
-			}
+		if begins(ctx, o.Begin) {
+			j.listen(ctx)
 		}
-		j.listen(ctx)
+	})
+	j.done.Go(func() {
+		defer close(j.left)
+		if begins(ctx, o.Begin) {
+			j.divideLimits(ctx)
+		}
 	})
 	return j
+}
+
+// begins waits until begin is closed, if there is one. It reports false when ctx ends.
+func begins(ctx context.Context, begin <-chan struct{}) bool {
+	if begin == nil {
+		return true
+	}
+	select {
+	case <-begin:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Record implements rotator.Journal: it queues the change and returns. What is
@@ -295,6 +324,11 @@ func (j *Journal) Close() error {
 		j.linger(ctx)
 	case <-ctx.Done():
 	}
+	select {
+	case <-j.left:
+		j.leave(ctx)
+	case <-ctx.Done():
+	}
 	err := j.client.Close() // which ends what still waits for Redis
 	j.done.Wait()
 	return err
@@ -345,7 +379,7 @@ func (j *Journal) note(s *side, err error) {
 	if err != nil {
 		j.health.Fails++
 	}
-	healthy := j.hearing.err == nil && j.saving.err == nil
+	healthy := j.hearing.err == nil && j.saving.err == nil && j.sharing.err == nil
 	turned := healthy != j.health.Healthy
 	switch {
 	case healthy:
