@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,8 +230,17 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 	}
 }
 
+// long skips what takes half a minute, unless it is asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KEYCYCLER_LONG") != "1" {
+		t.Skip("it takes long: KEYCYCLER_LONG=1 runs it")
+	}
+}
+
 // Five nodes with uneven load use what one node would use of the limit, and no more.
 func TestFiveNodesShareALimit(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const most, per = 400, 10 * time.Second
 	nodes, all := shareAll(t, 5, most, per, to(redistest.Start(t)))
@@ -442,6 +452,7 @@ func TestLeasesWithoutRedis(t *testing.T) {
 
 // In a cluster, with no right that the journal does not need anyhow.
 func TestLeasesInACluster(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	for _, s := range cluster.Servers {
@@ -460,6 +471,7 @@ func TestLeasesInACluster(t *testing.T) {
 
 // Another master takes over, behind sentinels.
 func TestLeasesAfterAFailover(t *testing.T) {
+	long(t)
 	t.Parallel()
 	group := redistest.StartSentinels(t)
 	nodes, all := shareAll(t, 2, 1000, time.Minute, func() *redis.UniversalOptions {

@@ -3,7 +3,7 @@
 
 // rows returns the rows of the table.
 export function rows() {
-  return [...document.querySelectorAll('tbody tr')].map((tr) => {
+  return [...document.querySelectorAll('tbody tr[id^="k"]')].map((tr) => {
     const [id, state, why, source, remaining, attempts, rejections] = [...tr.cells].map((cell) => cell.textContent);
     const buttons = [...tr.querySelectorAll('button')].map((button) => button.textContent);
     return { id, state, class: why, source, remaining, attempts: Number(attempts), rejections: Number(rejections), buttons };
