@@ -389,6 +389,7 @@ var lostLeases = []struct {
 // go on sharing a term later. No more than the limit is used, but for a window where what
 // the nodes have was written over.
 func TestLostLeases(t *testing.T) {
+	long(t)
 	for _, row := range lostLeases {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -487,6 +488,7 @@ func TestLeasesAfterAFailover(t *testing.T) {
 
 // Redis' clock is set: nobody has less of the limit by it, or more.
 func TestLeasesWhenRedisClockIsSet(t *testing.T) {
+	long(t)
 	for _, off := range []time.Duration{-2 * time.Hour, -5 * time.Second, 5 * time.Second, 2 * time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
