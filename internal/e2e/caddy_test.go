@@ -48,8 +48,10 @@ func startGateway(t *testing.T, directives string) *gateway {
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	// The kernel gives ports again that other tests had: nothing rests from before.
+	// The kernel gives ports again that other tests had: nothing rests from before, and no
+	// connection is kept.
 	upstream.Resting.Each(time.Now().Add(24*time.Hour), nil, nil)
+	http.DefaultClient.CloseIdleConnections()
 	dir := t.TempDir()
 	return &gateway{
 		t: t, dir: dir, logFile: filepath.Join(dir, "caddy.log"),
