@@ -61,17 +61,25 @@ func TestEveryKeyAtItsOwnUpstream(t *testing.T) {
 		}
 	}
 	clients.Wait()
-	for range 6 {
-		shakeHands(t, g)
+	over := func(what, status string, n int) { // with its key given back
+		live.Eventually(t, what, func() bool { return strings.Count(g.log(), `"status":`+status) == n })
 	}
-	live.Eventually(t, "the websockets are over", func() bool { // Caddy has a race if it stops before
-		return strings.Count(g.log(), `"status":101`) == 6
-	})
-	all := 0
-	for _, s := range sites {
-		calls := s.check(t)
-		if all += calls; calls == 0 { // how many each gets is up to how long its requests take
+	over("all requests are over", "200", requests)
+	before := make([]int, len(sites))
+	for i, s := range sites { // how many each gets of these is up to how long its requests take
+		if before[i] = s.check(t); before[i] == 0 {
 			t.Errorf("%s had no calls of %d", s.name, requests)
+		}
+	}
+	for i := range 6 { // one after the other: they go to each in turn
+		shakeHands(t, g)
+		over("the websocket is over", "101", i+1) // Caddy has a race if it stops before
+	}
+	all := 0
+	for i, s := range sites {
+		calls := s.check(t)
+		if all += calls; calls-before[i] != 2 {
+			t.Errorf("%s had %d websockets of 6", s.name, calls-before[i])
 		}
 	}
 	t.Logf("%d requests and 6 websockets, %d failed, %d calls", requests, failed.Load(), all)
