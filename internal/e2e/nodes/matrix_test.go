@@ -104,6 +104,7 @@ func (f nodeFault) play(t *testing.T) {
 	s.upstream = live.StartProvider(t, s.serve)
 	s.upstream.Config.SetKeepAlivesEnabled(false)
 	c := nodeConfig{name: "a", keys: 5, state: "memory", upstream: s.upstream.URL, limits: f.limits, options: "replay {\nmemory 16B\n}"}
+	c.level = "DEBUG" // where Caddy tells that it can accept no more
 	if f.tmp != "" {
 		c.env = []string{"TMPDIR=" + f.tmp}
 	}
@@ -186,15 +187,24 @@ func withDescriptorsLeft(left int, ask func(*nodeStage) live.Result) func(*nodeS
 	}
 }
 
-// askWhenFull asks when there are none, and lets the others leave.
+// askWhenFull asks when there are none, and lets the others leave. Ten of them are
+// not accepted yet: what the node closes meanwhile (a file that it had open for a
+// moment) goes to them.
 func askWhenFull(s *nodeStage) live.Result {
 	leave := s.idle(1000)
+	leaveTheLine := s.connect(10)
+	live.Eventually(s, "the node has seen that it can accept no more", func() bool {
+		return regexp.MustCompile(`Accept error: .*too many open files`).MatchString(s.node.log())
+	})
+	const established = "01"
+	others := live.Sockets(s, s.node.url, established)
 	done := make(chan live.Result, 1)
 	go func() { done <- askSmall(s) }()
-	live.Eventually(s, "the node has seen that it can accept no more", func() bool {
-		return strings.Contains(s.node.log(), "too many open files")
+	live.Eventually(s, "the client has a place in the line", func() bool {
+		return live.Sockets(s, s.node.url, established) > others
 	})
 	leave()
+	leaveTheLine()
 	return live.Receive(s, "the client gets an answer", done)
 }
 
@@ -202,16 +212,27 @@ func askWhenFull(s *nodeStage) live.Result {
 func (s *nodeStage) idle(descriptors int) (leave func()) {
 	s.Helper()
 	s.alone()
-	var conns []net.Conn
+	var leaves []func()
 	for n := s.descriptors(); n < descriptors; n = s.descriptors() {
-		for range descriptors - n {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
-			if err != nil {
-				s.Fatal(err)
-			}
-			conns = append(conns, conn)
-		}
+		leaves = append(leaves, s.connect(descriptors-n))
 		live.Eventually(s, "the node has accepted them", func() bool { return s.descriptors() >= descriptors })
+	}
+	return func() {
+		for _, leave := range leaves {
+			leave()
+		}
+	}
+}
+
+// connect opens idle connections.
+func (s *nodeStage) connect(n int) (leave func()) {
+	s.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		var err error
+		if conns[i], err = net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://")); err != nil {
+			s.Fatal(err)
+		}
 	}
 	return func() {
 		for _, conn := range conns {
