@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -169,7 +170,11 @@ func (s *nodeStage) ask(body io.Reader) live.Result {
 }
 
 func (s *nodeStage) post(url string, body io.Reader) live.Result {
-	client := live.Patient(&http.Transport{DisableKeepAlives: true})
+	return s.postOver(&http.Transport{DisableKeepAlives: true}, url, body)
+}
+
+func (s *nodeStage) postOver(transport *http.Transport, url string, body io.Reader) live.Result {
+	client := live.Patient(transport)
 	res, err := client.Post(url, "application/json", body)
 	if err != nil {
 		return live.Result(fmt.Sprintf("no answer: %v", err))
@@ -196,13 +201,15 @@ func askWhenFull(s *nodeStage) live.Result {
 	live.Eventually(s, "the node has seen that it can accept no more", func() bool {
 		return regexp.MustCompile(`Accept error: .*too many open files`).MatchString(s.node.log())
 	})
-	const established = "01"
-	others := live.Sockets(s, s.node.url, established)
+	place, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
+	if err != nil {
+		s.Fatal(err)
+	}
 	done := make(chan live.Result, 1)
-	go func() { done <- askSmall(s) }()
-	live.Eventually(s, "the client has a place in the line", func() bool {
-		return live.Sockets(s, s.node.url, established) > others
-	})
+	go func() {
+		dial := func(context.Context, string, string) (net.Conn, error) { return place, nil }
+		done <- s.postOver(&http.Transport{DisableKeepAlives: true, DialContext: dial}, s.node.url, strings.NewReader(live.Question))
+	}()
 	leave()
 	leaveTheLine()
 	return live.Receive(s, "the client gets an answer", done)
