@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -104,6 +105,7 @@ func (f nodeFault) play(t *testing.T) {
 	s.upstream = live.StartProvider(t, s.serve)
 	s.upstream.Config.SetKeepAlivesEnabled(false)
 	c := nodeConfig{name: "a", keys: 5, state: "memory", upstream: s.upstream.URL, limits: f.limits, options: "replay {\nmemory 16B\n}"}
+	c.level = "DEBUG" // where Caddy tells that it can accept no more
 	if f.tmp != "" {
 		c.env = []string{"TMPDIR=" + f.tmp}
 	}
@@ -168,7 +170,11 @@ func (s *nodeStage) ask(body io.Reader) live.Result {
 }
 
 func (s *nodeStage) post(url string, body io.Reader) live.Result {
-	client := live.Patient(&http.Transport{DisableKeepAlives: true})
+	return s.postOver(&http.Transport{DisableKeepAlives: true}, url, body)
+}
+
+func (s *nodeStage) postOver(transport *http.Transport, url string, body io.Reader) live.Result {
+	client := live.Patient(transport)
 	res, err := client.Post(url, "application/json", body)
 	if err != nil {
 		return live.Result(fmt.Sprintf("no answer: %v", err))
@@ -186,15 +192,26 @@ func withDescriptorsLeft(left int, ask func(*nodeStage) live.Result) func(*nodeS
 	}
 }
 
-// askWhenFull asks when there are none, and lets the others leave.
+// askWhenFull asks when there are none, and lets the others leave. Ten of them are
+// not accepted yet: what the node closes meanwhile (a file that it had open for a
+// moment) goes to them.
 func askWhenFull(s *nodeStage) live.Result {
 	leave := s.idle(1000)
-	done := make(chan live.Result, 1)
-	go func() { done <- askSmall(s) }()
+	leaveTheLine := s.connect(10)
 	live.Eventually(s, "the node has seen that it can accept no more", func() bool {
-		return strings.Contains(s.node.log(), "too many open files")
+		return regexp.MustCompile(`Accept error: .*too many open files`).MatchString(s.node.log())
 	})
+	place, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	done := make(chan live.Result, 1)
+	go func() {
+		dial := func(context.Context, string, string) (net.Conn, error) { return place, nil }
+		done <- s.postOver(&http.Transport{DisableKeepAlives: true, DialContext: dial}, s.node.url, strings.NewReader(live.Question))
+	}()
 	leave()
+	leaveTheLine()
 	return live.Receive(s, "the client gets an answer", done)
 }
 
@@ -202,16 +219,27 @@ func askWhenFull(s *nodeStage) live.Result {
 func (s *nodeStage) idle(descriptors int) (leave func()) {
 	s.Helper()
 	s.alone()
-	var conns []net.Conn
+	var leaves []func()
 	for n := s.descriptors(); n < descriptors; n = s.descriptors() {
-		for range descriptors - n {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
-			if err != nil {
-				s.Fatal(err)
-			}
-			conns = append(conns, conn)
-		}
+		leaves = append(leaves, s.connect(descriptors-n))
 		live.Eventually(s, "the node has accepted them", func() bool { return s.descriptors() >= descriptors })
+	}
+	return func() {
+		for _, leave := range leaves {
+			leave()
+		}
+	}
+}
+
+// connect opens idle connections.
+func (s *nodeStage) connect(n int) (leave func()) {
+	s.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		var err error
+		if conns[i], err = net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://")); err != nil {
+			s.Fatal(err)
+		}
 	}
 	return func() {
 		for _, conn := range conns {
