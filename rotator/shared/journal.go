@@ -29,7 +29,7 @@
 //
 // Limits that the nodes share stand apart:
 //
-//	{prefix}:leases     hash    hash of the limit's name → "<node> <ceiling> <wanted> <until when that counts> <call>;" for each node that has a part
+//	{prefix}:leases     hash    digest of the limit's name → "<node> <ceiling> <wanted> <until when that counts> <call>;" for each node that has a part
 //	                            meta=<epoch> <since when> <the latest time> <nodes> <until when nobody gets more>, nodes="<node> <until when it is there>;"…
 //	{prefix}:lapses     zset    field of that hash → when it is of no use any more
 //
