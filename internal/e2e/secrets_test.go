@@ -63,7 +63,10 @@ func TestNoKeyIsLogged(t *testing.T) {
 	for _, bad := range []string{"sk-demo-filed-2 sk-demo-filed-3", "Bearer sk-demo-filed-4", "KEY=sk-demo-filed-5", "sk-demo-filed-6,sk-demo-filed-7",
 		"sk-demo-filed-8 # sk-demo-filed-9", "0123456789 sk-demo-filed", "sk-demo-filed-1 same\nsk-demo-filed-2 same"} {
 		before := len(g.logged("keys were not read again: going on with the last good ones"))
-		if err := os.WriteFile(keysFile, []byte(bad), 0o600); err != nil {
+		if err := os.WriteFile(keysFile+".new", []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(keysFile+".new", keysFile); err != nil { // it is never seen empty
 			t.Fatal(err)
 		}
 		live.Eventually(t, "the log tells of a bad file", func() bool {
