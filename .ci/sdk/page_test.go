@@ -218,8 +218,13 @@ func TestPageFinds(t *testing.T) {
 				s.Errorf("%s: the page shows %v, want %v", what, got, want)
 			}
 		}
+		if got := ids(); len(got) != mainPool.keys || got[0] != idOf(cooling) || got[1] != idOf(disabled) || !slices.IsSorted(got[2:]) {
+			s.Errorf("the page shows %v, want those that need somebody first", got)
+		}
+		s.page.do("click", "thead a:has-text('Key')")
+		s.page.show("th[aria-sort=ascending]:has-text('Key')")
 		if got := ids(); len(got) != mainPool.keys || !slices.IsSorted(got) {
-			s.Errorf("the page shows %v", got)
+			s.Errorf("sorted by id: %v", got)
 		}
 
 		chip := func(title string) {

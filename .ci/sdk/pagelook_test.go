@@ -12,6 +12,8 @@ var looks = []struct {
 }{
 	{"light", options{"colorScheme": "light", "viewport": window(1280, 900)}},
 	{"dark", options{"colorScheme": "dark", "viewport": window(1280, 900)}},
+	{"1024 px", options{"colorScheme": "light", "viewport": window(1024, 768)}},
+	{"390 px", options{"colorScheme": "dark", "viewport": window(390, 844), "isMobile": true, "hasTouch": true}},
 	{"narrow light", options{"colorScheme": "light", "viewport": window(360, 740), "isMobile": true, "hasTouch": true}},
 	{"narrow dark", options{"colorScheme": "dark", "viewport": window(360, 740), "isMobile": true, "hasTouch": true}},
 	{"320 px", options{"colorScheme": "light", "viewport": window(320, 600)}},

@@ -178,7 +178,7 @@ func (*Admin) listRejections(w http.ResponseWriter, r *http.Request) error {
 	minutes := []observe.MinuteStatus{}
 	for _, m := range v.Pools[0].History.Last(time.Now()) {
 		if counts := m.ByName(); len(counts) > 0 {
-			minutes = append(minutes, observe.MinuteStatus{Minute: m.Start(), Rejections: counts})
+			minutes = append(minutes, observe.MinuteStatus{Minute: m.Start(), Rejections: counts, Served: m.Served()})
 		}
 	}
 	return writeJSON(w, minutes)

@@ -45,7 +45,7 @@ func pagePool(now time.Time, v *observe.View) status.Pool {
 		p.Models = append(p.Models, status.Model{Name: observe.ModelTitle(m.Model), Back: observe.Back(m.Census)})
 	}
 	for _, m := range of.History.Last(now) {
-		p.Minutes = append(p.Minutes, status.Minute{Start: m.Start(), Rejections: m.ByName()})
+		p.Minutes = append(p.Minutes, status.Minute{Start: m.Start(), Rejections: m.ByName(), Served: m.Served()})
 	}
 	return p
 }
@@ -96,7 +96,7 @@ func pageUsed(n observe.NamedUsage) status.Used {
 // pageKey is what the status page shows of a key.
 func pageKey(p observe.Place, st rotator.Status) status.Key {
 	k := status.Key{
-		ID: p.ID().String(), Name: p.Name(), About: about{p, st.Stated}, State: st.Condition.String(),
+		ID: p.ID().String(), Name: p.Name(), Group: p.Label().Group, About: about{p, st.Stated}, State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
 	pageCooling(&k, st)

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/directive"
@@ -23,10 +25,14 @@ func init() {
 // StatusPage serves keycycler's status page from a site, for those who have Caddy's
 // admin endpoint off, or who want to open the page in a browser from elsewhere. The
 // page can disable every key: so it answers only who has been authenticated, by
-// `basic_auth` or another authentication handler before it, or by a client
-// certificate that the site's TLS has verified. Anybody else gets 403. A client token
-// of keycycler's opens nothing here.
-type StatusPage struct{}
+// `basic_auth` or another authentication handler before it, by `forward_auth`, or by a
+// client certificate that the site's TLS has verified. Anybody else gets 403, with the
+// sentence that says so; the log tells of the first. A client token of keycycler's opens
+// nothing here.
+type StatusPage struct {
+	logger *zap.Logger
+	told   sync.Once // of somebody who was turned away
+}
 
 // CaddyModule returns the Caddy module information.
 func (*StatusPage) CaddyModule() caddy.ModuleInfo {
@@ -36,13 +42,24 @@ func (*StatusPage) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// errUnauthenticated says what to do.
-var errUnauthenticated = errors.New("keycycler_status answers authenticated users only: put basic_auth or client certificates before it")
+// Provision implements caddy.Provisioner.
+func (s *StatusPage) Provision(ctx caddy.Context) error {
+	s.logger = ctx.Logger()
+	return nil
+}
+
+// unauthenticated says what to do.
+const unauthenticated = "keycycler_status answers authenticated users only: put basic_auth, forward_auth or client certificates before it"
 
 // ServeHTTP serves the page at whatever path it was asked for.
-func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+func (s *StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if !authenticated(r) {
-		return caddyhttp.Error(http.StatusForbidden, errUnauthenticated)
+		s.told.Do(s.tell)
+		if handlesError(r) { // what went wrong first is what the client hears
+			return caddyhttp.Error(http.StatusForbidden, errors.New(unauthenticated))
+		}
+		http.Error(w, unauthenticated+".", http.StatusForbidden)
+		return nil
 	}
 	// Links on the page lead to where the browser is, whatever was stripped of it.
 	path := r.URL.Path
@@ -57,8 +74,14 @@ func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	return nil
 }
 
-// authenticated tells whether an authentication handler or TLS knows who asks. A
-// client token of keycycler's does not count: it is for using the pool.
+func (s *StatusPage) tell() {
+	if s.logger != nil {
+		s.logger.Warn(unauthenticated)
+	}
+}
+
+// authenticated tells whether an authentication handler, forward_auth or TLS knows who
+// asks. A client token of keycycler's does not count: it is for using the pool.
 func authenticated(r *http.Request) bool {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return true
@@ -67,8 +90,22 @@ func authenticated(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	return client.UserOf(repl) != ""
+	return client.UserOf(repl) != "" || forwarded(r, repl)
 }
+
+// forwarded tells whether forward_auth, which is a reverse_proxy, has asked somebody who
+// said yes, and let the request go on. After an error the answer may be another one's.
+func forwarded(r *http.Request, repl *caddy.Replacer) bool {
+	if handlesError(r) {
+		return false
+	}
+	status, _ := repl.Get("http.reverse_proxy.status_code")
+	code, ok := status.(int)
+	return ok && code >= 200 && code < 300
+}
+
+// handlesError tells whether the request has come to a handle_errors.
+func handlesError(r *http.Request) bool { return r.Context().Value(caddyhttp.ErrorCtxKey) != nil }
 
 func parseStatusPage(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	s := new(StatusPage)
@@ -91,6 +128,7 @@ func (*StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
+	_ caddy.Provisioner           = (*StatusPage)(nil)
 	_ caddyhttp.MiddlewareHandler = (*StatusPage)(nil)
 	_ caddyfile.Unmarshaler       = (*StatusPage)(nil)
 )

@@ -41,6 +41,16 @@ func TestTheStatusPageWantsAUser(t *testing.T) {
 	verified.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
 	unverified := pageRequest("GET", "/", "")
 	unverified.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}
+	proxied := func(status int) *http.Request {
+		r := pageRequest("GET", "/", "")
+		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.reverse_proxy.status_code", status)
+		return r
+	}
+	failed := proxied(200)
+	failed = failed.WithContext(context.WithValue(failed.Context(), caddyhttp.ErrorCtxKey, errors.New("no key is ready")))
+	if err := new(StatusPage).ServeHTTP(httptest.NewRecorder(), failed, nil); err == nil {
+		t.Error("a proxy that has heard yes, before an error: it is answered")
+	}
 	for _, row := range []struct {
 		sentence string
 		request  *http.Request
@@ -50,15 +60,16 @@ func TestTheStatusPageWantsAUser(t *testing.T) {
 		{"an authentication handler knows the user", pageRequest("GET", "/", "ada"), true},
 		{"TLS has verified a certificate", verified, true},
 		{"TLS has got one and not verified it", unverified, false},
+		{"forward_auth has heard yes", proxied(204), true},
+		{"forward_auth has heard no", proxied(302), false},
 		{"there is no Caddy around", httptest.NewRequest("GET", "/", nil), false},
 	} {
 		w := httptest.NewRecorder()
 		err := new(StatusPage).ServeHTTP(w, row.request, nil)
-		var failed caddyhttp.HandlerError
 		switch {
 		case row.allowed && (err != nil || !strings.Contains(w.Body.String(), "page-test")):
 			t.Errorf("%s: %v, %d", row.sentence, err, w.Code)
-		case !row.allowed && (!errors.As(err, &failed) || failed.StatusCode != http.StatusForbidden || w.Body.Len() > 0):
+		case !row.allowed && (err != nil || w.Code != http.StatusForbidden || w.Body.String() != unauthenticated+".\n"):
 			t.Errorf("%s: %v, %s", row.sentence, err, w.Body)
 		}
 	}

@@ -252,6 +252,13 @@ func TestAClientTokenOpensNoStatusPage(t *testing.T) {
 	nobody := "127.0.0.1:" + live.FreePort(t)
 	pool := "keycycler {\n keys sk-demo-1\n client_tokens ada:" + adasToken + "\n}\n"
 	login := "basic_auth bcrypt {\n ada " + demoHash + "\n}\n"
+	doorman := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Basic YWRhOmRlbW8=" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer live.CloseServer(t, doorman)
+	door := "forward_auth " + doorman.URL + " {\n uri /\n}\n"
 	for _, test := range []struct {
 		name, site string
 		before     int // the status without a password
@@ -261,6 +268,7 @@ func TestAClientTokenOpensNoStatusPage(t *testing.T) {
 		{"where errors are handled", pool + "reverse_proxy " + nobody + "\nhandle_errors {\n keycycler_status\n}", 502, 502}, // Caddy says what went wrong first
 		{"in a route that is invoked", "route {\n" + pool + "invoke page\n}", 403, 403},
 		{"behind a login and the pool", "route {\n" + login + pool + "keycycler_status\n}", 401, 200},
+		{"behind forward_auth", "route {\n" + door + "keycycler_status\n}", 401, 200},
 		{"behind the pool and a login: the pool has taken the password off", "route {\n" + pool + login + "keycycler_status\n}", 401, 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -159,6 +159,7 @@ func (x *exchange) nameOf(pool *rotator.Pool, s rotator.Slot) string {
 // have refused the request are not.
 func (x *exchange) served() {
 	now, pool := time.Now(), x.roster.Pool
+	x.g.history.Serve(now)
 	x.g.sawReady(now, cmp.Or(x.scope, x.model))
 	if pool.Serve(now, x.latest, x.drawn.Slot, x.scope) {
 		x.g.announcer.Back(observe.Place{Index: x.roster.Index, Slot: x.drawn.Slot})

@@ -114,6 +114,7 @@ type KeysPage struct {
 type MinuteStatus struct {
 	Minute     time.Time      `json:"minute"`     // when it began
 	Rejections map[string]int `json:"rejections"` // by class
+	Served     int            `json:"served"`     // requests that keys served
 }
 
 // Changed tells what an operator's verb has done.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/reason"
@@ -11,16 +12,21 @@ import (
 // historyLength is how many minutes a history goes back.
 const historyLength = 60
 
-// History counts a pool's rejections by minute and by what they meant, for the
-// last hour. It outlives configs. It is safe for concurrent use.
+// History counts by minute, for the last hour, what a pool's keys served, and its
+// rejections by what they meant. It outlives configs. It is safe for concurrent use.
 type History struct {
+	// Of each minute, by its number modulo the length: the number in the upper half, and
+	// in the lower one how many were served. Every request counts itself here.
+	served [historyLength]atomic.Uint64
+
 	mu      sync.Mutex
-	minutes [historyLength]Minute // by the number of the minute, modulo the length
+	minutes [historyLength]Minute // likewise
 }
 
-// Minute is the rejections of one minute.
+// Minute is what was served and rejected in one minute.
 type Minute struct {
 	number     int64 // minutes since 1970
+	served     int
 	rejections [rotator.MaxReasons]int
 }
 
@@ -48,6 +54,22 @@ func (h *History) Note(now time.Time, r rotator.Reason) {
 	m.rejections[r]++
 }
 
+// Serve counts a request that a key served.
+func (h *History) Serve(now time.Time) {
+	number := uint64(now.Unix() / 60)
+	at := &h.served[number%historyLength]
+	for {
+		held := at.Load()
+		next := held + 1
+		if held>>32 != number {
+			next = number<<32 | 1
+		}
+		if at.CompareAndSwap(held, next) {
+			return
+		}
+	}
+}
+
 // Last returns the minutes of the last hour, oldest first, the one that now is in
 // at the end.
 func (h *History) Last(now time.Time) []Minute {
@@ -61,9 +83,15 @@ func (h *History) Last(now time.Time) []Minute {
 		if m := h.minutes[number%historyLength]; m.number == number {
 			all[i] = m
 		}
+		if served := h.served[number%historyLength].Load(); int64(served>>32) == number {
+			all[i].served = int(uint32(served))
+		}
 	}
 	return all
 }
+
+// Served returns how many requests keys served.
+func (m Minute) Served() int { return m.served }
 
 // ByName returns the counts that are not 0, by what the rejections meant.
 func (m Minute) ByName() map[string]int { return byName(m.rejections) }

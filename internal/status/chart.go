@@ -52,12 +52,23 @@ func bar(p *Pool) []part {
 
 func byWidth(a, b part) int { return cmp.Compare(a.Width, b.Width) }
 
-// timeline is the rejections of the last hour.
+// timeline is what the last hour has rejected, and what it has served. Each has a scale
+// of its own: a few rejections show beside very many that were served.
 type timeline struct {
 	Label  string // the whole, in words
-	Peak   string // of the busiest minute
+	Peak   string // of the minute that rejected most
 	Bars   []stack
 	Legend []legend
+
+	Served     string // how many, in words; "": none
+	ServedPeak string // of the minute that served most
+	ServedBars []minuteBar
+}
+
+// minuteBar is what one minute has served.
+type minuteBar struct {
+	X, Y, Height int
+	Title        string
 }
 
 // stack is one minute that had rejections.
@@ -103,6 +114,7 @@ func newTimeline(minutes []Minute) timeline {
 		peak, sum = max(peak, n), sum+n
 	}
 	t := timeline{Legend: legendOf(totals), Peak: plural(peak, "rejection")}
+	t.serve(minutes)
 	t.Label = "Rejections of the last hour: " + t.words(sum)
 	for i, m := range minutes {
 		if s := t.stack(hour-len(minutes)+i, m, peak); len(s.Parts) > 0 {
@@ -112,7 +124,26 @@ func newTimeline(minutes []Minute) timeline {
 	return t
 }
 
-// Quiet tells whether there was none.
+// serve draws what the minutes have served.
+func (t *timeline) serve(minutes []Minute) {
+	peak, sum := 0, 0
+	for _, m := range minutes {
+		peak, sum = max(peak, m.Served), sum+m.Served
+	}
+	if sum == 0 {
+		return
+	}
+	t.Served, t.ServedPeak = count(sum)+" served in the last hour", count(peak)
+	for i, m := range minutes {
+		if m.Served > 0 {
+			at := hour - len(minutes) + i
+			height := max(m.Served*chartHeight/peak, minHeight)
+			t.ServedBars = append(t.ServedBars, minuteBar{at * step, chartHeight - height, height, minuteName(hour-1-at) + ": " + count(m.Served) + " served"})
+		}
+	}
+}
+
+// Quiet tells whether none was rejected.
 func (t *timeline) Quiet() bool { return len(t.Legend) == 0 }
 
 func (t *timeline) words(sum int) string {
@@ -155,9 +186,7 @@ func (t *timeline) stack(i int, m Minute, peak int) stack {
 		words = append(words, count(n)+" "+l.Class)
 	}
 	s.Title = minuteName(hour-1-i) + ": " + strings.Join(words, ", ")
-	if m.Attempts > 0 {
-		s.Title += " of " + plural(m.Attempts, "attempt")
-	}
+	s.Title += "; " + count(m.Served) + " served"
 	return s
 }
 

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -32,9 +33,10 @@ func TestBar(t *testing.T) {
 func TestTimeline(t *testing.T) {
 	minutes := make([]Minute, 70) // ten too many
 	minutes[5].Rejections = map[string]int{"rate_limited": 1000}
-	minutes[10] = Minute{Rejections: map[string]int{"rate_limited": 1, "novel": 3}, Attempts: 9}
+	minutes[10] = Minute{Rejections: map[string]int{"rate_limited": 1, "novel": 3}, Served: 9}
 	minutes[68].Rejections = map[string]int{"rate_limited": 0}
-	minutes[69].Rejections = map[string]int{"rate_limited": 8}
+	minutes[40].Served = 1
+	minutes[69] = Minute{Rejections: map[string]int{"rate_limited": 8}, Served: 1000}
 	line := newTimeline(minutes)
 	if line.Label != "Rejections of the last hour: 12, of them 9 rate_limited, 3 novel" || line.Peak != "8 rejections" || line.Quiet() {
 		t.Errorf("label %q, peak %q", line.Label, line.Peak)
@@ -43,21 +45,29 @@ func TestTimeline(t *testing.T) {
 		t.Fatalf("bars %+v, legend %+v", line.Bars, line.Legend)
 	}
 	first, last := line.Bars[0], line.Bars[1]
-	if first.X != 0 || first.Title != "59 min ago: 1 rate_limited, 3 novel of 9 attempts" || first.Parts[0] != (piece{"rate_limited", 875, 125}) || first.Parts[1] != (piece{"other", 500, 375}) {
+	if first.X != 0 || first.Title != "59 min ago: 1 rate_limited, 3 novel; 9 served" || first.Parts[0] != (piece{"rate_limited", 875, 125}) || first.Parts[1] != (piece{"other", 500, 375}) {
 		t.Errorf("first %+v", first)
 	}
-	if last.X != 590 || last.Title != "This minute: 8 rate_limited" || last.Parts[0] != (piece{"rate_limited", 0, 1000}) {
+	if last.X != 590 || last.Title != "This minute: 8 rate_limited; 1,000 served" || last.Parts[0] != (piece{"rate_limited", 0, 1000}) {
 		t.Errorf("last %+v", last)
+	}
+	want := []minuteBar{
+		{0, 975, 25, "59 min ago: 9 served"}, // less would not be seen
+		{300, 975, 25, "29 min ago: 1 served"},
+		{590, 0, 1000, "This minute: 1,000 served"},
+	}
+	if line.Served != "1,010 served in the last hour" || line.ServedPeak != "1,000" || !slices.Equal(line.ServedBars, want) {
+		t.Errorf("%q, at most %s, %+v", line.Served, line.ServedPeak, line.ServedBars)
 	}
 }
 
 // A node that has just started knows fewer minutes: they end now all the same.
 func TestTimelineOfAFewMinutes(t *testing.T) {
 	line := newTimeline([]Minute{{Start: time.Unix(0, 0), Rejections: map[string]int{"operator": 1}}, {}})
-	if line.Bars[0].X != 580 || line.Bars[0].Title != "1 min ago: 1 operator" {
+	if line.Bars[0].X != 580 || line.Bars[0].Title != "1 min ago: 1 operator; 0 served" {
 		t.Errorf("bars %+v", line.Bars)
 	}
-	if line = newTimeline(nil); !line.Quiet() || line.Label != "Rejections of the last hour: none" {
+	if line = newTimeline(nil); !line.Quiet() || line.Served != "" || line.Label != "Rejections of the last hour: none" {
 		t.Errorf("label %q of no minutes", line.Label)
 	}
 }

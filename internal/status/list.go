@@ -41,7 +41,7 @@ func list(keys iter.Seq[Key], v view) *listing {
 
 // count counts the key in and reports whether the filter takes it.
 func (l *listing) count(k *Key, v view) bool {
-	if !strings.HasPrefix(k.ID, v.prefix) && !strings.Contains(strings.ToLower(k.Name), v.prefix) {
+	if !strings.HasPrefix(k.ID, v.prefix) && !named(k, v.prefix) {
 		return false
 	}
 	state, class := v.state == "" || v.state == k.State, v.class == "" || v.class == k.Class
@@ -57,6 +57,11 @@ func (l *listing) count(k *Key, v view) bool {
 		return true
 	}
 	return false
+}
+
+// named tells whether the text is a part of the key's name or of its group's.
+func named(k *Key, text string) bool {
+	return strings.Contains(strings.ToLower(k.Name), text) || strings.Contains(strings.ToLower(k.Group), text)
 }
 
 // head holds the first keys in an order, of any number: the first page of 100,000

@@ -16,7 +16,7 @@ func TestList(t *testing.T) {
 		{ID: "a10000000000", State: Ready, Attempts: 5, LastUsed: noon},
 		{ID: "b20000000000", State: Cooling, Class: "rate_limited", Source: "retry-after", Remaining: time.Minute, Attempts: 9, Rejections: 2},
 		{ID: "a30000000000", State: Disabled, Attempts: 5, LastUsed: noon.Add(time.Second)},
-		{ID: "c40000000000", State: Cooling, Class: "operator", Source: "operator", Remaining: time.Second, InFlight: 1},
+		{ID: "c40000000000", Group: "Crew-X", State: Cooling, Class: "operator", Source: "operator", Remaining: time.Second, InFlight: 1},
 		{ID: "a50000000000", Name: "Acme-40", State: Disabled, Class: "rate_limited", Source: "default", Remaining: time.Hour},
 	}
 	for _, test := range []struct {
@@ -24,20 +24,22 @@ func TestList(t *testing.T) {
 		query string
 		want  string // the ids' beginnings
 	}{
-		{"all, by id", "", "a1 a3 a5 b2 c4"},
-		{"all, by id, the other way round", "order=desc", "c4 b2 a5 a3 a1"},
+		{"all, as they need somebody", "", "b2 c4 a5 a3 a1"},
+		{"all, by id", "sort=id", "a1 a3 a5 b2 c4"},
+		{"all, by id, the other way round", "sort=id&order=desc", "c4 b2 a5 a3 a1"},
 		{"the ready", "state=ready", "a1"},
 		{"the cooling", "state=cooling", "b2 c4"},
-		{"the disabled", "state=disabled", "a3 a5"},
-		{"a class, whatever the state", "class=rate_limited", "a5 b2"},
+		{"the disabled", "state=disabled", "a5 a3"},
+		{"a class, whatever the state", "class=rate_limited", "b2 a5"},
 		{"a class and a state", "class=rate_limited&state=cooling", "b2"},
 		{"a class that there is not", "class=overloaded", ""},
-		{"a prefix", "q=a", "a1 a3 a5"},
+		{"a prefix", "q=a&sort=id", "a1 a3 a5"},
 		{"a whole id", "q=c40000000000", "c4"},
 		{"a prefix in the middle of an id, which is a part of a name", "q=40", "a5"},
 		{"a prefix in the middle", "q=30", ""},
 		{"a part of a name, whatever its case", "q=aCmE-", "a5"},
-		{"what begins ids and stands in a name", "q=a", "a1 a3 a5"},
+		{"what begins ids and stands in a name", "q=a&sort=id", "a1 a3 a5"},
+		{"a part of a group", "q=rEW-", "c4"},
 		{"a name that there is not", "q=beta", ""},
 		{"by state, as they are worth", "sort=state", "a1 b2 c4 a3 a5"},
 		{"by class", "sort=class&order=desc", "a5 b2 c4 a1 a3"},
@@ -48,7 +50,7 @@ func TestList(t *testing.T) {
 		{"by rejections", "sort=rejections&order=desc", "b2 a1 a3 a5 c4"},
 		{"by what is in flight", "sort=in_flight&order=desc", "c4 a1 a3 a5 b2"},
 		{"by last use: never comes first", "sort=last_used", "a5 b2 c4 a1 a3"},
-		{"a page too far is the last one", "page=3", "a1 a3 a5 b2 c4"},
+		{"a page too far is the last one", "sort=id&page=3", "a1 a3 a5 b2 c4"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			query, _ := url.ParseQuery(test.query)

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"html/template"
 	"maps"
 	"slices"
@@ -89,7 +90,7 @@ type header struct {
 // row is one key's.
 type row struct {
 	ID, State, Class, Tone, Source, Scope    string
-	Name, About                              string // what people know it by, and all of it
+	Name, Group, About                       string // what people know it by, and all of it
 	Suspect                                  bool
 	Remaining                                span
 	Attempts, Rejections, InFlight, LastUsed string
@@ -136,6 +137,7 @@ var (
 func (h *handler) page(now time.Time, v view, n notice) *page {
 	p := &page{Prefix: h.prefix, Style: style, Script: script, Build: build, Self: "?", Notice: n, Waits: waits}
 	pools := h.src.Pools()
+	slices.SortStableFunc(pools, func(a, b Pool) int { return cmp.Compare(worth(&a), worth(&b)) })
 	p.summarize(pools)
 	if len(pools) == 0 {
 		return p
@@ -174,7 +176,26 @@ func (p *page) summarize(pools []Pool) {
 	}
 }
 
-func poolHref(p *Pool) string { return view{pool: p.Name, sort: columns[0]}.href() }
+// worth is less for a pool that needs somebody more: one that serves nobody, one that does
+// not serve some models, one that cannot tell other nodes what it learns, one with less than
+// half of its keys. By how many less does not count: cards do not change places while one
+// looks.
+func worth(p *Pool) int {
+	switch {
+	case p.Ready == 0:
+		return 0
+	case len(p.Models) > 0:
+		return 1
+	case !p.Healthy:
+		return 2
+	case 2*p.Ready < p.Keys:
+		return 3
+	default:
+		return 4
+	}
+}
+
+func poolHref(p *Pool) string { return view{pool: p.Name, sort: byNeed}.href() }
 
 func newCard(p *Pool, selected bool) card {
 	c := card{
@@ -270,7 +291,7 @@ func newPager(v view, l *listing) pager {
 
 func newRow(now time.Time, k *Key) row {
 	r := row{
-		ID: k.ID, Name: k.Name, About: about(k), State: k.State, Class: k.Class, Suspect: k.Suspect, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
+		ID: k.ID, Name: k.Name, Group: k.Group, About: about(k), State: k.State, Class: k.Class, Suspect: k.Suspect, Tone: tone(k.Class), Source: k.Source, Remaining: newSpan(k.Remaining),
 		Attempts: count(k.Attempts), Rejections: count(k.Rejections), InFlight: count(k.InFlight), LastUsed: ago(now, k.LastUsed),
 	}
 	if k.Scope != "key" { // which goes without saying

@@ -61,7 +61,7 @@ func newFake() *fake {
 		pools: []Pool{
 			{Name: "openai", Provider: "openai", Keys: 3, Ready: 1, Cooling: 1, Disabled: 1, Soonest: 42 * time.Second, Backend: "memory", Healthy: true},
 			{Name: "gemini", Provider: "gemini", Keys: 1, Cooling: 1, Soonest: 200 * time.Second, Backend: "redis", Err: "connection refused",
-				Minutes: []Minute{{Rejections: map[string]int{"rate_limited": 2}}}},
+				Minutes: []Minute{{Rejections: map[string]int{"rate_limited": 2}, Served: 7}}},
 		},
 		keys: map[string][]Key{
 			"openai": {
@@ -204,11 +204,12 @@ func TestPage(t *testing.T) {
 		has   []string
 		not   []string
 	}{
-		{"the first pool is shown", "", []string{"Keys of openai", `id="k` + readyID, `aria-label="1 ready, 1 cooling, 1 disabled"`, "1,200", "never"}, []string{"Keys of gemini"}},
+		{"the pool that needs somebody most is shown", "?", []string{"Keys of gemini"}, []string{"Keys of openai"}},
+		{"a pool", "", []string{"Keys of openai", `id="k` + readyID, `aria-label="1 ready, 1 cooling, 1 disabled"`, "1,200", "never"}, []string{"Keys of gemini"}},
 		{"or the one that is asked for", "?pool=gemini", []string{"Keys of gemini"}, []string{"Keys of openai"}},
-		{"an unknown pool is the first", "?pool=nobody", []string{"Keys of openai"}, nil},
+		{"an unknown pool is that one", "?pool=nobody", []string{"Keys of gemini"}, nil},
 		{"a pool that is down", "", []string{"⚠ 2 pools, 1 of 4 keys ready", ">gemini</a> has no ready key. The first is back in 3 min 20 s.", "Redis is away: connection refused."}, nil},
-		{"what was rejected", "", []string{"This minute: 2 rate_limited", "All quiet"}, nil},
+		{"what was rejected", "", []string{"This minute: 2 rate_limited; 7 served", "All quiet"}, nil},
 		{"seconds count down", "", []string{`<span data-seconds="42">42 s</span>`}, []string{`data-seconds="200"`}},
 		{"what cools but the key itself", "", []string{"<small>model:large</small>"}, nil},
 		{"what cools is the key", "?pool=gemini", nil, []string{"<small>key</small>"}},
@@ -226,7 +227,11 @@ func TestPage(t *testing.T) {
 		{"a page that is not reloaded says how to", "", []string{"<noscript>"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			page := get(t, src, test.query)
+			query := test.query
+			if !strings.Contains(query, "pool=") && query != "?" {
+				query = "?pool=openai&" + strings.TrimPrefix(query, "?")
+			}
+			page := get(t, src, query)
 			for _, text := range test.has {
 				if !strings.Contains(page, text) {
 					t.Errorf("the page lacks %q", text)
@@ -325,7 +330,7 @@ func TestPageKnowsTheTime(t *testing.T) {
 		src := newFake()
 		src.keys["openai"][0].LastUsed = time.Now()
 		time.Sleep(12 * time.Second) // of the bubble
-		if !strings.Contains(get(t, src, ""), "12 s ago") {
+		if !strings.Contains(get(t, src, "?pool=openai"), "12 s ago") {
 			t.Error("the page does not say 12 s ago")
 		}
 	})
@@ -343,9 +348,10 @@ func TestPageShowsNames(t *testing.T) {
 	keys := src.keys["openai"]
 	keys[0].Name, keys[0].About = "east-1", words("east-1, openai.keys:17")
 	keys[1].Name, keys[1].About = strings.Repeat("n", 64), words(strings.Repeat("n", 64)+", <acme>")
-	page := get(t, src, "")
+	keys[0].Group = "acme"
+	page := get(t, src, "?pool=openai")
 	for _, want := range []string{
-		`<th scope="row" title="east-1, openai.keys:17">` + readyID + ` <span class="name">east-1</span></th>`,
+		`<th scope="row" title="east-1, openai.keys:17">` + readyID + ` <span class="name">east-1</span> <small class="group">acme</small></th>`,
 		`<th scope="row" title="` + strings.Repeat("n", 64) + `, &lt;acme&gt;">` + coolingID + ` <span class="name">` + strings.Repeat("n", 64) + `</span></th>`,
 		`<th scope="row">` + disabledID + `</th>`,
 	} {

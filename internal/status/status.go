@@ -17,7 +17,8 @@ import (
 
 // Source is what the page shows and does. It must be safe for concurrent use.
 type Source interface {
-	// Pools returns the pools in the order in which to show them.
+	// Pools returns the pools in an order that stays: those that need somebody are shown
+	// before it.
 	Pools() []Pool
 	// Keys returns all keys of the pool, in any order; none, if it does not know the
 	// pool.
@@ -79,11 +80,11 @@ type Model struct {
 	Back time.Duration // until the first key is ready for it; 0 if nobody knows
 }
 
-// Minute is what one minute rejected.
+// Minute is what one minute served and rejected.
 type Minute struct {
 	Start      time.Time
 	Rejections map[string]int // by class
-	Attempts   int            // calls to the upstream; 0 if nobody counts them
+	Served     int            // requests that keys served
 }
 
 // The states of a key.
@@ -97,6 +98,7 @@ const (
 type Key struct {
 	ID         string        // 12 hex digits
 	Name       string        // for people; "": none
+	Group      string        // of the config that it belongs to; "": none
 	About      fmt.Stringer  // all that people know it by; asked of those that are shown. nil: nothing
 	State      string        // Ready, Cooling or Disabled
 	Class      string        // why it cools: rate_limited, operator, …

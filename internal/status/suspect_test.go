@@ -12,12 +12,12 @@ const note = "nobody knows yet whether that was the key’s fault"
 // A suspect shows, can be cleared, and the page says what it is.
 func TestSuspectsShow(t *testing.T) {
 	f := newFake()
-	if page := get(t, f, ""); strings.Contains(page, note) || strings.Contains(page, "<small>suspect</small>") {
+	if page := get(t, f, "?pool=openai"); strings.Contains(page, note) || strings.Contains(page, "<small>suspect</small>") {
 		t.Error("a pool without suspects has some")
 	}
 	f.keys["openai"][0].Class, f.keys["openai"][0].Suspect = "invalid_key", true
 	f.keys["openai"][1].Suspect = true
-	page := get(t, f, "")
+	page := get(t, f, "?pool=openai")
 	for id, want := range map[string][]string{
 		readyID:    {`<i class="dot ready suspect"></i>ready <small>suspect</small>`, "<td>invalid_key</td>", `value="clear"`},
 		coolingID:  {`<i class="dot cooling suspect"></i>cooling <small>suspect</small>`, "rate_limited", `value="clear"`},
@@ -33,7 +33,7 @@ func TestSuspectsShow(t *testing.T) {
 	if strings.Count(page, note) != 1 {
 		t.Error("the page does not say once what a suspect is")
 	}
-	if strings.Contains(get(t, f, "?state=disabled"), note) {
+	if strings.Contains(get(t, f, "?pool=openai&state=disabled"), note) {
 		t.Error("it says so where it shows none")
 	}
 }

@@ -64,7 +64,7 @@ func TestUsageIsShown(t *testing.T) {
 			"without a name|1|0|0|0|5|0|", "32 more clients|40|400|0|0|0|0|",
 		}},
 	} {
-		page := get(t, using(row.priced), row.query)
+		page := get(t, using(row.priced), "?pool=openai&"+strings.TrimPrefix(row.query, "?"))
 		if got := cells(t, page); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %q, want %q", row.sentence, got, row.want)
 		}
@@ -124,7 +124,7 @@ func TestHostileNamesOfUsage(t *testing.T) {
 	const evil = `"'><script>alert(1)</script>`
 	lines := []Used{{Name: evil, Answers: 1, Cost: evil}, {Name: "\xff\x00\x1b[31m\u202e", Answers: 1}, {Name: strings.Repeat("m", 256), Answers: 1}}
 	src.usage["openai client true"] = &Usage{Priced: true, Lines: lines}
-	page := get(t, src, "")
+	page := get(t, src, "?pool=openai")
 	if strings.Count(page, "<script") != 1 || strings.Contains(page, evil) || !strings.Contains(page, "&lt;script&gt;alert(1)") {
 		t.Error("a name is more than a name")
 	}

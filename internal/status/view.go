@@ -22,7 +22,7 @@ type view struct {
 	pool   string // "": the first
 	state  string // "": all
 	class  string // "": all
-	prefix string // of the ids, or a part of the names, in lower case
+	prefix string // of the ids, or a part of the names or of the groups, in lower case
 	sort   column
 	desc   bool
 	page   int // from 1
@@ -52,6 +52,28 @@ var columns = []column{
 	{"last_used", "Last used", true, true, func(a, b *Key) int { return a.LastUsed.Compare(b.LastUsed) }},
 }
 
+// byNeed is the order by default: what needs somebody comes first. Nobody can choose it, and
+// it has no other way round.
+var byNeed = column{name: "need", compare: func(a, b *Key) int {
+	return cmp.Or(cmp.Compare(need(a), need(b)), cmp.Compare(b.Remaining, a.Remaining))
+}}
+
+// need is 0 for a key that cools and is known to be at fault, and then those that are
+// suspects, or cool for some requests alone; those that somebody has disabled; the ready
+// ones.
+func need(k *Key) int {
+	switch {
+	case k.State == Cooling && !k.Suspect:
+		return 0
+	case k.State == Disabled:
+		return 2
+	case k.State == Cooling, k.Suspect, k.Remaining > 0:
+		return 1
+	default:
+		return 3
+	}
+}
+
 var states = []string{Ready, Cooling, Disabled}
 
 func rank(state string) int { return slices.Index(states, state) }
@@ -72,7 +94,7 @@ func parseView(query url.Values) view {
 		pool:   atMost(maxName, query.Get("pool")),
 		class:  atMost(maxName, query.Get("class")),
 		prefix: strings.ToLower(strings.TrimSpace(query.Get("q"))),
-		sort:   columns[0],
+		sort:   byNeed,
 		page:   1,
 	}
 	if state := query.Get("state"); rank(state) >= 0 {
@@ -84,7 +106,7 @@ func parseView(query url.Values) view {
 	if i := slices.IndexFunc(columns, func(c column) bool { return c.name == query.Get("sort") }); i >= 0 {
 		v.sort = columns[i]
 	}
-	v.desc = query.Get("order") == "desc"
+	v.desc = query.Get("order") == "desc" && v.sort.name != byNeed.name
 	if page, err := strconv.Atoi(query.Get("page")); err == nil && page >= 1 && page <= maxPage {
 		v.page = page
 	}
@@ -110,7 +132,7 @@ func (v view) query() url.Values {
 			query.Set(name, value)
 		}
 	}
-	if v.sort.name != columns[0].name {
+	if v.sort.name != byNeed.name {
 		query.Set("sort", v.sort.name)
 	}
 	if v.desc {

@@ -14,7 +14,8 @@ func TestParseView(t *testing.T) {
 	}{
 		{"nothing", "", ""},
 		{"all there is", "class=rate_limited&order=desc&page=3&pool=openai&q=3fa9&sort=attempts&state=cooling", "class=rate_limited&order=desc&page=3&pool=openai&q=3fa9&sort=attempts&state=cooling"},
-		{"what is so by default is left out", "order=asc&page=1&sort=id&state=", ""},
+		{"what is so by default is left out", "order=asc&page=1&sort=need&state=", ""},
+		{"the order by default has no other way round", "order=desc", ""},
 		{"a prefix as people paste it", "q=+3FA9+", "q=3fa9"},
 		{"what is in no name", "q=x%2Fz", ""},
 		{"a part of a name", "q=+Acme-East.1_x", "q=acme-east.1_x"},
@@ -57,7 +58,7 @@ func TestViewLinks(t *testing.T) {
 		{"another page keeps the rest", from.withPage(8), "?order=desc&page=8&q=3f&sort=attempts&state=cooling#keys"},
 		{"the same column is sorted the other way round", from.sortedBy(from.sort), "?q=3f&sort=attempts&state=cooling#keys"},
 		{"numbers are sorted the largest first", from.sortedBy(columns[6]), "?order=desc&q=3f&sort=rejections&state=cooling#keys"},
-		{"ids are sorted the smallest first", from.sortedBy(columns[0]), "?q=3f&state=cooling#keys"},
+		{"ids are sorted the smallest first", from.sortedBy(columns[0]), "?q=3f&sort=id&state=cooling#keys"},
 		{"without a filter the order stays", from.unfiltered(), "?order=desc&sort=attempts#keys"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -14,6 +14,10 @@ export function rows() {
 // would grow with it.
 export function overflow(width) {
   const { scrollWidth } = document.documentElement;
+  // A table may scroll within itself where windows are small. Elsewhere its last columns
+  // would lie behind the buttons.
+  const hidden = [...document.querySelectorAll('.scroll')].filter((e) => width >= 1024 && e.scrollWidth > e.clientWidth);
+  if (hidden.length) return hidden.map((e) => `${e.scrollWidth} > ${e.clientWidth} ${e.outerHTML.slice(0, 80)}`);
   if (scrollWidth <= width) return [];
   const wide = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width);
   return [`${scrollWidth} > ${width}`, ...wide.map((e) => e.outerHTML.slice(0, 80))];
