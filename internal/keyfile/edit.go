@@ -39,10 +39,21 @@ func NewEntry(secret, name string) (Entry, error) {
 		return Entry{}, errHash
 	}
 	key, err := rotator.NewKey(secret)
+	e := Entry{Key: key, Name: name}
 	if err == nil && name != "" {
-		err = keyset.CheckName(name)
+		if err = keyset.CheckName(name); err == nil {
+			_, _, err = keyset.ParseLine(e.line())
+		}
 	}
-	return Entry{Key: key, Name: name}, err
+	return e, err
+}
+
+// line is how the entry stands in a keys file.
+func (e Entry) line() string {
+	if e.Name == "" {
+		return e.Key.Secret()
+	}
+	return e.Key.Secret() + " " + e.Name
 }
 
 // Add returns the text with the entries behind all that stands there, a line each. Its last
@@ -54,11 +65,7 @@ func Add(text []byte, entries []Entry) []byte {
 		out.WriteString(end)
 	}
 	for _, e := range entries {
-		out.WriteString(e.Key.Secret())
-		if e.Name != "" {
-			out.WriteString(" " + e.Name)
-		}
-		out.WriteString(end)
+		out.WriteString(e.line() + end)
 	}
 	return out.Bytes()
 }

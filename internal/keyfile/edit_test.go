@@ -73,6 +73,8 @@ func TestNewEntry(t *testing.T) {
 		{"a list", "sk-demo-1,sk-demo-2", "", "commas or semicolons"},
 		{"a name with a blank", "sk-demo-1", "acme east", "the name must be"},
 		{"a name that is a key", "sk-demo-1", "sk-demo-2", "looks like a key"},
+		{"a key that reads as a header's name in front of a name", "demo:", "east", "a name and a colon stand in front"},
+		{"such a key alone", "demo:", "", ""},
 		{"a name with a line", "sk-demo-1", "a\nsk-demo-3", "the name must be"},
 	} {
 		_, err := NewEntry(row.secret, row.name)
@@ -88,7 +90,7 @@ func TestNewEntry(t *testing.T) {
 // FuzzEdit adds a key to any text and takes it away: all other lines stay, and the key is in
 // the text in between, once.
 func FuzzEdit(f *testing.F) {
-	for _, text := range []string{"", "\n", "# a\nsk-demo-1 east\r\n\r\nsk-demo-2", "\xef\xbb\xbf", "\xef\xbb\xbfsk-demo-9 x", "a=b\n[\"x\",\n\x00\xff"} {
+	for _, text := range []string{"", "\n", "# a\nsk-demo-1 east\r\n\r\nsk-demo-2", "\xef\xbb\xbf", "\xef\xbb\xbfsk-demo-9 x", "0\n: 0\n", "a=b\n[\"x\",\n\x00\xff"} {
 		f.Add([]byte(text), "sk-demo-1", "east")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, secret, name string) {
@@ -104,9 +106,12 @@ func FuzzEdit(f *testing.F) {
 		if !bytes.HasPrefix(with, without) {
 			t.Fatalf("%q has become %q", without, with)
 		}
-		found := Lines(with)
-		if n := len(found.Entries); n == 0 || found.Entries[n-1].Key.ID() != e.Key.ID() || found.Entries[n-1].Name != name {
-			t.Fatalf("%q has the keys %v, the last of which is not %v", with, found.Entries, e.Key)
+		lines, added := 0, ""
+		for n, line := range numbered(with) {
+			lines, added = n, string(line)
+		}
+		if want := strings.TrimSpace(secret + " " + name); keyIn(lines, []byte(added)) != secret || strings.TrimSpace(string(unmarked(lines, []byte(added)))) != want {
+			t.Fatalf("the last line of %q is %q", with, added)
 		}
 		rest, n := Remove(with, e.Key.ID())
 		if n != 1 || !bytes.Equal(bytes.TrimRight(rest, "\r\n"), bytes.TrimRight(without, "\r\n")) {
