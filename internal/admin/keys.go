@@ -76,7 +76,7 @@ func (*Admin) removeKey(w http.ResponseWriter, r *http.Request) error {
 // refused is an error of changing keys, for the caller of the API.
 func refused(err error) error {
 	status := http.StatusInternalServerError
-	if refusal, ok := errors.AsType[*observe.Refusal](err); ok {
+	if refusal, ok := errors.AsType[*observe.RefusalError](err); ok {
 		status = refusal.Status
 	}
 	return apiError(status, "%w", err)

@@ -55,7 +55,7 @@ func (k *Keeper) Files() []string {
 }
 
 func refusef(status int, format string, args ...any) error {
-	return &observe.Refusal{Status: status, Err: fmt.Errorf(format, args...)}
+	return &observe.RefusalError{Status: status, Err: fmt.Errorf(format, args...)}
 }
 
 // file returns the managed file that the config has by that text.
@@ -104,8 +104,8 @@ func (k *Keeper) heed() error {
 
 // explain says which file an error is about, unless it says what to do itself.
 func explain(file string, err error) error {
-	if refusal, ok := errors.AsType[*observe.Refusal](err); ok {
-		return &observe.Refusal{Status: refusal.Status, Err: fmt.Errorf("%s: %w", file, refusal.Err)}
+	if refusal, ok := errors.AsType[*observe.RefusalError](err); ok {
+		return &observe.RefusalError{Status: refusal.Status, Err: fmt.Errorf("%s: %w", file, refusal.Err)}
 	}
 	return refusef(http.StatusInternalServerError, "%s cannot be written: %w", file, err)
 }

@@ -28,18 +28,18 @@ type Keeper interface {
 	Reread() error
 }
 
-// Refusal is why keys were not added or removed. It shows nothing of a key.
-type Refusal struct {
+// RefusalError is why keys were not added or removed. It shows nothing of a key.
+type RefusalError struct {
 	Status int // of HTTP
 	Err    error
 }
 
-func (r *Refusal) Error() string { return r.Err.Error() }
+func (r *RefusalError) Error() string { return r.Err.Error() }
 
-func (r *Refusal) Unwrap() error { return r.Err }
+func (r *RefusalError) Unwrap() error { return r.Err }
 
 func refusef(status int, format string, args ...any) error {
-	return &Refusal{status, fmt.Errorf(format, args...)}
+	return &RefusalError{status, fmt.Errorf(format, args...)}
 }
 
 // Files returns the managed files of all gateways of the pool.
