@@ -88,7 +88,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
 // `keys_file` holds `group <name>`, `weight <n>`, `tier <n>`, `upstream <url>`, `proxy <url>`,
-// `models <pattern...>`, `model <from> <to>` (more than once) and `name <label>`. A status is 400 to 599,
+// `models <pattern...>`, `model <from> <to>` (more than once), `name <label>` and, of `keys_file`, `managed`. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large`, `overloaded` and `unknown`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

@@ -183,6 +183,10 @@ func (g *Group) options(block string) map[string]directive.Option {
 			}
 			return directive.Wrap(d, g.check())
 		}},
+		"managed": {Parse: func(d *caddyfile.Dispenser) error {
+			g.Managed = true
+			return directive.Wrap(d, g.check())
+		}},
 		"weight":   number(&g.Weight),
 		"tier":     number(&g.Tier),
 		"upstream": g.text(block+" upstream", "<url>", &g.Upstream),

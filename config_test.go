@@ -45,6 +45,12 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a key where the name belongs", func(h *Handler) { h.Pool = "sk-demo-1" }, "pool: the name begins with sk-"},
 		{"a key where a path belongs", func(h *Handler) { h.KeysFiles = []string{"sk-demo-1"} }, "keys_file: the path begins with sk-"},
 		{"a group of no kind", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1)}} }, "group: a name, a weight, a tier, an upstream, models or a label is needed"},
+		{"keys of the config that are managed", func(h *Handler) { h.Groups = []Group{{Keys: testkit.DemoKeys(1), Managed: true}} }, "managed: it goes with keys_file"},
+		{"a managed file that does not exist", func(h *Handler) { h.Groups = []Group{{KeysFiles: []string{"/nowhere/demo.keys"}, Managed: true}} }, ""},
+		{"a managed file named by a key", func(h *Handler) {
+			t.Setenv("KEYCYCLER_TEST_PATH", "sk-demo-6")
+			h.Groups = []Group{{KeysFiles: []string{"{env.KEYCYCLER_TEST_PATH}"}, Managed: true}}
+		}, "keys_file: the path (not shown) begins as keys do: write ./… for a file"},
 		{"an upstream of no scheme", func(h *Handler) { h.Upstream = "east.example.com" }, "upstream: the URL must begin with https:// or http://"},
 		{"a proxy of another scheme", func(h *Handler) { h.Groups = []Group{{Proxy: "ftp://ada:word@proxy"}} }, "proxy: the URL must begin with http://, https://, socks5:// or socks5h://"},
 		{"a proxy with user and password", func(h *Handler) { h.Groups = []Group{{Proxy: "socks5://ada:word@proxy:1080"}} }, ""},
@@ -324,7 +330,7 @@ func every() *Handler {
 			{Class: "invalid_key", Text: "gone", Action: "cooldown", Duration: caddy.Duration(time.Hour)},
 			{Fault: []string{"reset"}, Action: "pass"},
 		},
-		Groups:       []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}}},
+		Groups:       []Group{{Name: "acme", Weight: 2, Tier: 3, Keys: []string{"{env.ACME_KEY}"}, KeysFiles: []string{"/run/acme.keys"}, Managed: true}},
 		Select:       &Select{Policy: "hash", Value: "{http.request.host}"},
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},

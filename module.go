@@ -437,7 +437,7 @@ type StateBackend = backend.StateBackend
 
 // Validate checks what Provision left.
 func (h *Handler) Validate() error {
-	if h.gateway == nil || h.gateway.KeyPool().Len() == 0 {
+	if h.gateway == nil || h.gateway.KeyPool().Len() == 0 && !h.keySource().Manages() {
 		return errors.New("no keys")
 	}
 	return nil

@@ -75,6 +75,14 @@ type Group struct {
 
 	// As the handler's own `keys_files`.
 	KeysFiles []string `json:"keys_files,omitempty"`
+
+	// Whether keycycler may write the files, so that operators add and remove keys at run
+	// time: through the admin API, the command or the status page. Such a file need not exist,
+	// nor hold a key: it is made when the first one is added, and requests get a 503 until the
+	// pool has one. It is written whole, by a new file that takes its name, and readable by
+	// its owner alone afterwards: the process must be allowed to make files in its folder.
+	// Comments and the order of lines stay. Default: false.
+	Managed bool `json:"managed,omitempty"`
 }
 
 // Rename says what a model is called where keys work.
@@ -96,7 +104,7 @@ func (g Group) rank() rotator.Rank {
 // plain tells whether the group is none: its keys are as those of no group.
 func (g Group) plain() bool {
 	return g.Name == "" && g.Weight == 0 && g.Tier == 0 && g.Label == "" && g.Upstream == "" && g.Proxy == "" &&
-		len(g.Models)+len(g.Renames) == 0
+		len(g.Models)+len(g.Renames) == 0 && !g.Managed
 }
 
 func (g Group) check() error {
@@ -112,7 +120,14 @@ func (g Group) check() error {
 	case g.Tier < 0 || g.Tier > rotator.MaxRank:
 		return fmt.Errorf("tier: %d is out of range: 1 to %d", g.Tier, rotator.MaxRank)
 	}
-	return cmp.Or(g.checkLabel(), g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
+	return cmp.Or(g.checkLabel(), g.checkManaged(), g.checkModels(), checkUpstream(g.Upstream), checkProxy(g.Proxy))
+}
+
+func (g Group) checkManaged() error {
+	if g.Managed && len(g.KeysFiles) == 0 {
+		return errors.New("managed: it goes with keys_file: keycycler writes no config")
+	}
+	return nil
 }
 
 // checkProxy checks the URL of a proxy likewise.
@@ -269,7 +284,7 @@ func (h *Handler) keySource() *keyset.Source {
 	all := h.allGroups()
 	groups := make([]keyset.Group, 0, len(all))
 	for _, g := range all {
-		groups = append(groups, keyset.Group{Name: g.Name, Rank: g.rank(), Label: g.Label, Texts: g.Keys, Files: g.KeysFiles})
+		groups = append(groups, keyset.Group{Name: g.Name, Rank: g.rank(), Label: g.Label, Texts: g.Keys, Files: g.KeysFiles, Managed: g.Managed})
 	}
 	return &keyset.Source{Groups: &groups, Log: h.logger}
 }

@@ -94,7 +94,7 @@ func (p pool) block(t *testing.T, up *upstream) string {
 	if err := os.WriteFile(prices, []byte(`{"demo-model": {"input": 2.5}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("handle_path /%s/* {\nkeycycler %[1]s {\nkeys_file %q\nprices %q\n%s\n}\nreverse_proxy %s\n}\n",
+	return fmt.Sprintf("handle_path /%s/* {\nkeycycler %[1]s {\nkeys_file %q {\nmanaged\n}\nprices %q\n%s\n}\nreverse_proxy %s\n}\n",
 		p.name, path, prices, exact, strings.TrimPrefix(up.url, "http://"))
 }
 

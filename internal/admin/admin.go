@@ -58,8 +58,8 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"pools/{pool}":                  {http.MethodGet: a.showPool},
 		"pools/{pool}/rejections":       {http.MethodGet: a.listRejections},
 		"pools/{pool}/usage":            {http.MethodGet: a.listUsage},
-		"pools/{pool}/keys":             {http.MethodGet: a.listKeys},
-		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll},
+		"pools/{pool}/keys":             {http.MethodGet: a.listKeys, http.MethodPost: a.addKeys},
+		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll, http.MethodDelete: a.removeKey},
 		"pools/{pool}/keys/{id}/{verb}": {http.MethodPost: a.changeKey},
 		"":                              {http.MethodGet: a.notFound, http.MethodPost: a.notFound},
 	}

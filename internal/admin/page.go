@@ -37,6 +37,7 @@ func pagePool(now time.Time, v *observe.View) status.Pool {
 		Name: of.Name, Provider: of.Provider,
 		Keys: c.Keys, Ready: c.Ready, Cooling: c.Keys - c.Ready - c.Disabled, Disabled: c.Disabled, Soonest: c.Soonest,
 		Backend: of.Backend, Healthy: health.Healthy, Lag: health.Lag, Queue: health.Queue,
+		Files: v.Files(),
 	}
 	if health.Err != nil {
 		p.Err = health.Err.Error()

@@ -158,6 +158,11 @@ func (g endpoint) ask(method, path string, body *observe.CoolRequest, out any) e
 		}
 		content = bytes.NewReader(text)
 	}
+	return g.call(method, path, content, out)
+}
+
+// call is ask with a body that is JSON already; nil: none.
+func (g endpoint) call(method, path string, content io.Reader, out any) error {
 	// Each request has a client of its own: its connection would stay open, unused.
 	header := http.Header{"Connection": {"close"}}
 	res, err := caddycmd.AdminAPIRequest(string(g), method, path, header, content)

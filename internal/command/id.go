@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/keycycler/keycycler/internal/keyfile"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -35,9 +36,25 @@ func printIDs(cmd *cobra.Command, args []string) error {
 
 // readIDs reads keys, and prompts for them if they come from a terminal.
 func readIDs(in io.Reader, prompt io.Writer) ([]string, error) {
+	return prompted(in, prompt, scanIDs)
+}
+
+// readSecrets reads lines likewise.
+func readSecrets(in io.Reader, prompt io.Writer) ([]byte, error) {
+	lines, err := prompted(in, prompt, readText)
+	return []byte(strings.Join(lines, "\n")), err
+}
+
+func readText(r io.Reader, _ int) ([]string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, keyfile.MaxFile))
+	return []string{string(text)}, err
+}
+
+// prompted hands what comes to read, from a terminal line by line, with how many came before.
+func prompted(in io.Reader, prompt io.Writer, read func(r io.Reader, before int) ([]string, error)) ([]string, error) {
 	file, ok := in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return scanIDs(in, 0)
+		return read(in, 0)
 	}
 	// For all keys at once: between two of them, the rest of a paste would show.
 	before, err := term.MakeRaw(int(file.Fd()))
@@ -45,14 +62,17 @@ func readIDs(in io.Reader, prompt io.Writer) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = term.Restore(int(file.Fd()), before) }()
-	return promptIDs(struct {
+	return promptLines(struct {
 		io.Reader
 		io.Writer
-	}{file, prompt})
+	}{file, prompt}, read)
 }
 
-// promptIDs reads keys from a raw terminal, until there is an empty line or an end.
-func promptIDs(terminal io.ReadWriter) (ids []string, err error) {
+// promptIDs reads keys from a raw terminal.
+func promptIDs(terminal io.ReadWriter) ([]string, error) { return promptLines(terminal, scanIDs) }
+
+// promptLines reads from a raw terminal, until there is an empty line or an end.
+func promptLines(terminal io.ReadWriter, read func(io.Reader, int) ([]string, error)) (ids []string, err error) {
 	t := term.NewTerminal(interruptible{terminal}, "")
 	for n := 1; ; n++ {
 		line, err := t.ReadPassword("Key (it does not show; an empty line ends): ")
@@ -66,7 +86,7 @@ func promptIDs(terminal io.ReadWriter) (ids []string, err error) {
 		if strings.TrimSpace(line) == "" {
 			return ids, nil
 		}
-		more, err := scanIDs(strings.NewReader(line), n-1)
+		more, err := read(strings.NewReader(line), n-1)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +103,7 @@ func (t interruptible) Read(p []byte) (int, error) {
 	n, err := t.ReadWriter.Read(p)
 	if bytes.IndexByte(p[:n], ctrlC) >= 0 {
 		fmt.Fprint(t, "\r\n")
-		return 0, errors.New("interrupted: no id is printed")
+		return 0, errors.New("interrupted: nothing is done")
 	}
 	return n, err
 }

@@ -428,7 +428,7 @@ func (x *exchange) exhausted(w http.ResponseWriter, now time.Time) error {
 		return x.unknownModel(w) // to the key that has made what the request names
 	}
 	f := newRefusal(census)
-	f.Bound = bound
+	f.Bound, f.Empty = bound, x.roster.Pool.Len() == 0
 	if x.pause > 0 {
 		x.g.metrics.Closed.Inc()
 		if f.Wait = wholeSeconds(x.pause); census.Unstated == 0 && census.Free == 0 {

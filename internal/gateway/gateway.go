@@ -23,6 +23,7 @@ import (
 	"github.com/keycycler/keycycler/internal/catalog"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
+	"github.com/keycycler/keycycler/internal/keeper"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/price"
@@ -101,6 +102,7 @@ type Gateway struct {
 
 	resources *provider.Resources           // nil: ids are not followed
 	roster    atomic.Pointer[roster.Roster] // changes when a keys file does
+	keeper    *keeper.Keeper                // reads the keys again, one at a time, and writes managed files
 	unwatch   func()                        // ends the watching of keys files; nil where there is none
 	clients   *client.Clients               // nil: everybody is let in
 
@@ -175,6 +177,7 @@ func (g *Gateway) start() error {
 		return err
 	}
 	g.roster.Store(keys)
+	g.keeper = keeper.New(g.Keys, g.reloadKeys, g.Logger)
 	if err := g.show(); err != nil {
 		return err
 	}
@@ -184,7 +187,7 @@ func (g *Gateway) start() error {
 	if g.prices, err = price.Open(g.Prices, g.Logger); err != nil {
 		return err
 	}
-	g.unwatch = g.Keys.Inputs().Watch(sources, g.reloadKeys, func(err error) {
+	g.unwatch = g.Keys.Inputs().Watch(sources, g.keeper.Reread, func(err error) {
 		g.Logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
 	})
 	g.Logger.Info("pool is ready", zap.Int("keys", len(set.Keys)), zap.String("provider", g.Provider.Name))
@@ -202,6 +205,9 @@ func (g *Gateway) show() (err error) {
 		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
 		Usage:   g.Usage, Priced: g.Prices != "",
+	}
+	if g.Keys.Manages() {
+		g.seen.Keeper = g.keeper
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

@@ -54,6 +54,8 @@ type Group struct {
 	Label string // the name of its only key; "": none
 	Texts []string
 	Files []string
+
+	Managed bool // keycycler may write the files; they need not exist, nor hold a key
 }
 
 // Place is where keys work and what they serve there. Groups that have the same one share
@@ -67,6 +69,8 @@ type Place struct {
 type Source struct {
 	Groups *[]Group // behind a pointer, so that what prints a struct around it stops there
 	Log    *zap.Logger
+
+	met map[string]bool // managed files that were there
 }
 
 // Format writes nothing of the source, whatever the verb: it may hold keys in plain text.
@@ -107,9 +111,12 @@ func (s *Source) Inputs() Inputs {
 }
 
 // Load returns the keys that stand in the config and those of files, in this order,
-// those of no group first.
-func (s *Source) Load() (*Set, error) {
-	set := &Set{index: make(map[rotator.ID]int), log: s.Log}
+// those of no group first. It is not safe for concurrent use where files are managed.
+func (s *Source) Load() (*Set, error) { return s.load(s.Log, nil) }
+
+// load is Load as it would be if managed files had these texts, by their paths.
+func (s *Source) load(log *zap.Logger, texts map[string][]byte) (*Set, error) {
+	set := &Set{index: make(map[rotator.ID]int), log: log}
 	repl := caddy.NewReplacer()
 	n := 0
 	for text, group := range s.texts() {
@@ -122,11 +129,15 @@ func (s *Source) Load() (*Set, error) {
 	var files []string
 	for text, group := range s.Files() {
 		files, set.group = append(files, text), group
-		if err := set.addFile(repl, text); err != nil {
+		add := set.addFile
+		if group.Managed {
+			add = func(repl *caddy.Replacer, text string) error { return s.addManaged(set, repl, text, texts) }
+		}
+		if err := add(repl, text); err != nil {
 			return nil, fmt.Errorf("keys_file: %w", err)
 		}
 	}
-	if len(set.Keys) == 0 {
+	if len(set.Keys) == 0 && !s.Manages() {
 		return nil, noKeys(files)
 	}
 	if err := set.checkNames(); err != nil {
@@ -141,6 +152,10 @@ func (s *Source) Load() (*Set, error) {
 func (s *Set) trim() {
 	s.Keys, s.Ranks, s.Origins.at = trimmed(s.Keys), trimmed(s.Ranks), trimmed(s.Origins.at)
 	s.Groups, s.Places, s.Names = trimmedSome(s.Groups), trimmedSome(s.Places), trimmedSome(s.Names)
+	if len(s.Ranks) == 0 {
+		s.Ranks = nil
+		return
+	}
 	s.Rank = s.Ranks[0]
 	if !slices.ContainsFunc(s.Ranks, func(r rotator.Rank) bool { return r != s.Ranks[0] }) {
 		s.Ranks = nil

@@ -1,6 +1,10 @@
 package observe
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"time"
+)
 
 // The admin API's answers, which the command and the status page read too. Tools
 // build on these names: they stay.
@@ -29,6 +33,9 @@ type PoolStatus struct {
 	// Models are those that no key can serve, by name: [] where each can be, and while no
 	// key is ready for any.
 	Models []ModelStatus `json:"models"`
+
+	// Files are those of keys that keycycler may write, as the config has them.
+	Files []string `json:"managed_files,omitempty"`
 }
 
 // ModelStatus is a model that no key of a pool is ready for, while keys are for others.
@@ -121,6 +128,41 @@ type MinuteStatus struct {
 type Changed struct {
 	Keys    int `json:"keys"`    // that it was meant for
 	Changed int `json:"changed"` // of them, whose state it changed
+}
+
+// NewKeys is the body of POST …/keys.
+type NewKeys struct {
+	Keys []NewKey `json:"keys"`
+	File string   `json:"file,omitempty"` // where they go, as in managed_files, or its base name; "": the only one
+}
+
+// NewKey is a key that is to be added.
+type NewKey struct {
+	Key  string `json:"key"`
+	Name string `json:"name,omitempty"` // for people
+}
+
+// Format writes nothing of the key, whatever the verb.
+func (NewKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a key") }
+
+// KeysAdded tells what has become of NewKeys.
+type KeysAdded struct {
+	File    string       `json:"file"`    // its base name
+	Added   []string     `json:"added"`   // ids
+	Skipped []KeySkipped `json:"skipped"` // those that the pool has already
+}
+
+// KeySkipped is a key that was not added, since the pool has it.
+type KeySkipped struct {
+	Index  int    `json:"index"` // in keys, from 0 on
+	ID     string `json:"id"`
+	Origin string `json:"origin"` // where it stands
+}
+
+// KeyRemoved tells from where a key was removed.
+type KeyRemoved struct {
+	ID    string   `json:"id"`
+	Files []string `json:"files"` // base names
 }
 
 // CoolRequest is the body of POST …/cool.

@@ -108,6 +108,9 @@ func (x *Index) sameKeys(other *Index) bool {
 // Shares tells whether both have a key that is alike in both, as the caller says of its
 // slots.
 func (x *Index) Shares(other *Index, alike func(mine, others rotator.Slot) bool) bool {
+	if x.Pool.Len() == 0 || other.Pool.Len() == 0 {
+		return false
+	}
 	if x.Pool.Key(0).ID() == other.Pool.Key(0).ID() && alike(0, 0) {
 		return true // mostly, and without looking for any
 	}

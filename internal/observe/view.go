@@ -38,6 +38,7 @@ type Pool struct {
 	Keys     func() *Index // of now
 	Waiting  func() int64  // requests
 	ByModel  bool          // its keys may cool for one model alone
+	Keeper   Keeper        // of the files of keys that keycycler may write; nil: there are none
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
 }
@@ -204,6 +205,7 @@ func (v *View) Status(now time.Time) PoolStatus {
 			LagMS:   float64(health.Lag) / float64(time.Millisecond),
 		},
 		Models: []ModelStatus{}, // none is [], not null
+		Files:  v.Files(),
 	}
 	for _, m := range v.Models(now) {
 		s.Models = append(s.Models, modelStatus(m))

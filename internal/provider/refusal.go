@@ -23,6 +23,7 @@ type Refusal struct {
 	Limited  bool          // all keys are at the limit of the config …
 	Some     bool          // … or some of them are
 	Disabled bool          // no key will be ready by itself: an operator has disabled all
+	Empty    bool          // likewise, since there is none
 	Stopped  bool          // the process stops: nothing else counts
 	Bound    bool          // only the key that has made what the request names, or its group, could serve it
 	Path     string        // of the request: some providers imitate OpenAI's API at some paths
@@ -113,6 +114,8 @@ func (f Refusal) message() string {
 		return "This gateway is stopping. " + again
 	case f.Unauthorized:
 		return "Incorrect API key provided: this gateway wants a token of its own as API key."
+	case f.Empty:
+		return "This gateway has no API key."
 	case f.Disabled:
 		return "Every API key of this gateway is disabled."
 	case f.Limited:

@@ -12,6 +12,7 @@ import (
 
 const (
 	maxForm = 64 << 10 // bytes
+	maxAdd  = 16 << 20 // bytes of a form with keys
 	maxCool = 365 * 24 * time.Hour
 	allKeys = "all" // the form's id of all keys: one that is missing must not mean them
 )
@@ -38,7 +39,7 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this request comes from another site, and is refused", http.StatusForbidden)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	r.Body = http.MaxBytesReader(w, r.Body, formSize(r.URL))
 	if err := r.ParseForm(); err != nil {
 		status := http.StatusBadRequest
 		if large := new(http.MaxBytesError); errors.As(err, &large) {
@@ -49,7 +50,11 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request) {
 	}
 	back, _ := url.ParseQuery(r.Form.Get("back"))
 	v := parseView(back)
-	done, err := h.do(r.Form)
+	do := h.do
+	if addsKeys(r.URL) {
+		do = h.add
+	}
+	done, err := do(r.Form)
 	if err != nil {
 		h.show(w, r, statusOf(err), v, notice{Text: err.Error(), Failed: true})
 		return
@@ -129,6 +134,7 @@ type done struct {
 	id      string // or allKeys
 	cool    time.Duration
 	changed int
+	skipped []int // lines of keys that were not added
 }
 
 // query is that of the view, with what has been done.
@@ -139,6 +145,10 @@ func (d done) query(v view) string {
 	query.Set("changed", strconv.Itoa(d.changed))
 	if d.cool > 0 {
 		query.Set("seconds", strconv.FormatInt(int64(d.cool/time.Second), 10))
+	}
+	if d.verb == addKeys {
+		query.Del("to")
+		query.Set("skipped", linesText(d.skipped))
 	}
 	return query.Encode()
 }
@@ -155,10 +165,17 @@ func (d done) anchor() string {
 func parseDone(query url.Values) done {
 	d := done{verb: Verb(query.Get("did")), id: query.Get("to")}
 	changed, err := strconv.Atoi(query.Get("changed"))
-	if past[d.verb] == "" || !isTarget(d.id) || err != nil || changed < 0 {
+	if err != nil || changed < 0 {
 		return done{}
 	}
 	d.changed = changed
+	if d.verb == addKeys {
+		d.id, d.skipped = allKeys, parseLines(query.Get("skipped"))
+		return d
+	}
+	if past[d.verb] == "" || !isTarget(d.id) {
+		return done{}
+	}
 	d.cool, _ = parseSeconds(query.Get("seconds"))
 	return d
 }
@@ -170,8 +187,11 @@ type notice struct {
 }
 
 func (d done) notice() notice {
-	if d.verb == "" {
+	switch d.verb {
+	case "":
 		return notice{}
+	case addKeys:
+		return d.addNotice()
 	}
 	text := past[d.verb]
 	if d.cool > 0 {

@@ -152,9 +152,10 @@
   // tab's. The address says nothing of what was done: to load it again must not
   // tell it again.
   async function visit(url, options) {
-    if (!(await load(url, true, options))) return;
+    if (!(await load(url, true, options))) return false;
     const address = new URL(app.dataset.self, location.href);
     if (address.search !== location.search) history.pushState(null, "", address.pathname + address.search);
+    return true;
   }
 
   document.addEventListener("click", (event) => {
@@ -174,9 +175,15 @@
       return;
     }
     const menu = form.closest("details");
-    if (menu) menu.open = false;
+    const adds = menu && menu.id === "add";
+    if (menu && !adds) menu.open = false;
     const action = (event.submitter && event.submitter.getAttribute("formaction")) || form.getAttribute("action");
-    visit(action, { method: "POST", body: new URLSearchParams(data) });
+    visit(action, { method: "POST", body: new URLSearchParams(data) }).then((shown) => {
+      // Keys that were not added can be corrected; others must not stay in the page.
+      if (!adds || !shown || document.querySelector("#notice.failed")) return;
+      form.reset();
+      menu.open = false;
+    });
   });
 
   // The filter applies while it is typed.

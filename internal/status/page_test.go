@@ -49,6 +49,17 @@ func (f *fake) Do(pool, id string, a Action) (int, error) {
 	return 1, nil
 }
 
+// Add notes what it was told. It has the keys on the second line of three.
+func (f *fake) Add(pool, file, text string) (Added, error) {
+	if f.err != nil {
+		return Added{}, f.err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, fmt.Sprintf("%s %s add %q", pool, file, text))
+	return Added{Keys: 2, Skipped: []int{2}}, nil
+}
+
 const (
 	readyID    = "0aaaaaaaaaaa"
 	coolingID  = "1bbbbbbbbbbb"

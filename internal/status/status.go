@@ -31,6 +31,15 @@ type Source interface {
 	// is "", and returns how many have changed by it. The error is ErrNotFound, or
 	// wraps it, if there is no such pool or key; its text is shown.
 	Do(pool, id string, a Action) (changed int, err error)
+	// Add adds the keys that the text holds to the pool's managed file of that name: all of
+	// them, or none if there is an error, whose text is shown: it must show nothing of a key.
+	Add(pool, file, text string) (Added, error)
+}
+
+// Added is what has become of keys that were to be added.
+type Added struct {
+	Keys    int
+	Skipped []int // the lines of those that the pool had, or that stood twice, in order
 }
 
 // ErrNotFound is what a Source says of a pool or a key that it does not know.
@@ -64,6 +73,7 @@ type Pool struct {
 	Disabled int
 	Soonest  time.Duration // until the first cooling key is ready; 0 if none cools
 	Models   []Model       // that no key can serve, while keys are ready for others
+	Files    []string      // to which keys can be added
 
 	Backend string        // where the state is kept: memory, redis
 	Healthy bool          // whether it can be read and written there; always, in memory

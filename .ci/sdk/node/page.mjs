@@ -61,6 +61,9 @@ const commands = {
   },
   fill: ({ page }, selector, text) => page.fill(selector, text),
   select: ({ page }, selector, value) => page.selectOption(selector, value),
+  value: ({ page }, selector) => page.inputValue(selector),
+  html: ({ page }) => page.content(),
+  url: ({ page }) => page.url(),
   text: ({ page }, selector) => page.locator(selector).innerText(),
   origin: ({ page }) => new URL(page.url()).origin,
   rows: ({ page }) => page.evaluate(rows),
@@ -83,6 +86,10 @@ const commands = {
     }, hidden),
   requests: ({ requests }) => requests,
   problems: ({ problems }) => problems,
+  // What the test has brought about itself.
+  forgive(tab, text) {
+    tab.problems = tab.problems.filter((problem) => !problem.includes(text));
+  },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

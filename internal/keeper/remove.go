@@ -1,0 +1,84 @@
+package keeper
+
+import (
+	"net/http"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/keycycler/keycycler/internal/keyfile"
+	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/rotator"
+)
+
+// Remove implements observe.Keeper.
+func (k *Keeper) Remove(id rotator.ID) (removed observe.KeyRemoved, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	removed.ID = id.String()
+	for _, m := range k.source.Managed() {
+		lines, err := k.removeFrom(m, id)
+		if err != nil {
+			return removed, explain(m.Text, err)
+		}
+		if lines > 0 {
+			removed.Files = append(removed.Files, filepath.Base(m.Path))
+		}
+	}
+	if len(removed.Files) == 0 {
+		return removed, k.elsewhere(id)
+	}
+	k.log.Info("key was removed by an operator", zap.Stringer("key_id", id), zap.Strings("files", removed.Files))
+	return removed, k.heed()
+}
+
+// removeFrom takes the key out of one file, if it stands nowhere else but in managed ones,
+// and returns how many lines it had.
+func (k *Keeper) removeFrom(m keyset.Managed, id rotator.ID) (lines int, err error) {
+	text, err := keyfile.Read(m.Path)
+	if _, lines = keyfile.Remove(text, id); lines == 0 || err != nil {
+		return 0, err
+	}
+	err = keyfile.Update(m.Path, func(text []byte, _ bool) ([]byte, error) {
+		rest, n := keyfile.Remove(text, id)
+		if lines = n; n == 0 {
+			return text, nil
+		}
+		return rest, k.without(id)
+	})
+	return lines, err
+}
+
+// without tells why the key would stay, if all managed files were without it.
+func (k *Keeper) without(id rotator.ID) error {
+	texts := make(map[string][]byte)
+	for _, m := range k.source.Managed() {
+		text, err := keyfile.Read(m.Path)
+		if err != nil {
+			return err
+		}
+		texts[m.Path], _ = keyfile.Remove(text, id)
+	}
+	rest, err := k.source.Would(texts)
+	if err != nil {
+		return refusef(http.StatusConflict, "nothing was removed: %w", err)
+	}
+	if at := rest.Find(id); at != "" {
+		return refusef(http.StatusConflict, "nothing was removed: key %s also stands at %s, which is not managed: take it away there first", id, at)
+	}
+	return nil
+}
+
+// elsewhere says where a key stands that no managed file has.
+func (k *Keeper) elsewhere(id rotator.ID) error {
+	now, err := k.source.Would(nil)
+	if err != nil {
+		return refusef(http.StatusConflict, "nothing was removed: %w", err)
+	}
+	at := now.Find(id)
+	if at == "" {
+		return refusef(http.StatusNotFound, "the pool has no key %s", id)
+	}
+	return refusef(http.StatusConflict, "key %s stands at %s, which is not managed: take it away there", id, at)
+}

@@ -1,0 +1,10 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package keyfile
+
+import "os"
+
+// lock does nothing: there are no locks here that processes share.
+func lock(string) (unlock func(), err error) { return func() {}, nil }
+
+func own(*os.File, os.FileInfo) {}
