@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/provider"
@@ -70,6 +71,11 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    models_endpoint on | off
 //	    usage        on | off
 //	    prices       <path>
+//	    check [{
+//	        uri      <path>
+//	        interval <duration>
+//	        on_start
+//	    }]
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -132,6 +138,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"models_endpoint":    {Parse: h.parseModelsEndpoint},
 		"usage":              {Parse: h.parseUsage},
 		"prices":             {Parse: h.parsePrices},
+		"check":              {Parse: h.parseCheck},
 	})
 	if err != nil {
 		return err
@@ -147,7 +154,7 @@ func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return line.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
-	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts(), h.Clients.CheckPriced(h.priced())))
+	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts(), h.checkChecks(), h.Clients.CheckPriced(h.priced())))
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
@@ -331,6 +338,11 @@ func (h *Handler) parsePrices(d *caddyfile.Dispenser) (err error) {
 		return d.Errf("prices: the path is empty")
 	}
 	return directive.Wrap(d, h.checkPrices())
+}
+
+func (h *Handler) parseCheck(d *caddyfile.Dispenser) error {
+	h.Check = new(check.Config)
+	return h.Check.Parse(d)
 }
 
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/testkit"
@@ -333,6 +334,7 @@ func every() *Handler {
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "key", Shared: true},
 		Clients:     everyClientLimit(),
+		Check:       &check.Config{URI: "/v1/models", Interval: duration(time.Hour), OnStart: true},
 	}
 }
 

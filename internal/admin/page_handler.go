@@ -25,7 +25,8 @@ func init() {
 // page can disable every key: so it answers only who has been authenticated, by
 // `basic_auth` or another authentication handler before it, or by a client
 // certificate that the site's TLS has verified. Anybody else gets 403. A client token
-// of keycycler's opens nothing here.
+// of keycycler's opens nothing here. At paths that end in `/ready` it tells anybody whether
+// this node is ready, and nothing else: `{"ready":true}` with 200, or false with 503.
 type StatusPage struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -41,6 +42,9 @@ var errUnauthenticated = errors.New("keycycler_status answers authenticated user
 
 // ServeHTTP serves the page at whatever path it was asked for.
 func (*StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if asksReady(r) {
+		return tellReady(w)
+	}
 	if !authenticated(r) {
 		return caddyhttp.Error(http.StatusForbidden, errUnauthenticated)
 	}

@@ -22,7 +22,7 @@ func init() {
 // cliCommand is `caddy keycycler`.
 var cliCommand = caddycmd.Command{
 	Name:      "keycycler",
-	Usage:     "list|show|cool|clear|disable|enable|usage|id|classify",
+	Usage:     "list|show|cool|clear|disable|enable|test|usage|id|classify",
 	Short:     "Shows the API keys of a running gateway, and changes their state",
 	Long:      cliHelp,
 	CobraFunc: buildCLI,
@@ -34,7 +34,8 @@ disables and enables them.
 Keys are called by their ids, never shown: an id is 12 hex digits, made of the
 key by a hash, the same on every node and in every log line. 'id' tells the ids
 of keys that you have. A key that has a name can be called by that, too.
-'classify' tells what keycycler makes of an answer, and 'usage' who uses how much.
+'test' asks the provider whether a key is good, 'classify' tells what keycycler
+makes of an answer, and 'usage' who uses how much.
 
 A key is
 
@@ -85,19 +86,19 @@ func buildCLI(cmd *cobra.Command) {
 				"with them end as usual."),
 		verbCommand("enable", "Takes disabled keys back into use",
 			"Takes disabled keys back into use. One that is cooling cools on: see 'clear'."),
-		usageCommand(), idCommand(), classifyCommand())
+		testCommand(), usageCommand(), idCommand(), classifyCommand())
 }
 
 // noCommand is what `caddy keycycler` does without a subcommand that exists.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongf("unknown command %s: one of classify, clear, cool, disable, enable, id, list, show, usage", directive.Shown(args[0]))
+		return wrongf("unknown command %s: one of classify, clear, cool, disable, enable, id, list, show, test, usage", directive.Shown(args[0]))
 	}
 	cmd.SetOut(cmd.ErrOrStderr()) // what is asked for goes to the standard output, and this was not
 	if err := cmd.Help(); err != nil {
 		return err
 	}
-	return wrongf("a command is missing: one of classify, clear, cool, disable, enable, id, list, show, usage")
+	return wrongf("a command is missing: one of classify, clear, cool, disable, enable, id, list, show, test, usage")
 }
 
 func listCommand() *cobra.Command {

@@ -539,7 +539,7 @@ func TestCommandErrors(t *testing.T) {
 		code int
 		says string
 	}{
-		{"", 2, "a command is missing: one of classify, clear, cool, disable, enable, id, list, show, usage"},
+		{"", 2, "a command is missing: one of classify, clear, cool, disable, enable, id, list, show, test, usage"},
 		{"remove", 2, "unknown command 'remove': one of classify, clear, cool"},
 		{"sk-demo-1", 2, "unknown command (not shown"},
 		{"--none", 2, "unknown flag '--none'"},
@@ -802,7 +802,7 @@ func TestCommandExitCodes(t *testing.T) {
 		{"show 000000000009 --address " + address, 1, "Error: no pool has key 000000000009\n"},
 		{"disable --all --address " + address, 2, "Error: --all needs --pool, since there are 2 pools: main, spare\nRun 'caddy keycycler disable --help' for usage.\n"},
 		{"list --none", 2, "Error: unknown flag '--none'\nRun 'caddy keycycler list --help' for usage.\n"},
-		{"remove", 2, "Error: unknown command 'remove': one of classify, clear, cool, disable, enable, id, list, show, usage\nRun 'caddy keycycler --help' for usage.\n"},
+		{"remove", 2, "Error: unknown command 'remove': one of classify, clear, cool, disable, enable, id, list, show, test, usage\nRun 'caddy keycycler --help' for usage.\n"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

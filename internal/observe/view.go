@@ -7,6 +7,7 @@
 package observe
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"net/url"
@@ -40,6 +41,8 @@ type Pool struct {
 	ByModel  bool          // its keys may cool for one model alone
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
+
+	Test func(context.Context, rotator.ID) (CheckStatus, error) // asks the upstream about a key; an error says why that cannot be
 }
 
 // name is the pool's, "" while there is none.

@@ -20,6 +20,7 @@ type fake struct {
 	keys  map[string][]Key
 	usage map[string]*Usage
 	err   error // of do
+	found Found // by a test
 
 	mu   sync.Mutex
 	done []string
@@ -47,6 +48,16 @@ func (f *fake) Do(pool, id string, a Action) (int, error) {
 		return len(f.keys[pool]), nil
 	}
 	return 1, nil
+}
+
+func (f *fake) Test(_ *http.Request, pool, id string) (Found, error) {
+	if f.err != nil {
+		return "", f.err
+	}
+	if !slices.ContainsFunc(f.keys[pool], func(k Key) bool { return k.ID == id }) {
+		return "", fmt.Errorf("key: %w", ErrNotFound)
+	}
+	return f.found, nil
 }
 
 const (
