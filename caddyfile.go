@@ -71,11 +71,11 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    models_endpoint on | off
 //	    usage        on | off
 //	    prices       <path>
-//	    check [{
+//	    check {
 //	        uri      <path>
 //	        interval <duration>
 //	        on_start
-//	    }]
+//	    }
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -94,20 +94,15 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
 // `keys_file` holds `group <name>`, `weight <n>`, `tier <n>`, `upstream <url>`, `proxy <url>`,
-// `models <pattern...>`, `model <from> <to>` (more than once) and `name <label>`. A status is 400 to 599,
+// `models <pattern...>`, `model <from> <to>` (more than once) and `name <label>`. `check` needs no
+// block. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large`, `overloaded` and `unknown`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	line := *d
-	if d.NextArg() {
-		h.Pool = d.Val()
-		if err := h.checkPool(); err != nil {
-			return d.WrapErr(err)
-		}
-	}
-	if d.NextArg() {
-		return d.Errf("keycycler: surplus argument after the pool's name: keys belong behind 'keys', within the block")
+	if err := h.parsePool(d); err != nil {
+		return err
 	}
 	var rules []caddyfile.Dispenser // where each rule stands, for the check that needs the cooldown's max
 	_, err := directive.ParseBlock(d, "keycycler", map[string]directive.Option{
@@ -147,6 +142,20 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return rules[i].WrapErr(err)
 	}
 	return h.checkWhole(&line)
+}
+
+// parsePool parses the pool's name, if there is one.
+func (h *Handler) parsePool(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		h.Pool = d.Val()
+		if err := h.checkPool(); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("keycycler: surplus argument after the pool's name: keys belong behind 'keys', within the block")
+	}
+	return nil
 }
 
 // checkWhole checks what can be checked once all options are there.
