@@ -765,7 +765,7 @@ func TestCommandIDAtTerminal(t *testing.T) {
 // All commands tell their flags, how to use them, and their exit codes, within the
 // width of a terminal.
 func TestCommandHelp(t *testing.T) {
-	for _, name := range []string{"", "list", "show", "cool", "clear", "disable", "enable", "id"} {
+	for _, name := range []string{"", "list", "show", "cool", "clear", "disable", "enable", "test", "id"} {
 		r := runCLI("", append(strings.Fields(name), "--help")...)
 		if r.code != 0 || r.errors != "" {
 			t.Fatalf("%s --help: exit code %d, %s", name, r.code, r.errors)
