@@ -120,10 +120,12 @@ func (c *Checker) each(k asked, a *answer, v blame.Verdict, slots []rotator.Slot
 func (c *Checker) tellCooling(k asked, a *answer, v blame.Verdict) {
 	class := reason.Name(v.Reason())
 	c.Metrics.Cooldown(class, v.Source)
-	c.Announcer.LogCooling(observe.CooledKey{
+	cooled := observe.CooledKey{
 		Pool: c.Pool.Name, Key: k.key(), Name: k.place().Name(), Status: a.status,
 		Class: class, Source: v.Source, Scope: reason.ScopeKey, Rests: v.Cooldown,
-	})
+	}
+	c.Announcer.LogCooling(cooled)
+	c.Announcer.EmitCooling(cooled)
 }
 
 // witness tells whether another key, against which nothing is held, is answered well at the
