@@ -75,11 +75,11 @@ func checkURI(uri string) error {
 	if uri == "" {
 		return nil
 	}
-	u, err := url.ParseRequestURI(uri)
+	_, err := url.ParseRequestURI(uri)
 	switch {
 	case directive.HasKeyPrefix(uri):
 		return errors.New("check uri: it looks like a key (not shown): keys belong behind 'keys'")
-	case err != nil || !strings.HasPrefix(uri, "/") || u.Host != "" || strings.Contains(uri, "#") || len(uri) > maxURI:
+	case err != nil || !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, "//") || strings.ContainsAny(uri, "# ") || len(uri) > maxURI:
 		return fmt.Errorf("check uri: it must be a path, maybe with a query, such as /v1/models, of at most %d bytes", maxURI)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/keycycler/keycycler/internal/testkit"
 	"github.com/keycycler/keycycler/internal/testkit/adminapi"
 	"github.com/keycycler/keycycler/internal/testkit/live"
+	"github.com/keycycler/keycycler/internal/testkit/pools"
 )
 
 // vendor is a provider that knows keys, and is asked about them.
@@ -366,6 +367,8 @@ func TestReadiness(t *testing.T) {
 		{"and are cleared", func() { verb("clear", "") }, "200 200", `200 {"ready":true}`},
 		{"one whose keys are all disabled", func() { verb("disable", "") }, "503 503", `503 {"ready":false}`},
 		{"and enabled", func() { verb("enable", "") }, "200 200", `200 {"ready":true}`},
+		{"and disabled again", func() { verb("disable", "") }, "503 503", `503 {"ready":false}`},
+		{"a config that is loaded, and does not run yet, says nothing", func() { pools.Named(t, "ready-next-e2e") }, "503 503", `503 {"ready":false}`},
 	} {
 		row.do()
 		if got := ready(); got != row.want {
