@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/provider"
@@ -70,6 +71,11 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    models_endpoint on | off
 //	    usage        on | off
 //	    prices       <path>
+//	    check {
+//	        uri      <path>
+//	        interval <duration>
+//	        on_start
+//	    }
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -88,20 +94,15 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 // `keys`, `keys_file`, `client_tokens`, `client_tokens_file` and `on` may stand more than once. The block behind `keys` and
 // `keys_file` holds `group <name>`, `weight <n>`, `tier <n>`, `upstream <url>`, `proxy <url>`,
-// `models <pattern...>`, `model <from> <to>` (more than once), `name <label>` and, of `keys_file`, `managed`. A status is 400 to 599,
+// `models <pattern...>`, `model <from> <to>` (more than once), `name <label>` and, of `keys_file`, `managed`. `check` needs no
+// block. A status is 400 to 599,
 // `4xx` or `5xx`; a class is one of `rate_limited`, `quota_exhausted`,
 // `invalid_key`, `request_too_large`, `overloaded` and `unknown`.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	line := *d
-	if d.NextArg() {
-		h.Pool = d.Val()
-		if err := h.checkPool(); err != nil {
-			return d.WrapErr(err)
-		}
-	}
-	if d.NextArg() {
-		return d.Errf("keycycler: surplus argument after the pool's name: keys belong behind 'keys', within the block")
+	if err := h.parsePool(d); err != nil {
+		return err
 	}
 	var rules []caddyfile.Dispenser // where each rule stands, for the check that needs the cooldown's max
 	_, err := directive.ParseBlock(d, "keycycler", map[string]directive.Option{
@@ -132,6 +133,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"models_endpoint":    {Parse: h.parseModelsEndpoint},
 		"usage":              {Parse: h.parseUsage},
 		"prices":             {Parse: h.parsePrices},
+		"check":              {Parse: h.parseCheck},
 	})
 	if err != nil {
 		return err
@@ -142,12 +144,26 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return h.checkWhole(&line)
 }
 
+// parsePool parses the pool's name, if there is one.
+func (h *Handler) parsePool(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		h.Pool = d.Val()
+		if err := h.checkPool(); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("keycycler: surplus argument after the pool's name: keys belong behind 'keys', within the block")
+	}
+	return nil
+}
+
 // checkWhole checks what can be checked once all options are there.
 func (h *Handler) checkWhole(line *caddyfile.Dispenser) error {
 	if len(h.Keys) == 0 && len(h.KeysFiles) == 0 && len(h.Groups) == 0 {
 		return line.Errf("keycycler: no keys: add 'keys <key...>' or 'keys_file <path>'")
 	}
-	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts(), h.Clients.CheckPriced(h.priced())))
+	return directive.Wrap(line, cmp.Or(h.checkModelsEndpoint(), h.checkCosts(), h.checkChecks(), h.Clients.CheckPriced(h.priced())))
 }
 
 func (h *Handler) parseKeys(d *caddyfile.Dispenser) error {
@@ -331,6 +347,11 @@ func (h *Handler) parsePrices(d *caddyfile.Dispenser) (err error) {
 		return d.Errf("prices: the path is empty")
 	}
 	return directive.Wrap(d, h.checkPrices())
+}
+
+func (h *Handler) parseCheck(d *caddyfile.Dispenser) error {
+	h.Check = new(check.Config)
+	return h.Check.Parse(d)
 }
 
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {

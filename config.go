@@ -1,6 +1,7 @@
 package keycycler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -77,6 +78,7 @@ func (h *Handler) check() error {
 		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint, h.checkExhausted,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders, h.checkPrices, h.checkCosts,
+		h.Check.Check, h.checkChecks,
 		h.checkClients,
 		func() error { return client.CheckTokens(h.ClientTokens) }, func() error { return client.CheckTokensFiles(h.ClientTokensFiles) },
 	} {
@@ -123,6 +125,15 @@ func (h *Handler) counts() bool { return h.Usage == nil || *h.Usage }
 func (h *Handler) checkCosts() error {
 	if h.Prices != "" && !h.counts() {
 		return errors.New("prices: nothing has a cost where usage is off: turn it on, or leave the prices out")
+	}
+	return nil
+}
+
+// checkChecks finds checks of keys that have nothing to ask for.
+func (h *Handler) checkChecks() error {
+	name := cmp.Or(h.Provider, defaultProvider)
+	if preset, ok := provider.Presets[name]; ok {
+		return h.Check.CheckProvider(name, preset.Check.URI)
 	}
 	return nil
 }

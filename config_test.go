@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/testkit"
@@ -118,6 +119,19 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a keepalive below a second", func(h *Handler) { h.Keepalive = caddy.Duration(time.Second - 1) }, "keepalive: 999.999999ms is out of range: 0s, or 1s to 1h0m0s"},
 		{"the longest keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour) }, ""},
 		{"a longer keepalive", func(h *Handler) { h.Keepalive = caddy.Duration(time.Hour + 1) }, "keepalive: 1h0m0.000000001s is out of range"},
+		{"checks more often than every ten seconds", func(h *Handler) { h.Check = &check.Config{Interval: duration(10*time.Second - 1)} }, "check interval: 9.999999999s is out of range: 0s, or 10s to 168h0m0s"},
+		{"every ten seconds", func(h *Handler) { h.Check = &check.Config{Interval: duration(10 * time.Second)} }, ""},
+		{"never", func(h *Handler) { h.Check = &check.Config{Interval: duration(0)} }, ""},
+		{"once a week", func(h *Handler) { h.Check = &check.Config{Interval: duration(7 * 24 * time.Hour)} }, ""},
+		{"more seldom", func(h *Handler) { h.Check = &check.Config{Interval: duration(7*24*time.Hour + 1)} }, "check interval: 168h0m0.000000001s is out of range"},
+		{"a negative interval of checks", func(h *Handler) { h.Check = &check.Config{Interval: duration(-1)} }, "check interval: -1ns is out of range"},
+		{"checks of another host", func(h *Handler) { h.Check = &check.Config{URI: "//api.example.com/v1/models"} }, "check uri: it must be a path"},
+		{"of a URL", func(h *Handler) { h.Check = &check.Config{URI: "https://api.example.com/v1/models"} }, "check uri: it must be a path"},
+		{"of a path with a fragment", func(h *Handler) { h.Check = &check.Config{URI: "/v1/models#x"} }, "check uri: it must be a path"},
+		{"of a path with a space", func(h *Handler) { h.Check = &check.Config{URI: "/v1/mod els"} }, "check uri: it must be a path"},
+		{"of a path that is too long", func(h *Handler) { h.Check = &check.Config{URI: "/" + strings.Repeat("x", 1024)} }, "check uri: it must be a path"},
+		{"checks of a provider that has no path", func(h *Handler) { h.Provider, h.Check = "generic", new(check.Config) }, "check: provider generic has no path that is known to cost nothing: add 'uri <path>'"},
+		{"and is told one", func(h *Handler) { h.Provider, h.Check = "generic", &check.Config{URI: "/v1/models"} }, ""},
 		{"a negative keepalive", func(h *Handler) { h.Keepalive = -1 }, "keepalive: -1ns is out of range"},
 		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
@@ -339,6 +353,7 @@ func every() *Handler {
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "key", Shared: true},
 		Clients:     everyClientLimit(),
+		Check:       &check.Config{URI: "/v1/models", Interval: duration(time.Hour), OnStart: true},
 	}
 }
 

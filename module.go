@@ -29,6 +29,7 @@ import (
 
 	_ "github.com/keycycler/keycycler/internal/admin" // registers the admin API and the status page
 	"github.com/keycycler/keycycler/internal/backend"
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	_ "github.com/keycycler/keycycler/internal/command" // registers caddy keycycler
 	"github.com/keycycler/keycycler/internal/gateway"
@@ -196,6 +197,10 @@ type Handler struct {
 	// name that fits a pattern is found, too. Clients must have their token. Default: false,
 	// they go to the upstream as all requests do.
 	ModelsEndpoint *bool `json:"models_endpoint,omitempty"`
+
+	// Whether and how the upstream is asked about keys that nobody uses, and those that were
+	// refused. Default: only when an operator tests a key.
+	Check *check.Config `json:"check,omitempty"`
 
 	// Client headers that would be taken off the request and shall pass, of
 	// `OpenAI-Organization`, `OpenAI-Project`, `anthropic-workspace-id` and
@@ -396,6 +401,8 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		Prices:         h.Prices,
 		Desk:           client.NewDesk(h.Pool, h.Clients.Plan(), h.Clients.Name()),
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
+		Check:          h.Check,
+		Self:           h,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()

@@ -130,6 +130,35 @@ func (s *State) serve(id ID, now, began time.Time, scope string, by *Pool) (cool
 	return cooled || ended
 }
 
+// Vouch notes that the upstream knows the key: what it is suspected of or cools for since
+// before the question began is over, for all requests, if it is one of these reasons; it says
+// nothing about others. It reports whether there was anything.
+func (p *Pool) Vouch(now, began time.Time, s Slot, of ...Reason) (ended bool) {
+	return p.state.vouch(p.keys[s].ID(), now, began, of, p)
+}
+
+func (s *State) vouch(id ID, now, began time.Time, of []Reason, by *Pool) (ended bool) {
+	at, since := s.at(now), s.at(began)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[id]
+	if e == nil {
+		return false
+	}
+	if d := e.doubt; d.suspects(at) && d.since <= since && slices.Contains(of, d.reason) {
+		ended = e.relent()
+	}
+	if e.until > at && e.learned <= since && slices.Contains(of, e.reason) {
+		s.pardon(&e.term, nil, id, e, at, by)
+		ended = true
+	}
+	if ended {
+		s.renew(at, id, e, true)
+		s.clearings.Add(1)
+	}
+	return ended
+}
+
 // absolve ends what is held against a key that has served. It reports whether anything
 // has changed, and whether that was a cooldown. The pools are not told. s.mu is held.
 func (s *State) absolve(t *term, sc *scope, id ID, e *entry, at, since int64, by *Pool) (changed, cooled bool) {

@@ -61,6 +61,9 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"pools/{pool}/keys":             {http.MethodGet: a.listKeys, http.MethodPost: a.addKeys},
 		"pools/{pool}/keys/{id}":        {http.MethodGet: a.showKey, http.MethodPost: a.changeAll, http.MethodDelete: a.removeKey},
 		"pools/{pool}/keys/{id}/{verb}": {http.MethodPost: a.changeKey},
+		"pools/{pool}/keys/{id}/test":   {http.MethodPost: a.testKey},
+		"ready":                         {http.MethodGet: a.ready},
+		"ready/{pool}":                  {http.MethodGet: a.readyPool},
 		"":                              {http.MethodGet: a.notFound, http.MethodPost: a.notFound},
 	}
 	routes := make([]caddy.AdminRoute, 0, len(paths))

@@ -28,7 +28,8 @@ func init() {
 // `basic_auth` or another authentication handler before it, by `forward_auth`, or by a
 // client certificate that the site's TLS has verified. Anybody else gets 403, with the
 // sentence that says so; the log tells of the first. A client token of keycycler's opens
-// nothing here.
+// nothing here. At paths that end in `/ready` it tells anybody whether this node is ready,
+// and nothing else: `{"ready":true}` with 200, or false with 503.
 type StatusPage struct {
 	logger *zap.Logger
 	told   sync.Once // of somebody who was turned away
@@ -53,6 +54,9 @@ const unauthenticated = "keycycler_status answers authenticated users only: put 
 
 // ServeHTTP serves the page at whatever path it was asked for.
 func (s *StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if asksReady(r) {
+		return tellReady(w)
+	}
 	if !authenticated(r) {
 		s.told.Do(s.tell)
 		if handlesError(r) { // what went wrong first is what the client hears

@@ -35,7 +35,7 @@ Keys are called by their ids, never shown: an id is 12 hex digits, made of the
 key by a hash, the same on every node and in every log line. 'id' tells the ids
 of keys that you have. A key that has a name can be called by that, too.
 'add', 'import' and 'remove' change which keys a pool has, in a file that the
-config lets keycycler write.
+config lets keycycler write. 'test' asks the provider whether a key is good,
 'classify' tells what keycycler makes of an answer, and 'usage' who uses how much.
 
 A key is
@@ -87,19 +87,19 @@ func buildCLI(cmd *cobra.Command) {
 				"with them end as usual."),
 		verbCommand("enable", "Takes disabled keys back into use",
 			"Takes disabled keys back into use. One that is cooling cools on: see 'clear'."),
-		addCommand(), importCommand(), removeCommand(), usageCommand(), idCommand(), classifyCommand())
+		addCommand(), importCommand(), removeCommand(), testCommand(), usageCommand(), idCommand(), classifyCommand())
 }
 
 // noCommand is what `caddy keycycler` does without a subcommand that exists.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongf("unknown command %s: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, usage", directive.Shown(args[0]))
+		return wrongf("unknown command %s: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage", directive.Shown(args[0]))
 	}
 	cmd.SetOut(cmd.ErrOrStderr()) // what is asked for goes to the standard output, and this was not
 	if err := cmd.Help(); err != nil {
 		return err
 	}
-	return wrongf("a command is missing: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, usage")
+	return wrongf("a command is missing: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage")
 }
 
 func listCommand() *cobra.Command {

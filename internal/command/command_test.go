@@ -539,7 +539,7 @@ func TestCommandErrors(t *testing.T) {
 		code int
 		says string
 	}{
-		{"", 2, "a command is missing: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, usage"},
+		{"", 2, "a command is missing: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage"},
 		{"forget", 2, "unknown command 'forget': one of add, classify, clear, cool"},
 		{"sk-demo-1", 2, "unknown command (not shown"},
 		{"--none", 2, "unknown flag '--none'"},
@@ -765,7 +765,7 @@ func TestCommandIDAtTerminal(t *testing.T) {
 // All commands tell their flags, how to use them, and their exit codes, within the
 // width of a terminal.
 func TestCommandHelp(t *testing.T) {
-	for _, name := range []string{"", "list", "show", "add", "import", "remove", "cool", "clear", "disable", "enable", "id"} {
+	for _, name := range []string{"", "list", "show", "add", "import", "remove", "cool", "clear", "disable", "enable", "test", "id"} {
 		r := runCLI("", append(strings.Fields(name), "--help")...)
 		if r.code != 0 || r.errors != "" {
 			t.Fatalf("%s --help: exit code %d, %s", name, r.code, r.errors)
@@ -802,7 +802,7 @@ func TestCommandExitCodes(t *testing.T) {
 		{"show 000000000009 --address " + address, 1, "Error: no pool has key 000000000009\n"},
 		{"disable --all --address " + address, 2, "Error: --all needs --pool, since there are 2 pools: main, spare\nRun 'caddy keycycler disable --help' for usage.\n"},
 		{"list --none", 2, "Error: unknown flag '--none'\nRun 'caddy keycycler list --help' for usage.\n"},
-		{"forget", 2, "Error: unknown command 'forget': one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, usage\nRun 'caddy keycycler --help' for usage.\n"},
+		{"forget", 2, "Error: unknown command 'forget': one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage\nRun 'caddy keycycler --help' for usage.\n"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

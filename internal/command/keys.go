@@ -199,12 +199,8 @@ func (o order) changeKeys(cmd *cobra.Command, g endpoint, pools []observe.PoolSt
 
 // changeAll changes all keys of one pool at once.
 func (o order) changeAll(cmd *cobra.Command, g endpoint, pools []observe.PoolStatus) error {
-	switch len(pools) {
-	case 0:
-		return g.noPool()
-	case 1:
-	default:
-		return wrongf("--all needs --pool, since there are %d pools: %s", len(pools), poolNames(pools))
+	if err := g.only(pools); err != nil {
+		return err
 	}
 	path := keysPath(pools[0].Pool) + "/" + o.verb
 	if len(o.filter) > 0 {
@@ -223,4 +219,15 @@ func (o order) changeAll(cmd *cobra.Command, g endpoint, pools []observe.PoolSta
 	}
 	printChanges(cmd.OutOrStdout(), o.verb, done.Pool, done.Changed)
 	return nil
+}
+
+// only checks that there is one pool, which --all can mean.
+func (g endpoint) only(pools []observe.PoolStatus) error {
+	switch len(pools) {
+	case 0:
+		return g.noPool()
+	case 1:
+		return nil
+	}
+	return wrongf("--all needs --pool, since there are %d pools: %s", len(pools), poolNames(pools))
 }

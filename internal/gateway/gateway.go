@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/catalog"
+	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/keeper"
@@ -78,6 +80,9 @@ type Config struct {
 
 	Desk *client.Desk // for clients' limits; nil: they have none
 
+	Check *check.Config               // nil: keys are asked about only when somebody wants it
+	Self  caddyhttp.MiddlewareHandler // behind which the way to the upstream begins
+
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
 	Health  func() (shared.Health, bool) // of the state, and whether it is shared
@@ -115,6 +120,7 @@ type Gateway struct {
 	ledger    *usage.Ledger // of what answers have used
 	prices    *price.Book   // nil: nobody knows what they cost
 	seen      *observe.Pool // as operators see it
+	checker   *check.Checker
 
 	// Whether the last request found no key: one log line per change.
 	dry atomic.Bool
@@ -209,7 +215,7 @@ func (g *Gateway) show() (err error) {
 	if g.Keys.Manages() {
 		g.seen.Keeper = g.keeper
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors, check.Collectors)...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)
@@ -220,6 +226,11 @@ func (g *Gateway) show() (err error) {
 	rooms.Store(&g.room, nil)
 	running.add(g)
 	g.tellClash()
+	g.checker = check.Start(check.Env{
+		Config: g.Check, Self: g.Self, Pool: g.seen, Provider: g.Provider, Judge: g.judge, Keys: g.roster.Load,
+		Metrics: g.metrics, Announcer: g.announcer,
+	})
+	g.seen.Test = g.checker.Test
 	observe.Live.Add(g.seen)
 	return nil
 }
@@ -235,6 +246,7 @@ func (g *Gateway) KeyPool() *rotator.Pool { return g.roster.Load().Pool }
 // there. It may be called twice.
 func (g *Gateway) Close() {
 	observe.Live.Remove(g.seen)
+	g.checker.Stop()
 	running.remove(g)
 	g.clients.Stop()
 	g.prices.Stop()

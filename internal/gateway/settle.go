@@ -96,23 +96,11 @@ func (x *exchange) verdict(w *respond.Writer, now time.Time) blame.Verdict {
 		return x.g.judge.Judge(ttl.Response{
 			Status: w.Status,
 			Header: w.Head,
-			Body:   said(w),
+			Body:   peek.Said(w.Head, w.Held),
 			Now:    now,
 		}, rand.Float64())
 	}
-	return x.g.judge.JudgeEvent(w.Status, said(w), now, rand.Float64())
-}
-
-// said returns what the held response says: its body without its coding, or a stream's
-// first event.
-func said(w *respond.Writer) []byte {
-	body := peek.Decode(w.Head.Get("Content-Encoding"), w.Held)
-	if peek.IsEventStream(w.Head.Get("Content-Type")) {
-		if data, _ := peek.FirstEvent(body); data != nil {
-			return data
-		}
-	}
-	return body
+	return x.g.judge.JudgeEvent(w.Status, peek.Said(w.Head, w.Held), now, rand.Float64())
 }
 
 // note counts what the response was judged to be.

@@ -7,6 +7,7 @@
 package observe
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"net/url"
@@ -41,6 +42,8 @@ type Pool struct {
 	Keeper   Keeper        // of the files of keys that keycycler may write; nil: there are none
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
+
+	Test func(context.Context, rotator.ID) (CheckStatus, error) // asks the upstream about a key; an error says why that cannot be
 }
 
 // name is the pool's, "" while there is none.

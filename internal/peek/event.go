@@ -15,6 +15,18 @@ func First(h http.Header, canonical string) string {
 	return ""
 }
 
+// Said returns what an answer's body says, at most MaxRejection bytes: without its coding, and
+// of a stream the first event.
+func Said(h http.Header, body []byte) []byte {
+	body = Decode(h.Get("Content-Encoding"), body)
+	if IsEventStream(h.Get("Content-Type")) {
+		if data, _ := FirstEvent(body); data != nil {
+			return data
+		}
+	}
+	return body
+}
+
 func IsEventStream(media string) bool { return strings.HasPrefix(media, "text/event-stream") }
 
 // Beginning is what a body begins with, as far as it has come.

@@ -36,8 +36,17 @@ type Preset struct {
 	models  *modelForm           // how its models are listed
 	GenAI   string               // OpenTelemetry's name of the provider, if it has one
 
+	Check Check // how it is asked whether a key is any good
+
 	// CachedFree tells that what is read from a cache does not count for its limits.
 	CachedFree bool
+}
+
+// Check is a question that costs nothing, and that an upstream answers for good keys alone:
+// mostly for the list of its models.
+type Check struct {
+	URI    string            // "": none is known
+	Header map[string]string // that it wants besides the key
 }
 
 // Presets are the presets by the names that the option provider takes.
@@ -51,6 +60,7 @@ var Presets = map[string]*Preset{
 		Auth:    Auth{Bearer: true},
 		account: []string{"Openai-Organization", "Openai-Project"},
 		Dialect: ttl.OpenAI, refuse: openAIError, Made: OpenAIResources, models: openAIModels, GenAI: "openai",
+		Check: Check{URI: "/v1/models"},
 	},
 	"anthropic": {
 		Name:    "anthropic",
@@ -58,6 +68,7 @@ var Presets = map[string]*Preset{
 		OpenAI:  "/v1/chat/completions",
 		account: []string{"Anthropic-Workspace-Id"},
 		Dialect: ttl.Anthropic, refuse: anthropicError, Made: anthropicResources, models: anthropicModels, GenAI: "anthropic", CachedFree: true,
+		Check: Check{"/v1/models?limit=1", map[string]string{"Anthropic-Version": "2023-06-01"}},
 	},
 	"gemini": {
 		Name:    "gemini",
@@ -65,20 +76,23 @@ var Presets = map[string]*Preset{
 		OpenAI:  "/v1beta/openai/",
 		account: []string{"X-Goog-User-Project"},
 		Dialect: ttl.Gemini, refuse: geminiError, Made: geminiResources, models: geminiModels, GenAI: "gcp.gemini",
+		Check: Check{URI: "/v1beta/models?pageSize=1"},
 	},
 	"azure": {
 		Name:    "azure",
 		Auth:    Auth{Header: "Api-Key"},
 		Dialect: ttl.Azure, refuse: azureError, Made: OpenAIResources, models: openAIModels.at("/openai/models", "/openai/v1/models"), GenAI: "azure.ai.openai",
+		Check: Check{URI: "/openai/models?api-version=2024-10-21"},
 	},
 	"cohere": {
 		Name:    "cohere",
 		Auth:    Auth{Bearer: true},
 		OpenAI:  "/compatibility/v1/",
 		Dialect: ttl.Cohere, refuse: cohereError, Made: cohereResources, models: cohereModels, GenAI: "cohere",
+		Check: Check{URI: "/v1/models?page_size=1"},
 	},
-	"github":     {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError, models: openAIModels},
-	"volcengine": {Name: "volcengine", Auth: Auth{Bearer: true}, Dialect: ttl.Volcengine, refuse: volcengineError, models: openAIModels.at("/api/v3/models")},
+	"github":     {Name: "github", Auth: Auth{Bearer: true}, Dialect: ttl.GitHub, refuse: gitHubError, models: openAIModels, Check: Check{URI: "/catalog/models"}},
+	"volcengine": {Name: "volcengine", Auth: Auth{Bearer: true}, Dialect: ttl.Volcengine, refuse: volcengineError, models: openAIModels.at("/api/v3/models"), Check: Check{URI: "/api/v3/models"}},
 	"generic":    {Name: "generic", Auth: Auth{Bearer: true}, Dialect: ttl.Generic, refuse: openAIError, Made: OpenAIResources, models: openAIModels},
 }
 

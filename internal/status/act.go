@@ -18,7 +18,7 @@ const (
 )
 
 // past is what a verb has done to a key.
-var past = map[Verb]string{Clear: "cleared", Cool: "cooled", Disable: "disabled", Enable: "enabled"}
+var past = map[Verb]string{Clear: "cleared", Cool: "cooled", Disable: "disabled", Enable: "enabled", Test: "tested"}
 
 // formError is a form that no button of the page sends.
 type formError struct {
@@ -54,7 +54,7 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request) {
 	if addsKeys(r.URL) {
 		do = h.add
 	}
-	done, err := do(r.Form)
+	done, err := do(r)
 	if err != nil {
 		h.show(w, r, statusOf(err), v, notice{Text: err.Error(), Failed: true})
 		return
@@ -75,7 +75,8 @@ func statusOf(err error) int {
 }
 
 // do does what the form says.
-func (h *handler) do(form url.Values) (done, error) {
+func (h *handler) do(r *http.Request) (done, error) {
+	form := r.Form
 	d, err := parseForm(form)
 	if err != nil {
 		return d, err
@@ -88,10 +89,16 @@ func (h *handler) do(form url.Values) (done, error) {
 	if id == allKeys {
 		id = ""
 	}
-	d.changed, err = h.src.Do(pool, id, Action{d.verb, d.cool})
+	if d.verb == Test {
+		d.found, err = h.src.Test(r, pool, id)
+	} else {
+		d.changed, err = h.src.Do(pool, id, Action{d.verb, d.cool})
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return d, formErrorf(http.StatusNotFound, "Pool %.64s has no key %s.", pool, d.id)
+	case err != nil && d.verb == Test:
+		return d, formErrorf(http.StatusConflict, "Key %s cannot be tested: %v.", d.id, err)
 	case err != nil:
 		return d, fmt.Errorf("%s: %w", d.verb, err)
 	}
@@ -102,9 +109,9 @@ func (h *handler) do(form url.Values) (done, error) {
 func parseForm(form url.Values) (done, error) {
 	d := done{verb: Verb(form.Get("verb")), id: form.Get("id")}
 	if past[d.verb] == "" {
-		return d, formErrorf(http.StatusBadRequest, "There is no verb %.64q: clear, cool, disable or enable.", string(d.verb))
+		return d, formErrorf(http.StatusBadRequest, "There is no verb %.64q: clear, cool, disable, enable or test.", string(d.verb))
 	}
-	if !isTarget(d.id) {
+	if !isTarget(d.id) || d.verb == Test && d.id == allKeys {
 		return d, formErrorf(http.StatusBadRequest, "%.64q is no key's id: 12 hex digits.", d.id)
 	}
 	if d.verb != Cool {
@@ -135,6 +142,7 @@ type done struct {
 	cool    time.Duration
 	changed int
 	skipped []int // lines of keys that were not added
+	found   Found // by a test
 }
 
 // query is that of the view, with what has been done.
@@ -143,6 +151,9 @@ func (d done) query(v view) string {
 	query.Set("did", string(d.verb))
 	query.Set("to", d.id)
 	query.Set("changed", strconv.Itoa(d.changed))
+	if d.found != "" {
+		query.Set("found", string(d.found))
+	}
 	if d.cool > 0 {
 		query.Set("seconds", strconv.FormatInt(int64(d.cool/time.Second), 10))
 	}
@@ -176,6 +187,9 @@ func parseDone(query url.Values) done {
 	if past[d.verb] == "" || !isTarget(d.id) {
 		return done{}
 	}
+	if f := Found(query.Get("found")); found[f] != "" {
+		d.found = f
+	}
 	d.cool, _ = parseSeconds(query.Get("seconds"))
 	return d
 }
@@ -192,6 +206,8 @@ func (d done) notice() notice {
 		return notice{}
 	case addKeys:
 		return d.addNotice()
+	case Test:
+		return d.tested()
 	}
 	text := past[d.verb]
 	if d.cool > 0 {
@@ -206,4 +222,12 @@ func (d done) notice() notice {
 		text = "Key " + d.id + " " + text + "."
 	}
 	return notice{Text: text}
+}
+
+// tested is the notice of a test.
+func (d done) tested() notice {
+	if d.found == "" {
+		return notice{}
+	}
+	return notice{Text: "Key " + d.id + ": " + found[d.found] + "."}
 }

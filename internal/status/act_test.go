@@ -91,6 +91,8 @@ func TestActRefuses(t *testing.T) {
 		{"more than a year", valid("seconds", "31536001"), http.StatusBadRequest, "1 to 31536000 seconds"},
 		{"nothing at all", nil, http.StatusBadRequest, "There is no verb"},
 		{"more than a form", valid("back", strings.Repeat("x", maxForm)), http.StatusRequestEntityTooLarge, "Too Large"},
+		{"a test of all keys", url.Values{"pool": {"openai"}, "id": {"all"}, "verb": {"test"}}, http.StatusBadRequest, "is no key&#39;s id"},
+		{"a test of an unknown key", url.Values{"pool": {"openai"}, "id": {"ffffffffffff"}, "verb": {"test"}}, http.StatusNotFound, "Pool openai has no key ffffffffffff."},
 		{"a script as a verb", valid("verb", "<script>"), http.StatusBadRequest, "&lt;script&gt;"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -112,6 +114,40 @@ func TestActFails(t *testing.T) {
 	w := post(src, "", url.Values{"pool": {"openai"}, "id": {readyID}, "verb": {"clear"}, "back": {"pool=gemini"}})
 	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "clear: redis is away") || !strings.Contains(w.Body.String(), "Keys of gemini") {
 		t.Errorf("status %d, or the page does not say why", w.Code)
+	}
+}
+
+// A row's button tests its key, and the page says what the upstream says of it: one of a few
+// sentences, whatever a link says.
+func TestActOfATest(t *testing.T) {
+	for result, want := range map[Found]string{
+		"good":      "Key " + readyID + ": the upstream takes it.",
+		"freed":     "Key " + readyID + ": the upstream takes it, so it is ready again.",
+		"cools":     "Key " + readyID + ": the upstream refuses it, so it cools.",
+		"hacked <b": "",
+	} {
+		src := newFake()
+		src.found = result
+		w := post(src, "?id="+readyID, url.Values{"pool": {"openai"}, "verb": {"test"}})
+		if w.Code != http.StatusSeeOther || len(src.done) > 0 {
+			t.Fatalf("%s: %d, done %q", result, w.Code, src.done)
+		}
+		back, _, _ := strings.Cut(w.Header().Get("Location"), "#")
+		page := ask(src, "GET", prefix+back).Body.String()
+		_, notice, _ := strings.Cut(page, `id="notice"`)
+		notice, _, _ = strings.Cut(notice, "</div>")
+		if !strings.Contains(notice, want) || strings.Contains(page, "hacked") || want == "" && strings.Contains(notice, "<p>") {
+			t.Errorf("%s: the page says %.300s", result, notice)
+		}
+	}
+	src := newFake()
+	src.err = errors.New("no path is known")
+	w := post(src, "", url.Values{"pool": {"openai"}, "id": {readyID}, "verb": {"test"}})
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "Key "+readyID+" cannot be tested: no path is known.") {
+		t.Errorf("status %d, or the page does not say why", w.Code)
+	}
+	if n := strings.Count(ask(newFake(), "GET", prefix+"?pool=openai").Body.String(), ">Test</button>"); n != 3 {
+		t.Errorf("%d keys of 3 have a button", n)
 	}
 }
 

@@ -27,7 +27,8 @@ func formSize(u *url.URL) int64 {
 }
 
 // add adds the keys of the form. Nothing of them is in what it returns.
-func (h *handler) add(form url.Values) (done, error) {
+func (h *handler) add(r *http.Request) (done, error) {
+	form := r.Form
 	d := done{verb: addKeys, id: allKeys}
 	pool, file := form.Get("pool"), form.Get("file")
 	pools := h.src.Pools()

@@ -22,7 +22,7 @@ func TestAddForm(t *testing.T) {
 	if page := get(t, newFake(), ""); strings.Contains(page, `id="add"`) {
 		t.Error("there is a form, and no file to write")
 	}
-	page := get(t, managed("/etc/demo.keys"), "")
+	page := get(t, managed("/etc/demo.keys"), "?pool=openai")
 	form := within(t, page, `<details id="add">`, "</details>")
 	for _, want := range []string{`method="post"`, `action="/keycycler/?add"`, `value="/etc/demo.keys"`, `autocomplete="off"`, `spellcheck="false"`} {
 		if !strings.Contains(form, want) {
@@ -32,7 +32,7 @@ func TestAddForm(t *testing.T) {
 	if strings.Contains(form, "<select") {
 		t.Error("there is a choice of one")
 	}
-	if form := within(t, get(t, managed("a.keys", "b.keys"), ""), `<details id="add">`, "</details>"); !strings.Contains(form, "<option>b.keys</option>") {
+	if form := within(t, get(t, managed("a.keys", "b.keys"), "?pool=openai"), `<details id="add">`, "</details>"); !strings.Contains(form, "<option>b.keys</option>") {
 		t.Errorf("there is no choice: %s", form)
 	}
 }

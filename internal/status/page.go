@@ -131,6 +131,7 @@ var (
 	coolButton    = button{Cool, "Cool 10 min"}
 	disableButton = button{Disable, "Disable"}
 	enableButton  = button{Enable, "Enable"}
+	testButton    = button{Test, "Test"}
 )
 
 // page renders what the source has now.
@@ -299,11 +300,11 @@ func newRow(now time.Time, k *Key) row {
 	}
 	switch {
 	case k.State == Disabled:
-		r.Actions = []button{enableButton}
+		r.Actions = []button{enableButton, testButton}
 	case k.Remaining > 0 || k.Suspect:
-		r.Actions = []button{clearButton, disableButton}
+		r.Actions = []button{clearButton, disableButton, testButton}
 	default:
-		r.Actions = []button{coolButton, disableButton}
+		r.Actions = []button{coolButton, disableButton, testButton}
 	}
 	return r
 }

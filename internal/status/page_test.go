@@ -20,6 +20,7 @@ type fake struct {
 	keys  map[string][]Key
 	usage map[string]*Usage
 	err   error // of do
+	found Found // by a test
 
 	mu   sync.Mutex
 	done []string
@@ -58,6 +59,16 @@ func (f *fake) Add(pool, file, text string) (Added, error) {
 	defer f.mu.Unlock()
 	f.done = append(f.done, fmt.Sprintf("%s %s add %q", pool, file, text))
 	return Added{Keys: 2, Skipped: []int{2}}, nil
+}
+
+func (f *fake) Test(_ *http.Request, pool, id string) (Found, error) {
+	if f.err != nil {
+		return "", f.err
+	}
+	if !slices.ContainsFunc(f.keys[pool], func(k Key) bool { return k.ID == id }) {
+		return "", fmt.Errorf("key: %w", ErrNotFound)
+	}
+	return f.found, nil
 }
 
 const (

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"time"
 )
 
@@ -34,12 +35,29 @@ type Source interface {
 	// Add adds the keys that the text holds to the pool's managed file of that name: all of
 	// them, or none if there is an error, whose text is shown: it must show nothing of a key.
 	Add(pool, file, text string) (Added, error)
+	// Test asks the upstream about the pool's key of that id, for as long as the request
+	// lasts. The error is as that of Do, or says why it cannot be asked.
+	Test(r *http.Request, pool, id string) (Found, error)
 }
 
 // Added is what has become of keys that were to be added.
 type Added struct {
 	Keys    int
 	Skipped []int // the lines of those that the pool had, or that stood twice, in order
+}
+
+// Found is what a test of a key has found out.
+type Found string
+
+// found is what the page says of it.
+var found = map[Found]string{
+	"good":         "the upstream takes it",
+	"freed":        "the upstream takes it, so it is ready again",
+	"refused":      "the upstream refuses it",
+	"suspected":    "the upstream refuses it, so it is suspect",
+	"cools":        "the upstream refuses it, so it cools",
+	"inconclusive": "the upstream’s answer says nothing of the key",
+	"failed":       "the upstream does not answer",
 }
 
 // ErrNotFound is what a Source says of a pool or a key that it does not know.
@@ -54,6 +72,7 @@ const (
 	Cool    Verb = "cool"    // for a while
 	Disable Verb = "disable" // until it is enabled
 	Enable  Verb = "enable"
+	Test    Verb = "test" // asks the upstream about it
 )
 
 // Action is what is to be done to keys.
