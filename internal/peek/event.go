@@ -216,8 +216,12 @@ func (w *Watch) Write(p []byte) []byte {
 
 // lastEvent returns where the last whole event of p ends.
 func lastEvent(p []byte) int {
+	blanks := []string{"\n\n", "\r\n\r\n", "\r\r"}
+	if bytes.IndexByte(p, '\r') < 0 {
+		blanks = blanks[:1] // who would look for the others would look at every byte
+	}
 	end := 0
-	for _, blank := range []string{"\n\n", "\r\n\r\n", "\r\r"} {
+	for _, blank := range blanks {
 		if i := bytes.LastIndex(p, []byte(blank)); i >= 0 {
 			end = max(end, i+len(blank))
 		}
