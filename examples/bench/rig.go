@@ -61,6 +61,13 @@ func (l *lab) keycyclerConfig(s scenario) (gatewayConfig, error) {
 		return c, err
 	}
 	c.keysFile = path
+	if s.priced {
+		prices := filepath.Join(l.dir, "prices.json")
+		c.options += "\n\t\tprices " + prices
+		if err := os.WriteFile(prices, []byte(`{"demo-*": {"input": 2.5, "output": 10}}`), 0o600); err != nil {
+			return c, err
+		}
+	}
 	if s.redis == noRedis {
 		return c, nil
 	}

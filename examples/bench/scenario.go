@@ -18,6 +18,7 @@ type scenario struct {
 	limited  int // … the upstream answers these with 429, and
 	cooling  int // so many percent cool from the start
 	options  string
+	priced   bool   // there is a file of prices
 	proxy    string // options of keycycler's reverse_proxy
 	redis    redisUse
 	rejected bool // keycycler is measured with one rejected attempt in each request, too
@@ -80,6 +81,9 @@ const pool20 = 20
 // meet a rejection.
 const comesBack = "cooldown {\n\t\t\tmin 0s\n\t\t\tdefault 1s\n\t\t\tjitter 0%\n\t\t}"
 
+// clientLimits make each worker a client with limits that it does not come to.
+const clientLimits = "clients {http.request.header." + workerHeader + "} {\n\t\t\t* {\n\t\t\t\trequests 1m 1m\n\t\t\t\ttokens 1000m 1m\n\t\t\t\tconcurrency 100\n\t\t\t}\n\t\t}"
+
 var scenarios = []scenario{
 	{name: "json-1k", about: "POST of 1 KB of JSON, 64 connections",
 		connections: 64, body: smallBody, path: jsonPath, keys: pool20},
@@ -123,6 +127,8 @@ var scenarios = []scenario{
 		connections: 64, body: smallBody, path: jsonPath, keys: pool20, to: usageOff},
 	{name: "usage-to-off-stream", about: "usage on, server-sent events: 50 chunks, 5 ms apart, to usage off",
 		connections: 64, body: smallBody, path: streamPath, chunks: streamChunks, keys: pool20, to: usageOff},
+	{name: "limits-to-off", about: "usage, prices, and limits of 64 clients, JSON of 1 KB, to usage off",
+		connections: 64, body: smallBody, path: jsonPath, keys: pool20, options: clientLimits, priced: true, to: usageOff},
 }
 
 // subject is one of what a scenario compares.

@@ -39,6 +39,8 @@ var (
 	streamHead = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n")
 	chunk      = framed("data: {\"id\":\"chatcmpl-demo\",\"object\":\"chat.completion.chunk\",\"model\":\"demo-model\"," +
 		"\"choices\":[{\"index\":0,\"delta\":{\"content\":\" demo\"},\"finish_reason\":null}]}\n\n")
+	usedChunk = framed("data: {\"id\":\"chatcmpl-demo\",\"object\":\"chat.completion.chunk\",\"model\":\"demo-model\"," +
+		"\"choices\":[],\"usage\":{\"prompt_tokens\":200,\"completion_tokens\":49,\"total_tokens\":249}}\n\n")
 	lastChunk = []byte("0\r\n\r\n")
 )
 
@@ -163,13 +165,17 @@ func (u *upstream) answer(conn net.Conn, q *request) error {
 	return err
 }
 
-// stream sends chunk after chunk, each for itself.
+// stream sends chunk after chunk, each for itself. The last of them says what was used.
 func stream(conn net.Conn) error {
 	if _, err := conn.Write(streamHead); err != nil {
 		return err
 	}
-	for range streamChunks {
-		if _, err := conn.Write(chunk); err != nil {
+	for i := range streamChunks {
+		c := chunk
+		if i == streamChunks-1 {
+			c = usedChunk
+		}
+		if _, err := conn.Write(c); err != nil {
 			return err
 		}
 		time.Sleep(chunkPause)

@@ -48,7 +48,7 @@ func (d *Desk) Enter(r *http.Request, token string) (name string, terms *quota.T
 	}
 	var need quota.Need
 	if NeedsTokens(r) {
-		need.Tokens = quota.InputOf(r.ContentLength)
+		need.Tokens = peek.InputOf(r.ContentLength)
 	}
 	stay = d.book.Enter(d.plan, name, time.Now().UnixNano(), need)
 	if !d.plan.Names(name) {

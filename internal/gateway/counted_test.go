@@ -26,6 +26,8 @@ func BenchmarkCounted(b *testing.B) {
 		{"stream", func(b testing.TB) func() { return requests(b, 0, 0, streamed(50)) }},
 		{"usage-off", func(b testing.TB) func() { return usageRequestsOf(b, false, "JSON 1 KB") }},
 		{"usage", func(b testing.TB) func() { return usageRequestsOf(b, true, "JSON 1 KB") }},
+		{"limits", func(b testing.TB) func() { return quotaRequests(b, true) }},
+		{"limits-off", func(b testing.TB) func() { return quotaRequests(b, false) }},
 		{"usage-stream-off", func(b testing.TB) func() { return usageRequestsOf(b, false, "SSE 50 events") }},
 		{"usage-stream", func(b testing.TB) func() { return usageRequestsOf(b, true, "SSE 50 events") }},
 	} {

@@ -65,7 +65,7 @@ type exchange struct {
 
 	followers replay.Followers // of the body, before the first attempt
 	session   session.Found    // the request's, where keys are chosen by it
-	estimate  peek.Estimator   // of what it will use, where keys are limited by that
+	estimate  peek.Estimator   // of what it will use, where keys or clients are limited by that
 
 	started time.Time
 	waited  time.Duration // for keys
@@ -156,8 +156,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.report.Pool = g.seen
 	g.tellNested(outer, r)
 	x.roster = g.roster.Load()
-	follower, finder, needs := x.follow(r), x.seekSession(r), x.seekNeed(r)
-	x.expect(r)
+	follower, finder, costs := x.follow(r), x.seekSession(r), x.expect(r)
 	if replay.Has(r) {
 		x.body = &x.record.body
 		x.report.Body = x.body
@@ -169,8 +168,7 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	}
 	x.followed(follower)
 	x.foundSession(finder)
-	x.foundNeed(needs)
-	x.expected()
+	x.expected(costs)
 	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
 	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive

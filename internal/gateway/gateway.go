@@ -27,6 +27,7 @@ import (
 	"github.com/keycycler/keycycler/internal/credential"
 	"github.com/keycycler/keycycler/internal/keeper"
 	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/line"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/price"
 	"github.com/keycycler/keycycler/internal/provider"
@@ -102,7 +103,7 @@ type Gateway struct {
 	judge  *blame.Judge
 	replay replay.Limits
 	pace   *blame.Pace
-	room   waitingRoom
+	room   line.Room
 	offers []*catalog.Offer // of keys that serve some models only, or by other names
 
 	resources *provider.Resources           // nil: ids are not followed

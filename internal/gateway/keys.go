@@ -12,7 +12,7 @@ import (
 
 // newRoster returns a roster of the keys, of which requests choose as the config says.
 func (g *Gateway) newRoster(set *keyset.Set) (*roster.Roster, error) {
-	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.wake)}
+	options := []rotator.Option{rotator.WithJournal(g.Journal), rotator.WithWake(g.room.Wake)}
 	switch {
 	case g.First:
 		options = append(options, rotator.WithFirst())
@@ -47,7 +47,7 @@ func (g *Gateway) reloadKeys() error {
 		return err
 	}
 	g.roster.Store(next)
-	g.room.wake()
+	g.room.Wake()
 	old.Pool.Close(time.Now())
 	if same { // and stand at other lines
 		return nil

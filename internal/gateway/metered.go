@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/internal/allowance"
+	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/rotator"
@@ -15,18 +16,25 @@ import (
 // limitsTokens tells whether it counts for keys' limits what requests use.
 func (g *Gateway) limitsTokens() bool { return g.Limit != nil && g.Limit.Tokens > 0 }
 
-// expect begins to estimate what the request will use, where that counts.
-func (x *exchange) expect(r *http.Request) {
-	if x.g.limitsTokens() && replay.Has(r) {
-		x.estimate.Begin(peek.First(r.Header, "Content-Type"))
-		x.followers = append(x.followers, &x.estimate)
+// expect begins to estimate what the request will use, where that counts for its client or
+// for keys. It tells whether it does for its client: more of the body is read for that, until
+// it has stated how long the answer may be.
+func (x *exchange) expect(r *http.Request) (costs bool) {
+	if costs = x.terms.Costs() && client.NeedsTokens(r); !replay.Has(r) || !costs && !x.g.limitsTokens() {
+		return false
 	}
+	x.estimate.Begin(peek.First(r.Header, "Content-Type"), costs)
+	x.followers = append(x.followers, &x.estimate)
+	return costs
 }
 
 // expected ends what expect began.
-func (x *exchange) expected() {
+func (x *exchange) expected(costs bool) {
+	if costs {
+		x.needs(x.estimate.Estimate(x.r.ContentLength))
+	}
 	if x.g.limitsTokens() && x.body != nil {
-		x.want.Tokens = x.estimate.Tokens(x.r.ContentLength)
+		x.want.Tokens = x.estimate.Estimate(x.r.ContentLength).All()
 	}
 	if x.g.Limit != nil && x.g.Limit.ByModel {
 		x.want.Model = strings.TrimPrefix(x.report.Model(), "models/")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/internal/replay"
@@ -92,23 +93,8 @@ func (g *Gateway) restrict() {
 	})
 }
 
-// seekNeed begins to look for how much the request wants at most, where that counts. It
-// returns what is to look through the body, or nil.
-func (x *exchange) seekNeed(r *http.Request) *quota.Finder {
-	if !x.terms.Costs() || !replay.Has(r) || !client.NeedsTokens(r) {
-		return nil
-	}
-	f := quota.NewFinder()
-	x.followers = append(x.followers, f)
-	return f
-}
-
-// foundNeed ends what seekNeed began. It may get nil.
-func (x *exchange) foundNeed(f *quota.Finder) {
-	if f == nil {
-		return
-	}
-	e := f.Release(x.r.ContentLength)
+// needs makes the request hold of its client's limits what it may use.
+func (x *exchange) needs(e peek.Estimate) {
 	x.needed = usage.Tokens{usage.Input: e.Input, usage.Output: e.Output}
 	x.stay.Raise(time.Now().UnixNano(), quota.Need{Tokens: e.All(), Cost: x.cost(&x.needed)})
 }

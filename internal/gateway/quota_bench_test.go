@@ -12,10 +12,12 @@ import (
 	"github.com/keycycler/keycycler/internal/quota"
 )
 
-// quotaRequests returns a function that sends a request of a client with limits, or without.
+// quotaRequests returns a function that sends a request of a client with limits, where answers
+// have prices, or neither.
 func quotaRequests(t testing.TB, limited bool) func() {
 	g := counting(t, func(c *Config) {
 		if limited {
+			c.Prices = pricesFile(t, `{"gpt-*": {"input": 2.5, "output": 10}}`)
 			c.Desk = client.NewDesk(c.Pool, quota.NewPlan(nil, &quota.Terms{Limits: []quota.Limit{
 				perMinute(quota.Requests, 1_000_000), perMinute(quota.Tokens, 1_000_000_000), {Kind: quota.Concurrency, Most: 100},
 			}}), client.UserPlaceholder)
@@ -29,13 +31,14 @@ func quotaRequests(t testing.TB, limited bool) func() {
 	w := &discard{header: http.Header{}}
 	return func() {
 		body.Reset(content)
+		clear(w.header) // what it was told before is no upstream's limit
 		if err := g.ServeHTTP(w, r, next); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// TestQuotaAllocations pins what a client's limits cost, in allocations.
+// TestQuotaAllocations pins what a client's limits and prices cost, in allocations.
 func TestQuotaAllocations(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection in between would empty the pools
 	off, on := testing.AllocsPerRun(200, quotaRequests(t, false)), testing.AllocsPerRun(200, quotaRequests(t, true))
@@ -44,7 +47,7 @@ func TestQuotaAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkQuota measures a request of a client with limits, and without.
+// BenchmarkQuota measures a request of a client with limits and prices, and without.
 func BenchmarkQuota(b *testing.B) {
 	for _, row := range []struct {
 		name string

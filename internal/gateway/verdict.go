@@ -172,7 +172,7 @@ func (x *exchange) served() {
 	x.release()
 	if x.g.pace.Serve(x.latest) {
 		x.g.announcer.Reopened()
-		x.g.room.wake()
+		x.g.room.Wake()
 	}
 }
 

@@ -11,13 +11,7 @@ import (
 	"github.com/keycycler/keycycler/internal/line"
 )
 
-// waitingRoom is where a gateway's requests wait for a key.
-type waitingRoom struct{ line.Room }
-
-// wake makes the first of each line look. The pool calls it with its locks held.
-func (room *waitingRoom) wake() { room.Wake() }
-
-// rooms are those of the process, by their addresses: one whose config was unloaded goes
+// rooms are those of the process in which requests wait for keys, by their addresses: one whose config was unloaded goes
 // when its last request does.
 var rooms sync.Map
 
@@ -28,7 +22,7 @@ func closeRooms() {
 		return
 	}
 	rooms.Range(func(room, _ any) bool {
-		room.(*waitingRoom).Close()
+		room.(*line.Room).Close()
 		return true
 	})
 }

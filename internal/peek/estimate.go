@@ -2,21 +2,14 @@ package peek
 
 import "strings"
 
-// Estimator is about how many tokens a request will use, while its body streams by: those of
-// its text, at four bytes each, and the most that it lets the answer have. It keeps nothing of
-// the body and does not allocate. It is not safe for concurrent use.
-type Estimator struct {
-	scanner NumberScanner
-	seen    int64 // bytes
-	most    int64 // tokens of the answer, 0 where that is not stated
-	text    bool
-}
+const (
+	// bytesToken is how many bytes of a request make a token, about.
+	bytesToken = 4
 
-// bytesToken is how many bytes of a request make a token, about.
-const bytesToken = 4
-
-// mostTokens is what any number of tokens is cut to: more than any limit allows.
-const mostTokens = 1 << 40
+	// mostTokens is the most that is taken for what a request may use: no model reads or
+	// writes more.
+	mostTokens = 1 << 26
+)
 
 // answerLimits are where requests state the most that the answer may have: OpenAI's chat,
 // Anthropic's messages and Cohere; OpenAI's reasoning models; OpenAI's responses; Gemini.
@@ -28,10 +21,36 @@ var answerLimits = []Member{
 	{Name: "generation_config", Members: []Member{{Name: "max_output_tokens", Number: 1}}},
 }
 
+// Estimate is about how many tokens a request will use, at most.
+type Estimate struct {
+	Input  int64 // of its own
+	Output int64 // the most that it lets the answer have; 0: it does not say
+}
+
+// All returns both.
+func (e Estimate) All() int64 { return e.Input + e.Output }
+
+// InputOf estimates the tokens of a text of so many bytes; of less than 0, which is unknown,
+// there are none.
+func InputOf(length int64) int64 {
+	return (min(max(length, 0), bytesToken*mostTokens) + bytesToken - 1) / bytesToken
+}
+
+// Estimator is about how many tokens a request will use, while its body streams by: those of
+// its text, at four bytes each, and the most that it lets the answer have. It keeps nothing of
+// the body and does not allocate. It is not safe for concurrent use.
+type Estimator struct {
+	scanner NumberScanner
+	seen    int64 // bytes
+	most    int64 // tokens of the answer, 0 where that is not stated
+	text    bool
+	awaited bool
+}
+
 // Begin makes e ready for a body of this media type. What a form carries is mostly no text:
-// its bytes count nothing.
-func (e *Estimator) Begin(contentType string) {
-	e.seen, e.most = 0, 0
+// its bytes count nothing. awaited tells that somebody waits for what the body states.
+func (e *Estimator) Begin(contentType string, awaited bool) {
+	e.seen, e.most, e.awaited = 0, 0, awaited
 	e.text = !strings.HasPrefix(strings.ToLower(contentType), "multipart/")
 	e.scanner.Begin(e, answerLimits, false, nil)
 }
@@ -42,17 +61,16 @@ func (e *Estimator) Write(p []byte) {
 	e.scanner.Write(p)
 }
 
-// Ended tells whether there is nothing more to look for: nobody waits for an estimate.
-func (e *Estimator) Ended() bool { return true }
+// Ended tells whether there is nothing more to look for, or nobody waits for it.
+func (e *Estimator) Ended() bool { return e.most > 0 || !e.awaited }
 
-// Tokens returns the estimate. length is the body's, in bytes, negative where that is not
-// stated: then what has come counts.
-func (e *Estimator) Tokens(length int64) int64 {
-	n := int64(0)
-	if e.text {
-		n = max(length, e.seen) / bytesToken
+// Estimate returns what is known by now. length is the body's, in bytes, negative where that
+// is not stated: then what has come counts.
+func (e *Estimator) Estimate(length int64) Estimate {
+	if !e.text {
+		return Estimate{0, e.most}
 	}
-	return min(n, mostTokens) + min(e.most, mostTokens)
+	return Estimate{InputOf(max(length, e.seen)), e.most}
 }
 
 // BeginGroup implements numberTaker.
@@ -62,4 +80,4 @@ func (e *Estimator) BeginGroup() {}
 func (e *Estimator) EndGroup() {}
 
 // TakeNumber implements numberTaker: of several the largest counts.
-func (e *Estimator) TakeNumber(_ int, n int64) { e.most = max(e.most, n) }
+func (e *Estimator) TakeNumber(_ int, n int64) { e.most = max(e.most, min(n, mostTokens)) }

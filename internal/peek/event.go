@@ -97,10 +97,10 @@ func isWhole(p []byte) bool {
 // mentionsError tells whether there is an "error" in the JSON text that is not null, as it
 // is in every healthy response of OpenAI's, or a status of MiniMax's that is not 0.
 func mentionsError(p []byte) bool {
-	if bytes.Contains(p, []byte(`"base_resp"`)) {
+	if bytes.Contains(p, []byte("base_resp")) && bytes.Contains(p, []byte(`"base_resp"`)) {
 		return true
 	}
-	for {
+	for bytes.Contains(p, partOfError) {
 		_, after, found := bytes.Cut(p, []byte(`"error"`))
 		if !found {
 			return false
@@ -111,7 +111,12 @@ func mentionsError(p []byte) bool {
 		}
 		p = after
 	}
+	return false
 }
+
+// partOfError and partOfFailed are in "error" and in "response.failed", and begin with letters
+// that are rare: in most texts they are looked for at the speed of bytes.IndexByte.
+var partOfError, partOfFailed = []byte("rror"), []byte(".failed")
 
 // event is an event of a stream, as far as it has come
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
@@ -228,8 +233,12 @@ func (w *Watch) Write(p []byte) []byte {
 
 // lastEvent returns where the last whole event of p ends.
 func lastEvent(p []byte) int {
+	blanks := []string{"\n\n", "\r\n\r\n", "\r\r"}
+	if bytes.IndexByte(p, '\r') < 0 {
+		blanks = blanks[:1] // who would look for the others would look at every byte
+	}
 	end := 0
-	for _, blank := range []string{"\n\n", "\r\n\r\n", "\r\r"} {
+	for _, blank := range blanks {
 		if i := bytes.LastIndex(p, []byte(blank)); i >= 0 {
 			end = max(end, i+len(blank))
 		}
@@ -240,7 +249,7 @@ func lastEvent(p []byte) int {
 // suspectIn returns the first of the events that says it is an error. A copy: what it
 // stands in may be written over.
 func suspectIn(events []byte) []byte {
-	if !bytes.Contains(events, []byte("error")) && !bytes.Contains(events, []byte("response.failed")) {
+	if !bytes.Contains(events, partOfError) && !bytes.Contains(events, partOfFailed) {
 		return nil
 	}
 	for len(events) > 0 {

@@ -11,14 +11,28 @@ type hop struct {
 // over hops over as much of the value as there is, and returns what stands behind it.
 // ended tells whether its end was there.
 func (h *hop) over(p []byte) (rest []byte, ended bool) {
-	for len(p) > 0 {
-		if h.quoted {
-			p = h.overString(p)
-		} else {
-			p = h.overPlain(p)
+	if h.quoted {
+		if p = h.overString(p); h.quoted || h.depth == 0 {
+			return p, !h.quoted
 		}
-		if h.depth == 0 && !h.quoted {
-			return p, true
+	}
+	for i := 0; i < len(p); {
+		kind := jsonBytes[p[i]]
+		i++
+		switch kind {
+		case jsonPlain:
+			i += plainBytes(p[i:])
+		case jsonQuote:
+			end := stringEnd(p[i:])
+			if end < 0 {
+				h.quoted, h.escaped = true, endsInEscape(p[i:])
+				return nil, false
+			}
+			i += end
+		default:
+			if h.depth += int32(kind); h.depth == 0 {
+				return p[i:], true
+			}
 		}
 	}
 	return nil, false
@@ -36,18 +50,4 @@ func (h *hop) overString(p []byte) []byte {
 	}
 	h.quoted = false
 	return p[end:]
-}
-
-// overPlain hops over what is between strings, and the bracket or the quote behind it.
-func (h *hop) overPlain(p []byte) []byte {
-	n := plainBytes(p)
-	if n == len(p) {
-		return nil
-	}
-	if kind := jsonBytes[p[n]]; kind == jsonQuote {
-		h.quoted = true
-	} else {
-		h.depth += int32(kind)
-	}
-	return p[n+1:]
 }

@@ -76,14 +76,13 @@ func (f *ModelFinder) Done() bool {
 // none, until done.
 func (f *ModelFinder) Found() bool { return f.name().known }
 
-// Model returns the model as known so far, if there is any. The string is made
-// anew by every call.
+// Model returns the model as known so far, if there is any.
 func (f *ModelFinder) Model() (string, bool) {
 	n := f.name()
 	if !n.known {
 		return "", false
 	}
-	return string(n.text()), true
+	return nameOf(n.text()), true
 }
 
 func (f *ModelFinder) name() *modelName {

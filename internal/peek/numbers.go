@@ -92,6 +92,9 @@ func (s *NumberScanner) Write(p []byte) {
 		s.scan(p)
 		return
 	}
+	if s.passes(p) {
+		return
+	}
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
@@ -102,6 +105,12 @@ func (s *NumberScanner) Write(p []byte) {
 		s.reset()
 		p = p[i+1:]
 	}
+}
+
+// passes tells whether the stream's next piece, which mostly is an event, is whole lines that
+// say nothing.
+func (s *NumberScanner) passes(p []byte) bool {
+	return s.state == numberField && s.matched == 0 && len(p) > 0 && p[len(p)-1] == '\n' && !bytes.Contains(p, s.mark)
 }
 
 // field returns what is data of a line of the stream, or of its next piece. A line that is
@@ -138,7 +147,9 @@ func (s *NumberScanner) scan(p []byte) {
 		case numberScalar:
 			p = s.scalar(p)
 		default:
-			s.step(p[0])
+			if !isSpace(p[0]) {
+				s.step(p[0])
+			}
 			p = p[1:]
 		}
 	}
@@ -147,11 +158,10 @@ func (s *NumberScanner) scan(p []byte) {
 // step takes what is next in an object outside of its strings and of what nobody looks at.
 func (s *NumberScanner) step(c byte) {
 	switch {
-	case isSpace(c):
 	case s.state == numberStart:
 		s.start(c)
 	case c == '"' && (s.state == numberFirst || s.state == numberNext):
-		s.state, s.named, s.hop = numberKey, 0, hop{quoted: true}
+		s.begin()
 	case c == ':' && s.state == numberColon:
 		s.state = numberValue
 	case c == ',' && s.state == numberComma:
@@ -230,20 +240,75 @@ func (s *NumberScanner) lookUp(name []byte) {
 	}
 }
 
-// colon takes what stands behind a name: mostly it is a colon at once.
+// begin begins a member, behind its first quote.
+func (s *NumberScanner) begin() { s.state, s.named, s.hop = numberKey, 0, hop{quoted: true} }
+
+// colon takes what stands behind a name: mostly it is a colon at once, and the value.
 func (s *NumberScanner) colon(p []byte) []byte {
-	if len(p) > 0 && p[0] == ':' {
-		s.state = numberValue
+	if len(p) == 0 || p[0] != ':' {
+		return p
+	}
+	s.state = numberValue
+	if p = p[1:]; len(p) > 0 && p[0] == ' ' {
+		p = p[1:]
+	}
+	if len(p) == 0 {
+		return p
+	}
+	return s.whole(p)
+}
+
+// whole takes a value of which mostly all is there. Otherwise it leaves it to those who take
+// it byte by byte.
+func (s *NumberScanner) whole(p []byte) []byte {
+	switch c := p[0]; {
+	case c == '"':
+		if end := stringEnd(p[1:]); end > 0 {
+			return s.comma(p[1+end:])
+		}
+	case isDigit(c) && s.member != nil && s.member.Number > 0:
+		return s.integer(p)
+	case c == '{' && s.wanted():
+		s.enter(s.member)
+		if len(p) > 1 && p[1] == '"' {
+			s.begin()
+			return p[2:]
+		}
 		return p[1:]
 	}
 	return p
 }
 
-// comma takes what stands behind a value: mostly it is the beginning of the next member.
+// wanted tells of an object whether it is looked through.
+func (s *NumberScanner) wanted() bool {
+	return s.member != nil && s.member.Number == 0 && s.level+1 < MaxLevels
+}
+
+// integer takes a number that is there to its end, and has nothing but digits.
+func (s *NumberScanner) integer(p []byte) []byte {
+	n := int64(0)
+	for i, c := range p {
+		switch {
+		case isDigit(c) && n <= maxNumber:
+			n = 10*n + int64(c-'0')
+		case isScalar(c) || n > maxNumber:
+			return p
+		default:
+			s.taker.TakeNumber(s.member.Number, n)
+			return s.comma(p[i:])
+		}
+	}
+	return p
+}
+
+// comma takes what stands behind a value: mostly it is the beginning of the next member, or
+// the object's end.
 func (s *NumberScanner) comma(p []byte) []byte {
-	s.state = numberComma
-	if len(p) > 1 && p[0] == ',' && p[1] == '"' {
-		s.state, s.named, s.hop = numberKey, 0, hop{quoted: true}
+	for s.state = numberComma; s.state == numberComma && len(p) > 0 && p[0] == '}'; p = p[1:] {
+		s.leave()
+	}
+	if s.state == numberComma && len(p) > 1 && p[0] == ',' && p[1] == '"' {
+		s.begin()
 		return p[2:]
 	}
 	return p
@@ -254,7 +319,7 @@ func (s *NumberScanner) value(c byte) {
 	switch {
 	case c == '"':
 		s.state, s.hop = numberHop, hop{quoted: true}
-	case c == '{' && s.member != nil && s.member.Number == 0 && s.level+1 < MaxLevels:
+	case c == '{' && s.wanted():
 		s.enter(s.member)
 	case c == '{' || c == '[':
 		s.state, s.hop = numberHop, hop{depth: 1}

@@ -98,7 +98,8 @@ func (silent) BeginGroup()           {}
 func (silent) EndGroup()             {}
 func (silent) TakeNumber(int, int64) {}
 
-// FuzzNumbers compares what is found in a text as a whole with what is found in two pieces.
+// FuzzNumbers compares what is found in a text as a whole with what is found in two pieces,
+// and byte by byte.
 func FuzzNumbers(f *testing.F) {
 	for _, text := range []string{`{"use":{"in":1}}`, "data: {\"n\":1}\n\n", `[{"n":"\\\""}]`, "\xef\xbb\xbf{"} {
 		f.Add([]byte(text), 5, true)
@@ -113,8 +114,13 @@ func FuzzNumbers(f *testing.F) {
 		s.Begin(&pieces, numbersTree, events, nil)
 		s.Write(bytes.Clone(text[:cut]))
 		s.Write(bytes.Clone(text[cut:]))
-		if !slices.Equal(whole.what, pieces.what) {
-			t.Errorf("%q: %v, cut at %d: %v", text, whole.what, cut, pieces.what)
+		var bytewise told
+		s.Begin(&bytewise, numbersTree, events, nil)
+		for i := range text {
+			s.Write(text[i : i+1])
+		}
+		if !slices.Equal(whole.what, pieces.what) || !slices.Equal(whole.what, bytewise.what) {
+			t.Errorf("%q: %v, cut at %d: %v, byte by byte: %v", text, whole.what, cut, pieces.what, bytewise.what)
 		}
 	})
 }

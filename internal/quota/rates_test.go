@@ -66,45 +66,6 @@ func TestAppendDuration(t *testing.T) {
 	}
 }
 
-func TestEstimates(t *testing.T) {
-	for _, row := range []struct {
-		body string
-		want Estimate
-	}{
-		{`{}`, Estimate{1, 0}},
-		{`{"model":"m","max_tokens":500}`, Estimate{8, 500}},
-		{`{"max_completion_tokens":7,"x":12345}`, Estimate{10, 7}},
-		{`{"max_output_tokens": 7}`, Estimate{6, 7}},
-		{`{"generationConfig":{"temperature":1,"maxOutputTokens":9}}`, Estimate{15, 9}},
-		{`{"generation_config":{"max_output_tokens":9}}`, Estimate{12, 9}},
-		{`{"max_tokens":1e15}`, Estimate{5, 0}},
-		{`{"max_tokens":999999999999}`, Estimate{7, mostTokens}},
-		{`{"max_tokens":-5}`, Estimate{5, 0}},
-		{`{"max_tokens":null}`, Estimate{5, 0}},
-		{`{"messages":[{"max_tokens":500}]}`, Estimate{9, 0}},
-		{`no JSON`, Estimate{2, 0}},
-	} {
-		for _, stated := range []bool{true, false} {
-			f, length := NewFinder(), int64(-1)
-			if stated {
-				length = int64(len(row.body))
-			}
-			for i := range row.body {
-				f.Write([]byte(row.body[i : i+1]))
-			}
-			if ended := f.Ended(); ended != (row.want.Output > 0) {
-				t.Errorf("%s: there is more to look for: %t", row.body, !ended)
-			}
-			if got := f.Release(length); got != row.want || got.All() != row.want.Input+row.want.Output {
-				t.Errorf("%s: %+v, want %+v", row.body, got, row.want)
-			}
-		}
-	}
-	if got := InputOf(1 << 62); got != mostTokens {
-		t.Errorf("an endless body has %d tokens", got)
-	}
-}
-
 func TestWords(t *testing.T) {
 	for want, over := range map[string]Over{
 		"60 requests":              {Kind: Requests, Most: 60},

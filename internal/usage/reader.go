@@ -23,14 +23,14 @@ var readers = sync.Pool{New: func() any { return new(Reader) }}
 // NewReader returns what is to read an answer with this header: nil where that is neither
 // JSON nor a stream of events, or in a content coding that nobody here knows.
 func NewReader(header http.Header) *Reader {
-	media, coding := peek.First(header, "Content-Type"), peek.First(header, "Content-Encoding")
+	media, codings := peek.First(header, "Content-Type"), header["Content-Encoding"]
 	events := peek.IsEventStream(media)
-	if !events && !isJSON(media) || len(header["Content-Encoding"]) > 1 {
+	if !events && !isJSON(media) || len(codings) > 1 {
 		return nil
 	}
 	r := readers.Get().(*Reader)
-	if coding != "" && !strings.EqualFold(coding, "identity") {
-		if r.inflater = peek.NewInflater(coding, r.scanner.Write); r.inflater == nil {
+	if len(codings) > 0 && codings[0] != "" && !strings.EqualFold(codings[0], "identity") {
+		if r.inflater = peek.NewInflater(codings[0], r.scanner.Write); r.inflater == nil {
 			r.Release()
 			return nil
 		}
@@ -41,6 +41,9 @@ func NewReader(header http.Header) *Reader {
 }
 
 func isJSON(media string) bool {
+	if media == "application/json" {
+		return true
+	}
 	media, _, _ = strings.Cut(media, ";")
 	media = strings.TrimSpace(media)
 	return media == "application/json" || strings.HasSuffix(media, "+json")
