@@ -40,6 +40,7 @@ type Pool struct {
 	ByModel  bool          // its keys may cool for one model alone
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
+	PerKey   bool          // it is counted by key what happens
 }
 
 // name is the pool's, "" while there is none.
@@ -203,10 +204,14 @@ func (v *View) Status(now time.Time) PoolStatus {
 			Healthy: health.Healthy,
 			LagMS:   float64(health.Lag) / float64(time.Millisecond),
 		},
-		Models: []ModelStatus{}, // none is [], not null
+		Models:    []ModelStatus{}, // none is [], not null
+		Remaining: c.Soonest.Seconds(),
 	}
 	for _, m := range v.Models(now) {
 		s.Models = append(s.Models, modelStatus(m))
+	}
+	for _, m := range v.limited(now) {
+		s.Limited = append(s.Limited, modelStatus(m))
 	}
 	if health.Err != nil {
 		s.State.Error = health.Err.Error()
