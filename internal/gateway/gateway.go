@@ -75,6 +75,8 @@ type Config struct {
 	Usage     bool   // what answers say that they have used is counted
 	Prices    string // the file that says what models cost; "": none
 
+	MetricsPerKey bool // it is counted by key what happens
+
 	Desk *client.Desk // for clients' limits; nil: they have none
 
 	State   *rotator.State
@@ -201,9 +203,9 @@ func (g *Gateway) show() (err error) {
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
-		Usage:   g.Usage, Priced: g.Prices != "",
+		Usage:   g.Usage, Priced: g.Prices != "", PerKey: g.MetricsPerKey,
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.CollectorsOf(g.Pool), usage.CollectorsOf(g.ledger), quota.CollectorsOf(g.Pool))...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)
