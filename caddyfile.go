@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -76,6 +77,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        interval <duration>
 //	        on_start
 //	    }
+//	    metrics      per_key
 //	    state        memory | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
@@ -105,7 +107,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	var rules []caddyfile.Dispenser // where each rule stands, for the check that needs the cooldown's max
-	_, err := directive.ParseBlock(d, "keycycler", map[string]directive.Option{
+	if _, err := directive.ParseBlock(d, "keycycler", h.options(&rules)); err != nil {
+		return err
+	}
+	if i, err := h.checkRules(); err != nil {
+		return rules[i].WrapErr(err)
+	}
+	return h.checkWhole(&line)
+}
+
+// options are those of the block.
+func (h *Handler) options(rules *[]caddyfile.Dispenser) map[string]directive.Option {
+	return map[string]directive.Option{
 		"keys":         {Parse: h.parseKeys, Many: true},
 		"keys_file":    {Parse: h.parseKeysFile, Many: true},
 		"upstream":     {Parse: h.parseUpstream},
@@ -118,7 +131,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_wait":     {Parse: h.parseMaxWait},
 		"max_waiting":  {Parse: h.parseMaxWaiting},
 		"keepalive":    {Parse: h.parseKeepalive},
-		"on":           {Parse: h.parseOnAt(&rules), Many: true},
+		"on":           {Parse: h.parseOnAt(rules), Many: true},
 		"cooldown":     {Parse: h.parseCooldown},
 		"replay":       {Parse: h.parseReplay},
 		"select":       {Parse: h.parseSelect},
@@ -134,14 +147,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"usage":              {Parse: h.parseUsage},
 		"prices":             {Parse: h.parsePrices},
 		"check":              {Parse: h.parseCheck},
-	})
-	if err != nil {
-		return err
+		"metrics":            {Parse: h.parseMetrics},
 	}
-	if i, err := h.checkRules(); err != nil {
-		return rules[i].WrapErr(err)
-	}
-	return h.checkWhole(&line)
 }
 
 // parsePool parses the pool's name, if there is one.
@@ -243,7 +250,7 @@ func (h *Handler) parseAuth(d *caddyfile.Dispenser) error {
 			return err
 		}
 	default:
-		return d.Errf("auth: unknown way %s: %s", directive.Shown(way), ways)
+		return d.Errf("auth: unknown way %s: %s", directive.Shown(way), directive.Instead(way, []string{"bearer", "header", "query"}, ways))
 	}
 	return directive.Wrap(d, h.Auth.check())
 }
@@ -314,7 +321,7 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 	}
 	id := backend.StateNamespace + "." + module
 	if _, err := caddy.GetModule(id); err != nil {
-		return d.Errf("state: unknown backend %s: one of %s", directive.Shown(module), backend.StateBackends())
+		return d.Errf("state: unknown backend %s: %s", directive.Shown(module), directive.Instead(module, strings.Split(backend.StateBackends(), ", "), "one of "+backend.StateBackends()))
 	}
 	mod, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {
@@ -352,6 +359,19 @@ func (h *Handler) parsePrices(d *caddyfile.Dispenser) (err error) {
 func (h *Handler) parseCheck(d *caddyfile.Dispenser) error {
 	h.Check = new(check.Config)
 	return h.Check.Parse(d)
+}
+
+func (h *Handler) parseMetrics(d *caddyfile.Dispenser) error {
+	const perKey = "per_key"
+	s, err := directive.Value(d, "metrics", perKey)
+	if err != nil {
+		return err
+	}
+	if s != perKey {
+		return d.Errf("metrics: %s is not %s", directive.Shown(s), perKey)
+	}
+	h.Metrics = &Metrics{PerKey: true}
+	return nil
 }
 
 func (h *Handler) parseKeepHeaders(d *caddyfile.Dispenser) (err error) {

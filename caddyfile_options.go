@@ -95,7 +95,7 @@ func (l *Limit) parseTokens(d *caddyfile.Dispenser) error {
 	}
 	n, ok := directive.Count(s)
 	if l.Tokens = n; !ok || n < 1 || n > maxTokens {
-		return d.Errf("limit tokens: %s is out of range: 1 to %d, as in 90000, 90k, 2m", directive.Shown(s), int64(maxTokens))
+		return d.Errf("limit tokens: %s is out of range: 1 to %d, as in 90000, 90k, 2m%s", directive.Shown(s), int64(maxTokens), directive.AsRate(s))
 	}
 	return l.parsePer(d, "tokens", &l.TokensPer)
 }
@@ -117,7 +117,7 @@ func (l *Limit) parseNumber(d *caddyfile.Dispenser, field *int, most int) error 
 		return err
 	}
 	if *field, err = strconv.Atoi(s); err != nil || *field < 1 || *field > most {
-		return d.Errf("%s: %s is out of range: 1 to %d", name, directive.Shown(s), most)
+		return d.Errf("%s: %s is out of range: 1 to %d%s", name, directive.Shown(s), most, directive.AsRate(s))
 	}
 	return nil
 }
@@ -268,17 +268,28 @@ func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 		return d.Errf("on: an action is missing: %s", blame.ActionNames)
 	}
 	r.Action = args[0]
-	if len(args) > 1 {
-		dur, err := caddy.ParseDuration(args[1])
-		if err != nil || dur <= 0 {
-			return d.Errf("on: %s is no duration above zero, such as 30s, 5m or 1d", directive.Shown(args[1]))
-		}
-		r.Duration = caddy.Duration(dur)
-	}
-	if len(args) > 2 {
-		return d.Errf("on: surplus argument after the duration")
+	if err := r.addDuration(args[1:]); err != nil {
+		return d.WrapErr(err)
 	}
 	h.On = append(h.On, r)
+	return nil
+}
+
+// addDuration adds what stands behind the action.
+func (r *Rule) addDuration(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	dur, err := caddy.ParseDuration(args[0])
+	switch {
+	case err != nil && r.Action != "cooldown":
+		return fmt.Errorf("on: surplus argument behind %s, which takes none: how many keys a request tries stands in 'max_attempts', not in a rule", r.Action)
+	case err != nil || dur <= 0:
+		return fmt.Errorf("on: %s is no duration above zero, such as 30s, 5m or 1d", directive.Shown(args[0]))
+	case len(args) > 1:
+		return errors.New("on: surplus argument after the duration")
+	}
+	r.Duration = caddy.Duration(dur)
 	return nil
 }
 
@@ -318,6 +329,9 @@ func (r *Rule) addSubject(s string) error {
 	case isClass && len(r.subjects()) > 0:
 		return errMixedRule
 	case !isClass && len(r.subjects()) == 0:
+		if near := directive.Near(s, append(strings.Split(classNames(), ", "), blame.Faults...)); near != "" {
+			return fmt.Errorf("on: %s is no class: did you mean '%s'?", directive.Shown(s), near)
+		}
 		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s) nor an error of the connection (%s)", directive.Shown(s), statusRange, classNames(), strings.Join(blame.Faults, ", "))
 	case !isClass:
 		return fmt.Errorf("on: %s is no action: %s", directive.Shown(s), blame.ActionNames)
@@ -345,7 +359,21 @@ func parseStatus(s string) (int, bool) {
 	return status, ok
 }
 
+// checkNoDuration finds a duration that stands where a block belongs.
+func checkNoDuration(d caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return nil
+	}
+	if _, err := caddy.ParseDuration(d.Val()); err != nil {
+		return nil // ParseSubBlock tells what it is not
+	}
+	return d.Errf("cooldown: %s stands alone: write it in a block, behind an option: cooldown { default %[1]s } for limits that state no time, or min or max", d.Val())
+}
+
 func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {
+	if err := checkNoDuration(*d); err != nil {
+		return err
+	}
 	c := new(Cooldown)
 	h.Cooldown = c
 	at := make(map[string]caddyfile.Dispenser) // where each option stands: the bounds are checked together
@@ -404,6 +432,20 @@ func onOffOption(name string, field **bool) func(*caddyfile.Dispenser) error {
 	}
 }
 
+// parseSize reads a size. A few bytes without a unit are a slip: a size of that kind is of
+// use to nobody.
+func parseSize(s string) (uint64, error) {
+	const few = 1024
+	size, err := humanize.ParseBytes(s)
+	switch {
+	case err != nil || size > maxReplayDisk:
+		return 0, fmt.Errorf("%s is no size such as 512KiB or 64MiB, of at most 1TiB", directive.Shown(s))
+	case size > 0 && size < few && strings.Trim(s, "0123456789.") == "":
+		return 0, fmt.Errorf("'%s' is a number of bytes: did you mean '%[1]sMiB'? (%[1]sB, if not)", s)
+	}
+	return size, nil
+}
+
 func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
 	r := new(Replay)
 	h.Replay = r
@@ -414,9 +456,9 @@ func (h *Handler) parseReplay(d *caddyfile.Dispenser) error {
 			if err != nil {
 				return err
 			}
-			size, err := humanize.ParseBytes(s)
-			if err != nil || size > maxReplayDisk {
-				return d.Errf("%s: %s is no size such as 512KiB or 64MiB, of at most 1TiB", name, directive.Shown(s))
+			size, err := parseSize(s)
+			if err != nil {
+				return d.Errf("%s: %v", name, err)
 			}
 			n := int64(size)
 			*field = &n

@@ -140,7 +140,7 @@ func (h *Handler) checkChecks() error {
 
 func (h *Handler) checkProvider() error {
 	if _, ok := provider.Presets[h.Provider]; h.Provider != "" && !ok {
-		return fmt.Errorf("provider: unknown provider %s: one of %s", directive.Shown(h.Provider), directive.Names(provider.Presets))
+		return fmt.Errorf("provider: unknown provider %s: %s", directive.Shown(h.Provider), directive.Known(h.Provider, provider.Presets))
 	}
 	return nil
 }

@@ -133,8 +133,9 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"checks of a provider that has no path", func(h *Handler) { h.Provider, h.Check = "generic", new(check.Config) }, "check: provider generic has no path that is known to cost nothing: add 'uri <path>'"},
 		{"and is told one", func(h *Handler) { h.Provider, h.Check = "generic", &check.Config{URI: "/v1/models"} }, ""},
 		{"a negative keepalive", func(h *Handler) { h.Keepalive = -1 }, "keepalive: -1ns is out of range"},
-		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
-		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': one of anthropic, "},
+		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': did you mean 'openai'?"},
+		{"a provider that is like none", func(h *Handler) { h.Provider = "mistral" }, "provider: unknown provider 'mistral': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
+		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': did you mean 'openai'?"},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
 		{"fewer attempts than none", func(h *Handler) { h.MaxAttempts = -1 }, "max_attempts: -1 is out of range: 1 to 1000"},
 		{"most attempts", func(h *Handler) { h.MaxAttempts = 1000 }, ""},
@@ -349,7 +350,7 @@ func every() *Handler {
 		Cooldown:     &Cooldown{Default: duration(2), Min: duration(0), Max: duration(time.Hour), Jitter: new(0.0)},
 		Replay:       &Replay{Memory: new(int64(0)), Disk: new(int64(7))},
 		ClientTokens: []string{"ada:{env.ADA_TOKEN}"}, ClientTokensFiles: []string{"/run/tokens"},
-		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Upstream: "https://api.example.com", Exhausted: "error",
+		StateRaw: json.RawMessage(`{"backend":"memory"}`), Resources: new(bool), ModelsEndpoint: new(bool), Usage: new(true), Prices: "/run/prices.json", Metrics: &Metrics{PerKey: true}, Upstream: "https://api.example.com", Exhausted: "error",
 		KeepHeaders: []string{"OpenAI-Project"},
 		Limit:       &Limit{Concurrency: 4, Requests: 5, Per: caddy.Duration(time.Minute), Tokens: 6, TokensPer: caddy.Duration(time.Second), Scope: "key", Shared: true},
 		Clients:     everyClientLimit(),
@@ -431,6 +432,10 @@ func TestWhatProvisionMakesOfKeys(t *testing.T) {
 	t.Setenv("KEYCYCLER_TEST_EMPTY", "")
 	t.Setenv("KEYCYCLER_TEST_DIR", dir)
 	missing := filepath.Join(dir, "missing.txt")
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name  string
 		keys  []string
@@ -457,14 +462,14 @@ func TestWhatProvisionMakesOfKeys(t *testing.T) {
 		{"a file that is missing", []string{"{file." + missing + "}"}, nil, "", "keys: key 1: evaluated placeholder {file." + missing + "} is empty"},
 		{"a file with several keys where one belongs", []string{"{file." + good + "}"}, nil, "", "keys: key 1: the value has several lines: a file with one key a line belongs behind 'keys_file'"},
 		{"a key in braces is not shown", []string{"{sk-demo-1}"}, nil, "", `keys: key 1: unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`},
-		{"a keys file that is missing", nil, []string{missing}, "", "keys_file: open " + missing + ": no such file or directory"},
+		{"a keys file that is missing", nil, []string{missing}, "", "keys_file: open " + missing + ": no such file or directory: make it, or correct the path"},
 		{"a keys file that is a directory", nil, []string{dir}, "", "keys_file: read " + dir + ": is a directory"},
 		{"a keys file that is empty", nil, []string{empty}, "", "keys_file: no key in " + empty},
 		{"keys files without a key", nil, []string{empty, comments}, "", "keys_file: no key in " + empty + ", " + comments},
 		{"a keys file with a bad key", nil, []string{good, bad}, "", "keys_file: " + bad + ":1: the line has more than two words: a line is <key> or <key> <name>"},
 		{"a keys file named by nothing", nil, []string{"{env.KEYCYCLER_TEST_UNSET}"}, "", "keys_file: evaluated placeholder {env.KEYCYCLER_TEST_UNSET} is empty"},
 		{"a key where a path belongs", nil, []string{"sk-demo-1"}, "", "keys_file: the path begins with sk-, as keys do: keys belong behind 'keys' (write ./sk-… for a file)"},
-		{"a key from the environment where a path belongs", nil, []string{"{env.KEYCYCLER_TEST_KEY}"}, "", "keys_file: open {env.KEYCYCLER_TEST_KEY}: no such file or directory"},
+		{"a key from the environment where a path belongs", nil, []string{"{env.KEYCYCLER_TEST_KEY}"}, "", "keys_file: open {env.KEYCYCLER_TEST_KEY}: no such file or directory: a path like this one begins where Caddy was started, in " + here},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := &Handler{Keys: test.keys, KeysFiles: test.files}

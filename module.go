@@ -17,6 +17,7 @@
 package keycycler
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -34,6 +36,7 @@ import (
 	_ "github.com/keycycler/keycycler/internal/command" // registers caddy keycycler
 	"github.com/keycycler/keycycler/internal/gateway"
 	"github.com/keycycler/keycycler/internal/keyset"
+	"github.com/keycycler/keycycler/internal/misuse"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
@@ -190,6 +193,9 @@ type Handler struct {
 	// in metrics, in `{http.keycycler.usage.cost}`, at the admin API and on the status page.
 	// Default: none, nothing is said of costs.
 	Prices string `json:"prices,omitempty"`
+
+	// What is counted besides. Default: nothing.
+	Metrics *Metrics `json:"metrics,omitempty"`
 
 	// Whether GET and HEAD of `/v1/models`, of the provider's own path of the kind, and of one
 	// model below it are answered here, in the provider's form, without a call to the
@@ -368,9 +374,22 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision makes the gateway: it reads the keys and joins the shared state. It calls no
 // upstream.
-func (h *Handler) Provision(ctx caddy.Context) (err error) {
+func (h *Handler) Provision(ctx caddy.Context) error {
 	h.setDefaults()
 	h.logger = ctx.Logger().With(zap.String("pool", h.Pool))
+	err := h.provision(ctx)
+	if err == nil {
+		return nil
+	}
+	if h.checkPool() != nil {
+		h.logger = ctx.Logger() // the name may be a key
+	}
+	// Caddy tells it, too, behind all the places that it came through.
+	h.logger.Error("pool cannot start", zap.Error(err))
+	return err
+}
+
+func (h *Handler) provision(ctx caddy.Context) (err error) {
 	if err := h.check(); err != nil {
 		return err
 	}
@@ -381,8 +400,39 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if err := h.loadState(ctx, &config); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	h.gateway, err = gateway.New(config)
-	return err
+	if h.gateway, err = gateway.New(config); err != nil {
+		return err
+	}
+	return h.lookAhead(ctx)
+}
+
+// lookAhead has it found out, once the config runs, whether requests come here at all.
+func (h *Handler) lookAhead(ctx caddy.Context) error {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return nil
+	}
+	app, err := ctx.AppIfConfigured("events") // the http app has loaded it by now
+	if err != nil {
+		return nil //nolint:nilerr // nobody tells when the config runs
+	}
+	return app.(*caddyevents.App).On("started", started(func() { h.tellUnreached(server) }))
+}
+
+// started is what is to be done when the config runs.
+type started func()
+
+// Handle implements caddyevents.Handler.
+func (do started) Handle(context.Context, caddy.Event) error {
+	do()
+	return nil
+}
+
+// tellUnreached warns of a handler that no request comes to.
+func (h *Handler) tellUnreached(server *caddyhttp.Server) {
+	if misuse.Unreached(server.Routes, h) {
+		h.logger.Warn("no request comes to keycycler: a handler before it answers them all: put keycycler before it")
+	}
 }
 
 // config is what the gateway is made from, but for the state.
@@ -403,6 +453,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 		ModelsEndpoint: h.ModelsEndpoint != nil && *h.ModelsEndpoint,
 		Check:          h.Check,
 		Self:           h,
+		MetricsPerKey:  h.Metrics != nil && h.Metrics.PerKey,
 		Logger:         h.logger, Events: ctx, Registry: ctx.GetMetricsRegistry(),
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()

@@ -475,6 +475,16 @@ func (l *Limit) checkShared() error {
 	return nil
 }
 
+// Metrics says what is counted besides.
+type Metrics struct {
+	// Whether calls to the upstream and cooldowns are counted for each key, by a label
+	// `key_id` on `caddy_keycycler_attempts_total` and `caddy_keycycler_cooldowns_total`. It
+	// makes as many series as keys times what has happened to them: Prometheus bears
+	// thousands of keys, and not hundreds of thousands. Keys that have left the pool leave
+	// the metrics, too. Default: false.
+	PerKey bool `json:"per_key,omitempty"`
+}
+
 func (h *Handler) checkClients() error {
 	if h.Clients == nil {
 		return nil
@@ -524,6 +534,8 @@ const (
 	policies = selectEven + ", " + selectRandom + ", " + selectFirst + ", " + selectHash + " or " + selectSession
 )
 
+var everyPolicy = []string{selectEven, selectRandom, selectFirst, selectHash, selectSession}
+
 // lateValues are placeholders that a request's key cannot be chosen by, and why.
 var lateValues = []struct{ prefix, why string }{
 	{"http.request.body", "would take the request's body away from the upstream"},
@@ -564,8 +576,8 @@ func (s *Select) check() error {
 	switch {
 	case s == nil:
 		return nil
-	case !slices.Contains([]string{"", selectEven, selectRandom, selectFirst, selectHash, selectSession}, s.Policy):
-		return fmt.Errorf("select: unknown policy %s: %s", directive.Shown(s.Policy), policies)
+	case s.Policy != "" && !slices.Contains(everyPolicy, s.Policy):
+		return fmt.Errorf("select: unknown policy %s: %s", directive.Shown(s.Policy), directive.Instead(s.Policy, everyPolicy, policies))
 	case !s.hashes() && s.Value != "":
 		return fmt.Errorf("select: a placeholder goes with %s", selectHash)
 	case s.hashes():

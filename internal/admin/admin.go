@@ -73,8 +73,16 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 	return routes
 }
 
+// sameOrigin turns away browsers that another site has sent to change something: Caddy does
+// so by the origins that are allowed, of which the empty one may be one, for the page. What
+// is no browser (curl, the command) passes.
+var sameOrigin http.CrossOriginProtection
+
 // ServeHTTP implements caddy.AdminHandler.
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	if err := sameOrigin.Check(r); err != nil {
+		return apiError(http.StatusForbidden, "another site's page must not change keys: %w", err)
+	}
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -146,13 +154,16 @@ func viewAt(r *http.Request) (*observe.View, error) {
 	return v, nil
 }
 
+// parseID reads an id, also in upper case, as other tools may have written it.
+func parseID(text string) (rotator.ID, bool) { return rotator.ParseID(strings.ToLower(text)) }
+
 // placeAt returns the key that the path names.
 func placeAt(r *http.Request) (*observe.View, observe.Place, error) {
 	v, err := viewAt(r)
 	if err != nil {
 		return nil, observe.Place{}, err
 	}
-	id, ok := rotator.ParseID(r.PathValue("id"))
+	id, ok := parseID(r.PathValue("id"))
 	if !ok {
 		return nil, observe.Place{}, apiError(http.StatusBadRequest, "that is no key's id: 12 hex digits, as `caddy keycycler id` prints them")
 	}
@@ -247,7 +258,7 @@ func parseAfter(text string) (*rotator.ID, error) {
 	if text == "" {
 		return nil, nil
 	}
-	id, ok := rotator.ParseID(text)
+	id, ok := parseID(text)
 	if !ok {
 		return nil, apiError(http.StatusBadRequest, "after: %s is no key's id", directive.Shown(text))
 	}
@@ -315,7 +326,7 @@ var verbs = map[string]verb{
 func parseVerb(name string, body io.Reader) (verb, error) {
 	v, ok := verbs[name]
 	if !ok {
-		return v, apiError(http.StatusNotFound, "unknown verb %s: one of %s", directive.Shown(name), directive.Names(verbs))
+		return v, apiError(http.StatusNotFound, "unknown verb %s: %s", directive.Shown(name), directive.Known(name, verbs))
 	}
 	if name != "cool" {
 		return v, nil

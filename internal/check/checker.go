@@ -130,7 +130,7 @@ func (c *Checker) test(ctx context.Context, k asked) (observe.CheckStatus, error
 	if c.plan != (Plan{}) {
 		c.memory.note(k.key().ID(), began)
 	}
-	checksTotal.WithLabelValues(c.Pool.Name, outcomeOf(&s)).Inc()
+	checksOf(c.Pool.Name).WithLabelValues(outcomeOf(&s)).Inc()
 	return s, nil
 }
 

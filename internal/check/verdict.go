@@ -119,7 +119,7 @@ func (c *Checker) each(k asked, a *answer, v blame.Verdict, slots []rotator.Slot
 // tellCooling tells people of a key that cools.
 func (c *Checker) tellCooling(k asked, a *answer, v blame.Verdict) {
 	class := reason.Name(v.Reason())
-	c.Metrics.Cooldown(class, v.Source)
+	c.Metrics.Cooldown(k.place().ID(), class, v.Source)
 	cooled := observe.CooledKey{
 		Pool: c.Pool.Name, Key: k.key(), Name: k.place().Name(), Status: a.status,
 		Class: class, Source: v.Source, Scope: reason.ScopeKey, Rests: v.Cooldown,

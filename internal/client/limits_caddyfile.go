@@ -89,7 +89,7 @@ func parseMost(d *caddyfile.Dispenser, name string, most int64) (int64, error) {
 	}
 	n, ok := number(s)
 	if !ok || n < 1 || n > float64(most) || n != math.Trunc(n) {
-		return 0, d.Errf("%s: %s is out of range: 1 to %d", name, directive.Shown(s), most)
+		return 0, d.Errf("%s: %s is out of range: 1 to %d%s", name, directive.Shown(s), most, directive.AsRate(s))
 	}
 	return int64(n), nil
 }

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -158,7 +157,7 @@ func send(cmd *cobra.Command, found keyfile.Found) error {
 		Pool string `json:"pool"`
 		observe.KeysAdded
 	}
-	if err := g.call(http.MethodPost, keysPath(pool), bytes.NewReader(body), &done.KeysAdded); err != nil {
+	if err := g.call(http.MethodPost, keysPath(pool), body, &done.KeysAdded); err != nil {
 		return err
 	}
 	done.Pool = pool

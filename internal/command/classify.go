@@ -128,7 +128,7 @@ func answerOf(cmd *cobra.Command) (*provider.Preset, ttl.Response, error) {
 	name := cmd.Flag("provider").Value.String()
 	preset := provider.Presets[name]
 	if preset == nil {
-		return nil, r, wrongf("--provider: unknown provider %s: one of %s", directive.Shown(name), strings.Join(presetNames(), ", "))
+		return nil, r, wrongf("--provider: unknown provider %s: %s", directive.Shown(name), directive.Instead(name, presetNames(), "one of "+strings.Join(presetNames(), ", ")))
 	}
 	status, err := cmd.Flags().GetInt("status")
 	if err != nil || status != http.StatusOK && (status < 400 || status > 599) {

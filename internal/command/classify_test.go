@@ -45,7 +45,7 @@ func TestClassifyErrors(t *testing.T) {
 		"classify":                                  "--status: the answer's status is missing",
 		"classify --status 302":                     "--status: the answer's status is missing",
 		"classify --status x":                       "--status: 'x' is no int",
-		"classify --status 429 --provider opneai":   "--provider: unknown provider 'opneai': one of anthropic",
+		"classify --status 429 --provider opneai":   "--provider: unknown provider 'opneai': did you mean 'openai'?",
 		"classify --status 429 --header Retry":      "--header: a header is <name>: <value>",
 		"classify --status 429 --now today":         "--now: 'today' is no time",
 		"classify --status 429 body.json":           "classify takes no arguments",

@@ -7,12 +7,14 @@ package command
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/observe"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func init() {
@@ -76,8 +78,10 @@ func buildCLI(cmd *cobra.Command) {
   $ caddy keycycler cool 0123456789ab --for 10m
   $ caddy keycycler disable $(caddy keycycler id < leaked-keys.txt)`
 	cmd.DisableFlagsInUseLine = true
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, flagError(err)) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, wrongFlag(cmd, err)) })
 	cmd.RunE = cliRun(noCommand)
+	askingFlags(cmd) // so that a command that there is not is told of before them
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.AddCommand(listCommand(), showCommand(), coolCommand(),
 		verbCommand("clear", "Makes cooling keys ready at once",
 			"Ends the cooldown of keys. One that is disabled stays so: see 'enable'.\n"+
@@ -88,18 +92,32 @@ func buildCLI(cmd *cobra.Command) {
 		verbCommand("enable", "Takes disabled keys back into use",
 			"Takes disabled keys back into use. One that is cooling cools on: see 'clear'."),
 		addCommand(), importCommand(), removeCommand(), testCommand(), usageCommand(), idCommand(), classifyCommand())
+	completeAll(cmd)
+}
+
+// wrongFlag says what is wrong with a flag, or with the command before it that there is not.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	if before := cmd.Flags().Args(); cmd.HasSubCommands() && len(before) > 0 {
+		return noCommand(cmd, before)
+	}
+	return flagError(cmd, err)
 }
 
 // noCommand is what `caddy keycycler` does without a subcommand that exists.
 func noCommand(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	all := "one of " + strings.Join(names, ", ")
 	if len(args) > 0 {
-		return wrongf("unknown command %s: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage", directive.Shown(args[0]))
+		return wrongf("unknown command %s: %s", directive.Shown(args[0]), directive.Instead(args[0], names, all))
 	}
 	cmd.SetOut(cmd.ErrOrStderr()) // what is asked for goes to the standard output, and this was not
 	if err := cmd.Help(); err != nil {
 		return err
 	}
-	return wrongf("a command is missing: one of add, classify, clear, cool, disable, enable, id, import, list, remove, show, test, usage")
+	return wrongf("a command is missing: %s", all)
 }
 
 func listCommand() *cobra.Command {
@@ -109,10 +127,12 @@ func listCommand() *cobra.Command {
   $ caddy keycycler list --json | jq -r '.[].keys[] | select(.attempts == 0) | .id'`
 	filterFlags(cmd, "only keys")
 	cmd.Flags().Int("limit", observe.DefaultLimit, "how many keys of each pool; 0 is all (with --json the default)")
+	cmd.Flags().String("sort", listOrders[0], "by id, or by left: those first that come back first")
 	return cmd
 }
 
-const listHelp = `Lists the pools, and the keys of each, ordered by id:
+const listHelp = `Lists the pools, and the keys of each, ordered by id or, with --sort left, by
+when they come back:
 
   NAME       if any key has one
   STATE      ready, cooling or disabled
@@ -127,6 +147,9 @@ const listHelp = `Lists the pools, and the keys of each, ordered by id:
   REJECTED   of them, how many the provider has refused
   USED       how long ago it was used last
   BUSY       calls under way
+
+Above the keys stands when the next of those that cool may serve again, and which
+models no key is ready for, or only some are.
 
 Columns for which 80 are not enough are left out, from the right, and a long
 source is cut short: 'show' and --json have everything.
@@ -209,13 +232,18 @@ No gateway is needed.
 // apiCommand makes a command that asks a running gateway.
 func apiCommand(use, short, long string, run func(*cobra.Command, []string) error) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Long: long, RunE: cliRun(run)}
+	askingFlags(cmd)
+	return cmd
+}
+
+// askingFlags are those of all commands that ask a running gateway.
+func askingFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.String("address", "", "address of Caddy's admin endpoint (default localhost:2019)")
 	flags.StringP("config", "c", "", "config file that says the address, if --address does not")
 	flags.StringP("adapter", "a", "", "name of the config adapter that --config needs")
 	flags.String("pool", "", "only this pool")
 	flags.Bool("json", false, "print JSON, for scripts")
-	return cmd
 }
 
 func filterFlags(cmd *cobra.Command, what string) {

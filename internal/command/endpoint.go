@@ -26,23 +26,21 @@ type endpoint string
 // askPools finds the gateway by the flags, and asks for its pools: all, or that of
 // the flag pool.
 func askPools(cmd *cobra.Command) (endpoint, []observe.PoolStatus, error) {
-	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+	g, err := addressOf(cmd)
 	if err != nil {
 		return "", nil, err
 	}
-	g := endpoint(address)
 	pools, err := g.pools()
 	if err != nil || !cmd.Flag("pool").Changed {
 		return g, pools, err
 	}
-	name := flags.String("pool")
+	name := cmd.Flag("pool").Value.String()
 	i := slices.IndexFunc(pools, func(p observe.PoolStatus) bool { return p.Pool == name })
 	switch {
 	case len(pools) == 0:
 		return g, nil, g.noPool()
 	case i < 0:
-		return g, nil, fmt.Errorf("no pool is named %s: there is %s", directive.Shown(name), poolNames(pools))
+		return g, nil, fmt.Errorf("no pool is named %s: %s", directive.Shown(name), directive.Instead(name, strings.Split(poolNames(pools), ", "), "there is "+poolNames(pools)))
 	}
 	return g, pools[i : i+1], nil
 }
@@ -150,30 +148,51 @@ func (g endpoint) unknown(pools []observe.PoolStatus, ids []string) error {
 // ask sends a request to the admin API, with a body unless that is nil, and decodes
 // the answer into out.
 func (g endpoint) ask(method, path string, body *observe.CoolRequest, out any) error {
-	var content io.Reader
+	var text []byte
 	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
 			return err
 		}
-		content = bytes.NewReader(text)
 	}
-	return g.call(method, path, content, out)
+	return g.call(method, path, text, out)
 }
 
 // call is ask with a body that is JSON already; nil: none.
-func (g endpoint) call(method, path string, content io.Reader, out any) error {
-	// Each request has a client of its own: its connection would stay open, unused.
-	header := http.Header{"Connection": {"close"}}
-	res, err := caddycmd.AdminAPIRequest(string(g), method, path, header, content)
+func (g endpoint) call(method, path string, text []byte, out any) error {
+	res, err := g.send(method, path, text)
 	if err != nil {
-		return g.failure(err)
+		return err
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
 		return fmt.Errorf("%s does not answer as Caddy's admin endpoint does (--address, --config): %w", string(g), err)
 	}
 	return nil
+}
+
+// send sends a request, first as one that is no browser's. Where the admin endpoint wants to
+// know an origin (`enforce_origin`) it is told the address: but not before, since it refuses
+// one that it does not know, as of an endpoint that listens everywhere.
+func (g endpoint) send(method, path string, body []byte) (*http.Response, error) {
+	// Each request has a client of its own: its connection would stay open, unused.
+	header := http.Header{"Connection": {"close"}, "Origin": nil}
+	for {
+		var content io.Reader
+		if body != nil {
+			content = bytes.NewReader(body)
+		}
+		res, err := caddycmd.AdminAPIRequest(string(g), method, path, header, content)
+		if err == nil {
+			return res, nil
+		}
+		_, untold := header["Origin"]
+		err = g.failure(err)
+		if !untold || !hasStatus(err, http.StatusForbidden) || !strings.Contains(strings.ToLower(err.Error()), "origin") {
+			return nil, err
+		}
+		delete(header, "Origin")
+	}
 }
 
 // refusalError is an answer that is an error.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/keyset"
@@ -43,13 +44,13 @@ func exit(cmd *cobra.Command, err error) error {
 
 // flagError says what is wrong with a flag. Values may be keys that went astray:
 // those are not repeated.
-func flagError(err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		dashes := "--"
 		if e.GetSpecifiedShortnames() != "" {
 			dashes = "-"
 		}
-		return wrongf("unknown flag %s", directive.Shown(dashes+e.GetSpecifiedName()))
+		return wrongf("unknown flag %s%s", directive.Shown(dashes+e.GetSpecifiedName()), nearFlag(cmd, e.GetSpecifiedName()))
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		return wrongf("--%s: %s is no %s", e.GetFlag().Name, directive.Shown(e.GetValue()), e.GetFlag().Value.Type())
@@ -60,6 +61,16 @@ func flagError(err error) error {
 	return wrongf("a flag is malformed: it must be --<name> <value> or --<name>=<value>")
 }
 
+// nearFlag tells of the command's flag that somebody may have meant.
+func nearFlag(cmd *cobra.Command, name string) string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := directive.Near(name, names); near != "" && len(name) > 1 {
+		return ": did you mean '--" + near + "'?"
+	}
+	return ""
+}
+
 // noArguments refuses arguments, and does not repeat them.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
@@ -68,11 +79,15 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// parseIDs checks that all arguments are ids or names. It repeats none: one that is neither
-// may be a key.
+// parseIDs checks that all arguments are ids or names, and makes ids what they are on every
+// node: in lower case. It repeats none: one that is neither may be a key.
 func parseIDs(args []string) error {
 	for i, arg := range args {
-		if !isID(arg) && keyset.CheckName(arg) != nil {
+		if lower := strings.ToLower(arg); isID(lower) {
+			args[i] = lower
+			continue
+		}
+		if keyset.CheckName(arg) != nil {
 			return wrongf("argument %d is no key's id, nor a name: an id is 12 hex digits, as 'caddy keycycler list' and 'caddy keycycler id' print them", i+1)
 		}
 	}

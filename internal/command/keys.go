@@ -1,10 +1,12 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -35,17 +37,17 @@ func list(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	by, err := oneOf(cmd, "sort", listOrders)
+	if err != nil {
+		return err
+	}
 	g, pools, err := askPools(cmd)
 	if err != nil {
 		return err
 	}
-	lists := []poolKeys{} // no pool is [], not null
-	for _, p := range pools {
-		keys, err := g.keys(p.Pool, query, limit)
-		if err != nil {
-			return err
-		}
-		lists = append(lists, poolKeys{p, keys.Keys, keys.Next})
+	lists, err := g.listed(pools, query, limit, by)
+	if err != nil {
+		return err
 	}
 	if wantsJSON(cmd) {
 		return printJSON(cmd.OutOrStdout(), lists)
@@ -55,6 +57,62 @@ func list(cmd *cobra.Command, args []string) error {
 	}
 	printPools(cmd.OutOrStdout(), time.Now(), lists, query)
 	return nil
+}
+
+// listOrders are the values of --sort.
+var listOrders = []string{"id", "left"}
+
+// listed returns the pools with their keys, at most limit of each, or all if that is 0.
+func (g endpoint) listed(pools []observe.PoolStatus, query url.Values, limit int, by string) ([]poolKeys, error) {
+	lists := []poolKeys{} // no pool is [], not null
+	ask, sorts := limit, by != listOrders[0]
+	if sorts {
+		ask = 0 // the API orders by id alone
+	}
+	for _, p := range pools {
+		keys, err := g.keys(p.Pool, query, ask)
+		if err != nil {
+			return nil, err
+		}
+		if sorts {
+			sortByLeft(&keys, limit)
+		}
+		lists = append(lists, poolKeys{p, keys.Keys, keys.Next})
+	}
+	return lists, nil
+}
+
+// sortByLeft puts those keys first that come back first: for all requests, then for some; and
+// those last of which nothing is to be waited for. It keeps so many of them, or all if that is
+// 0.
+func sortByLeft(page *observe.KeysPage, limit int) {
+	slices.SortStableFunc(page.Keys, func(a, b observe.KeyStatus) int {
+		return cmp.Or(cmp.Compare(waits(&a), waits(&b)), cmp.Compare(soonest(&a), soonest(&b)))
+	})
+	if limit > 0 && len(page.Keys) > limit {
+		page.Keys = page.Keys[:limit]
+		page.Next = page.Keys[limit-1].ID
+	}
+}
+
+// waits ranks a key by what it cools for: 0 for all requests, 1 for some, 2 for none.
+func waits(k *observe.KeyStatus) int {
+	switch {
+	case k.Remaining > 0:
+		return 0
+	case len(k.Scopes) > 0:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// soonest is how long the key cools, or else for the model that it serves again first.
+func soonest(k *observe.KeyStatus) float64 {
+	if k.Remaining > 0 || len(k.Scopes) == 0 {
+		return k.Remaining
+	}
+	return slices.MinFunc(k.Scopes, func(a, b observe.ScopeStatus) int { return cmp.Compare(a.Remaining, b.Remaining) }).Remaining
 }
 
 // listLimit returns how many keys of a pool to list, 0 for all. A script would not

@@ -110,9 +110,10 @@ func printPools(w io.Writer, now time.Time, pools []poolKeys, query url.Values) 
 
 // printPool prints a pool's headline.
 func printPool(w io.Writer, p observe.PoolStatus) {
-	fmt.Fprintf(w, "%s: %s, %s: %d ready, %d cooling, %d disabled\n",
-		clean(p.Pool), clean(p.Provider), keyCount(p.Keys), p.Ready, p.Cooling, p.Disabled)
+	fmt.Fprintf(w, "%s: %s, %s: %d ready, %d cooling, %d disabled%s\n",
+		clean(p.Pool), clean(p.Provider), keyCount(p.Keys), p.Ready, p.Cooling, p.Disabled, nextBack(p))
 	printModels(w, p.Models)
+	printLimited(w, p.Limited)
 	fmt.Fprintf(w, "state: %s\n", backendText(p.State))
 }
 
@@ -133,6 +134,30 @@ func printModels(w io.Writer, models []observe.ModelStatus) {
 	}
 	if more := len(models) - shownModels; more > 0 {
 		fmt.Fprintf(w, "… nor for %d more: --json shows all\n", more)
+	}
+}
+
+// nextBack says when the first of the keys that cool may serve again.
+func nextBack(p observe.PoolStatus) string {
+	if p.Remaining <= 0 {
+		return ""
+	}
+	return "; next in " + left(p.Remaining)
+}
+
+// printLimited prints the models that some keys cool for, those first that most do.
+func printLimited(w io.Writer, models []observe.ModelStatus) {
+	models = slices.Clone(models)
+	slices.SortStableFunc(models, func(a, b observe.ModelStatus) int { return cmp.Compare(b.Cooling*a.Keys, a.Cooling*b.Keys) })
+	for _, m := range models[:min(len(models), shownModels)] {
+		fmt.Fprintf(w, "%d of %s cool for %s: %s", m.Cooling, keyCount(m.Keys), clean(observe.ModelTitle(m.Model)), countsText(m.Classes))
+		if m.Remaining > 0 {
+			fmt.Fprintf(w, ", next in %s", left(m.Remaining))
+		}
+		fmt.Fprint(w, "\n")
+	}
+	if more := len(models) - shownModels; more > 0 {
+		fmt.Fprintf(w, "… and for %d models more: --json shows all\n", more)
 	}
 }
 

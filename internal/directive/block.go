@@ -6,7 +6,9 @@
 package directive
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +36,7 @@ func ParseBlock(d *caddyfile.Dispenser, block string, options map[string]Option)
 		case name == "{":
 			return nil, d.Errf("%s: takes no block", last)
 		case !known:
-			return nil, d.Errf("%s: unknown option %s: the options are %s", block, ShownName(name), Names(options))
+			return nil, d.Errf("%s: %s", block, unknownOption(name, options))
 		case seen[name] && !o.Many:
 			return nil, d.Errf("%s: option '%s' stands twice", block, name)
 		}
@@ -48,6 +50,16 @@ func ParseBlock(d *caddyfile.Dispenser, block string, options map[string]Option)
 		last = optionName(block, name)
 	}
 	return seen, nil
+}
+
+// unknownOption says what to write in the place of an option that there is not.
+func unknownOption(name string, options map[string]Option) string {
+	names := slices.Sorted(maps.Keys(options))
+	shown := ShownName(name)
+	if Near(name, names) != "" {
+		shown = Shown(name) // also one with a dash
+	}
+	return "unknown option " + shown + ": " + Instead(name, names, "the options are "+strings.Join(names, ", "))
 }
 
 // ParseSubBlock is ParseBlock for an option that is nothing but a block.

@@ -358,7 +358,7 @@ func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attem
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
 	x.tellSlips(err)
-	outcome := x.g.metrics.Attempt(x.judged, x.class, err)
+	outcome := x.g.metrics.Attempt(x.roster.Pool.Key(x.drawn.Slot).ID(), x.judged, x.class, err)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
 	for _, c := range x.cooled {

@@ -79,6 +79,8 @@ type Config struct {
 	Usage     bool   // what answers say that they have used is counted
 	Prices    string // the file that says what models cost; "": none
 
+	MetricsPerKey bool // it is counted by key what happens
+
 	Desk *client.Desk // for clients' limits; nil: they have none
 
 	Check *check.Config               // nil: keys are asked about only when somebody wants it
@@ -211,12 +213,12 @@ func (g *Gateway) show() (err error) {
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
-		Usage:   g.Usage, Priced: g.Prices != "",
+		Usage:   g.Usage, Priced: g.Prices != "", PerKey: g.MetricsPerKey,
 	}
 	if g.Keys.Manages() {
 		g.seen.Keeper = g.keeper
 	}
-	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.Collectors, usage.Collectors, quota.Collectors, check.Collectors)...); err != nil {
+	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.CollectorsOf(g.Pool), usage.CollectorsOf(g.ledger), quota.CollectorsOf(g.Pool), check.CollectorsOf(g.Pool))...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	g.faults = upstream.CountFaults(g.Pool)

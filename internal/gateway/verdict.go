@@ -130,7 +130,7 @@ func (x *exchange) release() {
 
 // tellCooling tells people of a key that cools, or counts as one that does.
 func (x *exchange) tellCooling(pool *rotator.Pool, s rotator.Slot, status int, cool rotator.Cooldown, rests time.Duration, spent bool) {
-	x.g.metrics.Cooldown(reason.Name(cool.Reason), cool.Source)
+	x.g.metrics.Cooldown(pool.Key(s).ID(), reason.Name(cool.Reason), cool.Source)
 	c := &observe.CooledKey{
 		Pool: x.g.Pool, Key: pool.Key(s), Name: x.nameOf(pool, s), Status: status,
 		Class: reason.Name(cool.Reason), Source: cool.Source, Scope: cmp.Or(cool.Scope, reason.ScopeKey),

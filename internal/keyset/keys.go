@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -229,10 +230,24 @@ func ReadFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, p
 		if errors.As(err, &failed) {
 			failed.Path = shown
 		}
-		return err
+		return fmt.Errorf("%w%s", err, remedy(err, path))
 	}
 	defer f.Close()
 	return read(f, path)
+}
+
+// remedy says what to do about a file that cannot be opened.
+func remedy(err error, path string) string {
+	switch dir, dirErr := os.Getwd(); {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf(": let the user that Caddy runs as, number %d, read it", os.Getuid())
+	case !errors.Is(err, fs.ErrNotExist):
+		return ""
+	case filepath.IsAbs(path) || dirErr != nil:
+		return ": make it, or correct the path"
+	default:
+		return fmt.Sprintf(": a path like this one begins where Caddy was started, in %s", dir)
+	}
 }
 
 // addLines adds one key a line; path names the source in errors.

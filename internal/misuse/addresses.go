@@ -1,8 +1,10 @@
-// Package misuse finds out from requests what is wrong with a config that loads: keys that
-// belong to other addresses than they are sent to, a handler that takes the key off again.
+// Package misuse finds out what is wrong with a config that loads, from requests: keys that
+// belong to other addresses than they are sent to, a handler that takes the key off again;
+// and from the routes, once all of them are there.
 //
-// It knows keys by their ids, and net/http as who calls the upstream does. It decides
-// nothing about requests: it says what it has seen. A slip that only traffic shows goes here.
+// It knows keys by their ids, Caddy's routes, and net/http as who calls the upstream does.
+// It decides nothing about requests: it says what it has seen. A slip that only traffic, or
+// the whole config, shows goes here.
 package misuse
 
 import (

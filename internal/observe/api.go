@@ -30,15 +30,24 @@ type PoolStatus struct {
 	Disabled int         `json:"disabled"`
 	State    StateStatus `json:"state"`
 
+	// Remaining is until the first of the keys that cool is ready, or may be asked: 0 where
+	// none cools, or nobody knows.
+	Remaining float64 `json:"remaining_seconds"`
+
 	// Models are those that no key can serve, by name: [] where each can be, and while no
 	// key is ready for any.
 	Models []ModelStatus `json:"models"`
+
+	// Limited are models that some keys cool for, or for all, while others are ready for them,
+	// by name. It has the models for which a key cools alone.
+	Limited []ModelStatus `json:"limited_models,omitempty"`
 
 	// Files are those of keys that keycycler may write, as the config has them.
 	Files []string `json:"managed_files,omitempty"`
 }
 
-// ModelStatus is a model that no key of a pool is ready for, while keys are for others.
+// ModelStatus is a model that no key of a pool is ready for, while keys are for others; or
+// only some are.
 type ModelStatus struct {
 	Model     string         `json:"model"` // its name, or * for those beyond the bound
 	Keys      int            `json:"keys"`

@@ -13,57 +13,72 @@ import (
 )
 
 // The metrics count for the process, so that a config reload resets nothing; each
-// config has a registry of its own, in which they are registered again. No label
-// has values that clients or keys could multiply: pools are named by the config,
-// the rest are sets that are fixed here.
+// config has a registry of its own, which gets those of its pools: so the metrics of a
+// pool are gone with it. No label has values that clients could multiply: pools are named
+// by the config, the rest are sets that are fixed here.
+
+// counters are what is counted of all pools of one name.
+type counters struct {
+	attempts, cooldowns, stopped, waits *prometheus.CounterVec
+	exhausted, unauthorized, unknown    prometheus.Counter
+	requestAttempts, requestWait        prometheus.Histogram
+
+	keys keyCounts // in the place of attempts and cooldowns, where keys are told apart
+}
+
+// counted holds the counters by the pools' names: as many as there are in configs.
+var counted sync.Map
+
+// countersOf returns the pool's.
+func countersOf(pool string) *counters {
+	c, ok := counted.Load(pool)
+	if !ok {
+		c, _ = counted.LoadOrStore(pool, newCounters(prometheus.Labels{"pool": pool}))
+	}
+	return c.(*counters)
+}
+
+const (
+	attemptsHelp  = "Calls to the upstream by what came of them: served, failed, or the class of the rejection."
+	cooldownsHelp = "Cooldowns by what the response meant and where it stated how long."
+)
+
+func newCounters(pool prometheus.Labels) *counters {
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "caddy", Subsystem: "keycycler", Name: name, Help: help, ConstLabels: pool}
+	}
+	histogram := func(name, help string, buckets ...float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "caddy", Subsystem: "keycycler", Name: name, Help: help, ConstLabels: pool, Buckets: buckets,
+		})
+	}
+	return &counters{
+		attempts:  prometheus.NewCounterVec(counter("attempts_total", attemptsHelp), []string{"outcome"}),
+		cooldowns: prometheus.NewCounterVec(counter("cooldowns_total", cooldownsHelp), []string{"class", "source"}),
+		stopped: prometheus.NewCounterVec(counter("stopped_total",
+			"Requests that got the upstream's refusal: every key that was tried refused it (request), or the pool's pace held it back (pool)."), []string{"fault"}),
+		waits: prometheus.NewCounterVec(counter("waits_total",
+			"Requests that waited for a key, by what became of it: ready, timeout, canceled, stopped; or full, since too many waited already."), []string{"outcome"}),
+		exhausted:    prometheus.NewCounter(counter("exhausted_total", "Requests that were answered by keycycler, since no key was left for them.")),
+		unauthorized: prometheus.NewCounter(counter("unauthorized_total", "Requests that were answered by keycycler, since they had no valid client token.")),
+		unknown:      prometheus.NewCounter(counter("unknown_model_total", "Requests that were answered by keycycler, since no key serves their model.")),
+
+		requestAttempts: histogram("request_attempts", "Calls to the upstream that one request took.", 0, 1, 2, 3, 5, 10, 15, 30),
+		requestWait: histogram("request_wait_seconds", "Time from a request's arrival to its last attempt, or to the answer that no key is left.",
+			0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+	}
+}
+
+// collectors are the counters, but for those by key.
+func (c *counters) collectors(perKey bool) []prometheus.Collector {
+	all := []prometheus.Collector{c.exhausted, c.unauthorized, c.unknown, c.stopped, c.requestAttempts, c.requestWait, c.waits}
+	if !perKey {
+		all = append(all, c.attempts, c.cooldowns)
+	}
+	return all
+}
+
 var (
-	attemptsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "attempts_total",
-		Help: "Calls to the upstream by what came of them: served, failed, or the class of the rejection.",
-	}, []string{"pool", "outcome"})
-
-	cooldownsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "cooldowns_total",
-		Help: "Cooldowns by what the response meant and where it stated how long.",
-	}, []string{"pool", "class", "source"})
-
-	exhaustedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "exhausted_total",
-		Help: "Requests that were answered by keycycler, since no key was left for them.",
-	}, []string{"pool"})
-
-	unauthorizedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "unauthorized_total",
-		Help: "Requests that were answered by keycycler, since they had no valid client token.",
-	}, []string{"pool"})
-
-	unknownModelTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "unknown_model_total",
-		Help: "Requests that were answered by keycycler, since no key serves their model.",
-	}, []string{"pool"})
-
-	stoppedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "stopped_total",
-		Help: "Requests that got the upstream's refusal: every key that was tried refused it (request), or the pool's pace held it back (pool).",
-	}, []string{"pool", "fault"})
-
-	requestAttempts = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "request_attempts",
-		Help:    "Calls to the upstream that one request took.",
-		Buckets: []float64{0, 1, 2, 3, 5, 10, 15, 30},
-	}, []string{"pool"})
-
-	requestWait = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "request_wait_seconds",
-		Help:    "Time from a request's arrival to its last attempt, or to the answer that no key is left.",
-		Buckets: []float64{0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
-	}, []string{"pool"})
-
-	waitsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "keycycler", Name: "waits_total",
-		Help: "Requests that waited for a key, by what became of it: ready, timeout, canceled, stopped; or full, since too many waited already.",
-	}, []string{"pool", "outcome"})
-
 	keysDesc = prometheus.NewDesc("caddy_keycycler_keys", "Keys by state.", []string{"pool", "state"}, nil)
 
 	coolingDesc = prometheus.NewDesc("caddy_keycycler_cooling_keys",
@@ -98,10 +113,11 @@ const (
 
 // Metrics are one pool's, looked up once.
 type Metrics struct {
-	pool      string
+	of        *counters
 	served    prometheus.Counter
 	failed    prometheus.Counter
 	rejected  [ttl.Unknown + 1]prometheus.Counter // by class
+	keys      *keyCounts                          // nil: keys are not told apart
 	Exhausted prometheus.Counter
 	Stopped   prometheus.Counter // every key that was tried refused it
 	Closed    prometheus.Counter // the pace held it back
@@ -114,11 +130,10 @@ type Metrics struct {
 }
 
 // NewMetrics registers what there is, and more, with a config's registry, once for all
-// its pools, and returns the pool's share.
+// its pools of one name, and returns the pool's share.
 func NewMetrics(registry *prometheus.Registry, pool *Pool, more ...prometheus.Collector) (*Metrics, error) {
-	for _, c := range append(more, []prometheus.Collector{
-		attemptsTotal, cooldownsTotal, exhaustedTotal, unauthorizedTotal, unknownModelTotal, stoppedTotal, requestAttempts, requestWait, waitsTotal,
-	}...) {
+	of := countersOf(pool.Name)
+	for _, c := range append(more, of.collectors(pool.PerKey)...) {
 		if err := register(registry, c); err != nil {
 			return nil, err
 		}
@@ -127,21 +142,18 @@ func NewMetrics(registry *prometheus.Registry, pool *Pool, more ...prometheus.Co
 		return nil, err
 	}
 	m := &Metrics{
-		pool:      pool.Name,
-		served:    attemptsTotal.WithLabelValues(pool.Name, outcomeServed),
-		failed:    attemptsTotal.WithLabelValues(pool.Name, outcomeFailed),
-		Exhausted: exhaustedTotal.WithLabelValues(pool.Name),
-		Stopped:   stoppedTotal.WithLabelValues(pool.Name, "request"),
-		Closed:    stoppedTotal.WithLabelValues(pool.Name, "pool"),
-		Attempts:  requestAttempts.WithLabelValues(pool.Name),
-		Wait:      requestWait.WithLabelValues(pool.Name),
-
-		Unauthorized: unauthorizedTotal.WithLabelValues(pool.Name),
-		UnknownModel: unknownModelTotal.WithLabelValues(pool.Name),
+		of: of, Exhausted: of.exhausted, Unauthorized: of.unauthorized, UnknownModel: of.unknown,
+		Stopped: of.stopped.WithLabelValues("request"), Closed: of.stopped.WithLabelValues("pool"),
+		Attempts: of.requestAttempts, Wait: of.requestWait,
 	}
-	m.rejected[ttl.OK] = attemptsTotal.WithLabelValues(pool.Name, reason.NameOther)
+	if pool.PerKey {
+		m.keys = &of.keys
+		return m, nil
+	}
+	m.served, m.failed = of.attempts.WithLabelValues(outcomeServed), of.attempts.WithLabelValues(outcomeFailed)
+	m.rejected[ttl.OK] = of.attempts.WithLabelValues(reason.NameOther)
 	for class := ttl.RateLimited; class <= ttl.Unknown; class++ {
-		m.rejected[class] = attemptsTotal.WithLabelValues(pool.Name, class.String())
+		m.rejected[class] = of.attempts.WithLabelValues(class.String())
 	}
 	return m, nil
 }
@@ -155,26 +167,34 @@ func register(registry *prometheus.Registry, c prometheus.Collector) error {
 	return nil
 }
 
-// Attempt counts one attempt: by the class that its response was found to have, or
-// else by whether there was one. It returns what that is called.
-func (m *Metrics) Attempt(judged bool, class ttl.Class, err error) (outcome string) {
+// Attempt counts one attempt with the key: by the class that its response was found to have,
+// or else by whether there was one. It returns what that is called.
+func (m *Metrics) Attempt(key rotator.ID, judged bool, class ttl.Class, err error) (outcome string) {
+	counter := m.served
 	switch {
 	case judged:
-		m.rejected[class].Inc()
-		return reason.Name(rotator.Reason(class))
+		counter, outcome = m.rejected[class], reason.Name(rotator.Reason(class))
 	case err != nil:
-		m.failed.Inc()
-		return outcomeFailed
+		counter, outcome = m.failed, outcomeFailed
 	default:
-		m.served.Inc()
-		return outcomeServed
+		outcome = outcomeServed
 	}
+	if m.keys != nil {
+		m.keys.add(keyEvent{attemptsByKey, key, outcome, ""})
+	} else {
+		counter.Inc()
+	}
+	return outcome
 }
 
-func (m *Metrics) Waited(outcome string) { waitsTotal.WithLabelValues(m.pool, outcome).Inc() }
+func (m *Metrics) Waited(outcome string) { m.of.waits.WithLabelValues(outcome).Inc() }
 
-func (m *Metrics) Cooldown(class, source string) {
-	cooldownsTotal.WithLabelValues(m.pool, class, source).Inc()
+func (m *Metrics) Cooldown(key rotator.ID, class, source string) {
+	if m.keys != nil {
+		m.keys.add(keyEvent{cooldownsByKey, key, class, source})
+		return
+	}
+	m.of.cooldowns.WithLabelValues(class, source).Inc()
 }
 
 // poolsCollector looks at a config's pools when it is asked to.
@@ -186,17 +206,28 @@ type poolsCollector struct {
 // registerPool adds the pool to its config's collector.
 func registerPool(registry *prometheus.Registry, pool *Pool) error {
 	c := new(poolsCollector)
-	if err := registry.Register(c); err != nil {
-		var already prometheus.AlreadyRegisteredError
-		if !errors.As(err, &already) {
+	var already prometheus.AlreadyRegisteredError
+	switch err := registry.Register(c); {
+	case err == nil:
+		if err := registry.Register(keysCollector{c}); err != nil {
 			return err
 		}
+	case errors.As(err, &already):
 		c = already.ExistingCollector.(*poolsCollector)
+	default:
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pools = append(c.pools, pool)
 	return nil
+}
+
+// views returns the config's pools. Those of the same name are one.
+func (c *poolsCollector) views() []*View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return viewsOf(c.pools)
 }
 
 // Describe implements prometheus.Collector.
@@ -206,12 +237,9 @@ func (*poolsCollector) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. Pools of the same name are one.
+// Collect implements prometheus.Collector.
 func (c *poolsCollector) Collect(into chan<- prometheus.Metric) {
-	c.mu.Lock()
-	views := viewsOf(c.pools)
-	c.mu.Unlock()
-	now := time.Now()
+	views, now := c.views(), time.Now()
 	for _, v := range views[:min(len(views), 1)] { // all pools of the process share it
 		into <- gauge(resourcesDesc, float64(v.Pools[0].State.Resources()))
 	}

@@ -49,6 +49,30 @@ func (v *View) Models(now time.Time) []ModelCensus {
 	return v.exhausted(now, slices.Compact(models))
 }
 
+// limited returns the models that some keys cool for alone, and others are ready for.
+func (v *View) limited(now time.Time) (out []ModelCensus) {
+	var models []string
+	for _, x := range v.sets {
+		models = append(models, x.Pool.Scopes()...)
+	}
+	slices.Sort(models)
+	for _, model := range slices.Compact(models) {
+		c := v.censusFor(now, model)
+		if c.Ready > 0 && c.Ready+c.Disabled < c.Keys {
+			out = append(out, ModelCensus{model, c})
+		}
+	}
+	return out
+}
+
+// censusFor counts the keys as requests for the model see them.
+func (v *View) censusFor(now time.Time, model string) rotator.Census {
+	if len(v.sets) == 1 {
+		return v.sets[0].Pool.CensusFor(now, v.sets[0].want(model))
+	}
+	return v.censusIn(now, model)
+}
+
 // exhausted returns those of the models that no set of keys can serve.
 func (v *View) exhausted(now time.Time, models []string) (out []ModelCensus) {
 	for _, model := range models {

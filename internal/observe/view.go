@@ -42,6 +42,7 @@ type Pool struct {
 	Keeper   Keeper        // of the files of keys that keycycler may write; nil: there are none
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
+	PerKey   bool          // it is counted by key what happens
 
 	Test func(context.Context, rotator.ID) (CheckStatus, error) // asks the upstream about a key; an error says why that cannot be
 }
@@ -207,11 +208,15 @@ func (v *View) Status(now time.Time) PoolStatus {
 			Healthy: health.Healthy,
 			LagMS:   float64(health.Lag) / float64(time.Millisecond),
 		},
-		Models: []ModelStatus{}, // none is [], not null
-		Files:  v.Files(),
+		Models:    []ModelStatus{}, // none is [], not null
+		Files:     v.Files(),
+		Remaining: c.Soonest.Seconds(),
 	}
 	for _, m := range v.Models(now) {
 		s.Models = append(s.Models, modelStatus(m))
+	}
+	for _, m := range v.limited(now) {
+		s.Limited = append(s.Limited, modelStatus(m))
 	}
 	if health.Err != nil {
 		s.State.Error = health.Err.Error()

@@ -1,15 +1,29 @@
 package quota
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
 
-// refusedTotal counts for the process, so that a reload resets nothing.
-var refusedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Namespace: "caddy", Subsystem: "keycycler", Name: "client_limited_total",
-	Help: "Requests that were answered by keycycler, since their client was at a limit of its own, by which.",
-}, []string{"pool", "limit"})
+	"github.com/prometheus/client_golang/prometheus"
+)
 
-// Collectors are the metrics of all pools' books.
-var Collectors = []prometheus.Collector{refusedTotal}
+// refused holds the pools' counters by their names. They count for the process, so that a
+// reload resets nothing; a config's registry gets those of its pools.
+var refused sync.Map
+
+// refusedOf returns the pool's.
+func refusedOf(pool string) *prometheus.CounterVec {
+	c, ok := refused.Load(pool)
+	if !ok {
+		c, _ = refused.LoadOrStore(pool, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "caddy", Subsystem: "keycycler", Name: "client_limited_total", ConstLabels: prometheus.Labels{"pool": pool},
+			Help: "Requests that were answered by keycycler, since their client was at a limit of its own, by which.",
+		}, []string{"limit"}))
+	}
+	return c.(*prometheus.CounterVec)
+}
+
+// CollectorsOf returns the metrics of the pool's book.
+func CollectorsOf(pool string) []prometheus.Collector { return []prometheus.Collector{refusedOf(pool)} }
 
 // CountRefused counts a request that a limit has met.
-func CountRefused(pool string, k Kind) { refusedTotal.WithLabelValues(pool, k.String()).Inc() }
+func CountRefused(pool string, k Kind) { refusedOf(pool).WithLabelValues(k.String()).Inc() }

@@ -158,7 +158,7 @@ func TestMetrics(t *testing.T) {
 	l.Note(noon, Use{Client: "ada", Model: "gpt-demo"})
 	l.Note(noon, Use{Client: "ada", Model: "a\xff\xfe", Tokens: used(1, 1)})
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(Collectors...)
+	registry.MustRegister(CollectorsOf(l)...)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -4,49 +4,46 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Collectors are the metrics of all pools' ledgers. They count for the process, so that a
-// reload resets nothing.
-var Collectors = []prometheus.Collector{collector{}}
+// collector looks at a pool's ledger when it is asked to. The ledger counts for the process,
+// so that a reload resets nothing; a config's registry gets those of its pools.
+type collector struct {
+	*Ledger
+	tokens, answers, cost *prometheus.Desc
+}
 
-var (
-	tokensDesc = prometheus.NewDesc("caddy_keycycler_tokens_total",
-		"Tokens that answers say they used. Those of type reasoning are of type output, too.", []string{"pool", "client", "model", "type"}, nil)
-	answersDesc = prometheus.NewDesc("caddy_keycycler_usage_answers_total",
-		"Answers by whether they say what they used (stated), or not (unknown).", []string{"pool", "client", "model", "usage"}, nil)
-	costDesc = prometheus.NewDesc("caddy_keycycler_cost_usd_total",
-		"What answers have cost, by the file of prices, in USD. Models that have no price there cost nothing.", []string{"pool", "client", "model"}, nil)
-)
-
-// collector looks at the ledgers when it is asked to.
-type collector struct{}
+// CollectorsOf returns the metrics of the ledger.
+func CollectorsOf(l *Ledger) []prometheus.Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("caddy_keycycler_"+name, help, append([]string{"client", "model"}, labels...), prometheus.Labels{"pool": l.pool})
+	}
+	return []prometheus.Collector{collector{
+		l,
+		desc("tokens_total", "Tokens that answers say they used. Those of type reasoning are of type output, too.", "type"),
+		desc("usage_answers_total", "Answers by whether they say what they used (stated), or not (unknown).", "usage"),
+		desc("cost_usd_total", "What answers have cost, by the file of prices, in USD. Models that have no price there cost nothing."),
+	}}
+}
 
 // Describe implements prometheus.Collector.
-func (collector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- tokensDesc
-	descs <- answersDesc
-	descs <- costDesc
+func (c collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.tokens
+	descs <- c.answers
+	descs <- c.cost
 }
 
 // Collect implements prometheus.Collector.
-func (collector) Collect(into chan<- prometheus.Metric) {
-	ledgers.Range(func(_, l any) bool {
-		l.(*Ledger).collect(into)
-		return true
-	})
-}
-
-func (l *Ledger) collect(into chan<- prometheus.Metric) {
-	for p, c := range l.copyTotals() {
-		send := func(desc *prometheus.Desc, n float64, kind ...string) {
-			into <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, n, append([]string{l.pool, p.client, p.model}, kind...)...)
+func (c collector) Collect(into chan<- prometheus.Metric) {
+	for p, n := range c.copyTotals() {
+		send := func(desc *prometheus.Desc, value float64, kind ...string) {
+			into <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, append([]string{p.client, p.model}, kind...)...)
 		}
-		for t, n := range c.Tokens {
-			send(tokensDesc, float64(n), Names[t])
+		for t, tokens := range n.Tokens {
+			send(c.tokens, float64(tokens), Names[t])
 		}
-		send(answersDesc, float64(c.Answers-c.Unknown), "stated")
-		send(answersDesc, float64(c.Unknown), "unknown")
-		if c.Cost > 0 {
-			send(costDesc, c.Cost.Float())
+		send(c.answers, float64(n.Answers-n.Unknown), "stated")
+		send(c.answers, float64(n.Unknown), "unknown")
+		if n.Cost > 0 {
+			send(c.cost, n.Cost.Float())
 		}
 	}
 }

@@ -110,11 +110,12 @@ func TestCostsInTheLedger(t *testing.T) {
 		t.Errorf("%d models", len(sums))
 	}
 	sent := make(chan prometheus.Metric, 1000)
-	l.collect(sent)
+	told := CollectorsOf(l)[0].(collector)
+	told.Collect(sent)
 	close(sent)
 	var cost []string
 	for m := range sent {
-		if m.Desc() == costDesc {
+		if m.Desc() == told.cost {
 			cost = append(cost, m.Desc().String())
 		}
 	}

@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type nodeConfig struct {
 	only     []int    // each of these keys has a pool of its own, at /only/<i>
 	state    string   // "memory", "redis …"
 	options  string   // more of the site's pool
+	site     string   // in the place of that pool
+	admin    string   // the option, if it is not to be 127.0.0.1; $PORT, $DIR
 	level    string   // of the log, default INFO
 	upstream string   // URL
 	env      []string // more environment, as NAME=value
@@ -59,11 +62,12 @@ func (c nodeConfig) caddyfile(port, admin, dir string) string {
 	}
 	site := fmt.Sprintf("handle {\nkeycycler main {\nkeys%s\nstate %s\n%s\n}\n%s\n}", &keys, c.state, c.options, proxy)
 	if c.keys == 0 {
-		site = ""
+		site = c.site
 	}
-	return fmt.Sprintf("{\nadmin 127.0.0.1:%s\npersist_config off\nauto_https off\nstorage file_system %q\ngrace_period 10s\n"+
+	endpoint := strings.NewReplacer("$PORT", admin, "$DIR", dir).Replace(cmp.Or(c.admin, "admin 127.0.0.1:$PORT"))
+	return fmt.Sprintf("{\n%s\npersist_config off\nauto_https off\nstorage file_system %q\ngrace_period 10s\n"+
 		"log default {\noutput stderr\nlevel %s\n}\n}\nhttp://127.0.0.1:%s {\nbind 127.0.0.1\nhandle /ready {\nrespond ready\n}\n%s\n%s\n}\n",
-		admin, dir, level, port, &only, site)
+		endpoint, dir, level, port, &only, site)
 }
 
 // onlyPath is where the pool of one key is, if the numbers in nodeConfig.only
