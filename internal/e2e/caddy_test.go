@@ -80,6 +80,8 @@ func (g *gateway) start(directives string) {
 }
 
 // load makes a config with these directives the running one.
+// load waits until the old config's listeners are closed: connections that come to them
+// till then are reset, as with every reload of Caddy on Linux.
 func (g *gateway) load(directives string) {
 	g.t.Helper()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(g.caddyfile(directives)), nil)
@@ -90,6 +92,9 @@ func (g *gateway) load(directives string) {
 	if err != nil {
 		g.t.Fatalf("loading the config: %v", err)
 	}
+	live.Eventually(g.t, "the old listeners are closed", func() bool {
+		return live.Listeners(g.t, g.plain) <= 1 && live.Listeners(g.t, g.secure) <= 1
+	})
 }
 
 func (g *gateway) caddyfile(directives string) string {

@@ -186,9 +186,9 @@ func (m *matrix) playOn(t *testing.T, c faultCase, reload bool, start func(*stag
 		return fmt.Sprintf("keycycler %s {\n keys %s\n max_attempts %d\n %s\n}\nreverse_proxy %s {\n %s\n %s\n}",
 			s.pool, s.keys(), attempts, c.options, upstream, proxy, c.proxy)
 	}
-	m.load(config(4))
+	m.g.load(config(4))
 	if reload {
-		s.reload = func() { m.load(config(5)) }
+		s.reload = func() { m.g.load(config(5)) }
 	}
 	client := c.acts
 	if client == nil {
@@ -204,20 +204,10 @@ func (m *matrix) playOn(t *testing.T, c faultCase, reload bool, start func(*stag
 	s.checkCalls()
 	s.checkCooling()
 	s.client.CloseIdleConnections()
-	m.load("respond idle")
+	m.g.load("respond idle")
 	end()
 	s.ended()
 	m.returned(t, before)
-}
-
-// load is the gateway's load, and waits until the old config's listeners are closed:
-// connections that come to them till then are reset.
-func (m *matrix) load(directives string) {
-	m.g.t.Helper()
-	m.g.load(directives)
-	live.Eventually(m.g.t, "the old listeners are closed", func() bool {
-		return live.Listeners(m.g.t, m.g.plain) <= 1 && live.Listeners(m.g.t, m.g.secure) <= 1
-	})
 }
 
 func newStage(t *testing.T, g *gateway, c *faultCase) *stage {
