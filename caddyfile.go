@@ -70,7 +70,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    models_endpoint on | off
 //	    usage        on | off
 //	    prices       <path>
-//	    state        memory | redis <address...> { ... }
+//	    state        memory | file [<path>] | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
 //	    client_tokens_file <path>

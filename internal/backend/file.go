@@ -86,9 +86,6 @@ func (f *FileState) place(storage certmagic.Storage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if path == "" && f.Path != "" {
-		return "", errors.New("the path's placeholder is empty")
-	}
 	if path == "" {
 		beside, ok := storage.(*certmagic.FileStorage)
 		if !ok {
