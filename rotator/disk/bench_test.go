@@ -94,8 +94,8 @@ func TestAHundredThousandKeys(t *testing.T) {
 		}
 		t.Logf("%d keys that cool: %.1f MB, read in %s", keys, float64(len(content(t, path)))/1e6, took)
 		m := statetest.Join(t, statetest.Node{State: j.state, Journal: j}, statetest.Keys(t, keys))
-		if m.Ready() != 0 || took > 5*time.Second {
-			t.Fatalf("%d keys are ready; reading took %s", m.Ready(), took)
+		if m.Ready() != 0 {
+			t.Fatalf("%d keys are ready", m.Ready())
 		}
 		if err := j.Begin(); err != nil {
 			t.Fatal(err)

@@ -103,8 +103,8 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 
 				again := start(t, p.path, 20)
 				settle()
-				if len(again.damages) != 1 || again.damages[0].Lost == 0 || again.damages[0].Lines < 10 || content(t, again.damages[0].Aside) != damaged {
-					t.Fatalf("%+v", again.damages)
+				if len(again.damages()) != 1 || again.damages()[0].Lost == 0 || again.damages()[0].Lines < 10 || content(t, again.damages()[0].Aside) != damaged {
+					t.Fatalf("%+v", again.damages())
 				}
 				ready := again.Ready()
 				if ready > 4 {
@@ -113,8 +113,8 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 				again.end()
 				third := start(t, p.path, 20)
 				settle()
-				if len(third.damages) > 0 || third.Ready() != ready {
-					t.Errorf("the file that goes on: %+v, %d keys are ready, want %d", third.damages, third.Ready(), ready)
+				if len(third.damages()) > 0 || third.Ready() != ready {
+					t.Errorf("the file that goes on: %+v, %d keys are ready, want %d", third.damages(), third.Ready(), ready)
 				}
 			})
 		})
@@ -136,8 +136,8 @@ func TestJunk(t *testing.T) {
 				p := start(t, path, 3)
 				p.Cool(0, time.Hour)
 				settle()
-				if len(p.damages) != 1 || content(t, p.damages[0].Aside) != text || p.damages[0].Newer != (name == "a newer version") {
-					t.Fatalf("%+v", p.damages)
+				if len(p.damages()) != 1 || content(t, p.damages()[0].Aside) != text || p.damages()[0].Newer != (name == "a newer version") {
+					t.Fatalf("%+v", p.damages())
 				}
 				p.end()
 				start(t, path, 3).cools("", 0, time.Hour-2*gather)
@@ -178,8 +178,8 @@ func TestNothing(t *testing.T) {
 				p := start(t, path, 1)
 				p.Cool(0, time.Hour)
 				p.end()
-				if len(p.damages)+len(p.changes) > 0 {
-					t.Errorf("%+v, %+v", p.damages, p.changes)
+				if len(p.damages())+len(p.changes()) > 0 {
+					t.Errorf("%+v, %+v", p.damages(), p.changes())
 				}
 				start(t, path, 1).cools("", 0, time.Hour)
 			})

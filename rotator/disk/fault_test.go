@@ -14,7 +14,7 @@ import (
 
 // turns is what the process was told of its journal's health.
 func (p *process) turns() (healthy []bool) {
-	for _, h := range p.changes {
+	for _, h := range p.changes() {
 		healthy = append(healthy, h.Healthy)
 	}
 	return healthy
@@ -25,7 +25,7 @@ func (p *process) turns() (healthy []bool) {
 func (p *process) outage(keys int) {
 	p.t.Helper()
 	if turns := p.turns(); len(turns) != 2 || turns[0] || !turns[1] {
-		p.t.Fatalf("changes %+v", p.changes)
+		p.t.Fatalf("changes %+v", p.changes())
 	}
 	if h := p.journal.Health(); !h.Healthy || h.Err != nil || h.Queue != 0 || h.Fails == 0 {
 		p.t.Errorf("afterwards %+v", h)
@@ -101,8 +101,8 @@ func TestTheFileIsGone(t *testing.T) {
 				}
 				p.Cool(1, 5*time.Hour)
 				time.Sleep(2 * minPause)
-				if p.changes[0].Err == nil || !errors.Is(p.changes[0].Err, errGone) {
-					t.Errorf("%+v", p.changes)
+				if p.changes()[0].Err == nil || !errors.Is(p.changes()[0].Err, errGone) {
+					t.Errorf("%+v", p.changes())
 				}
 				p.outage(3)
 			})

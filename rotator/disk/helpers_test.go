@@ -3,6 +3,8 @@ package disk
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +20,36 @@ type process struct {
 	t       testing.TB
 	journal *Journal
 	path    string
-	changes []Health
-	damages []Damage
 	ended   bool
+
+	mu   sync.Mutex
+	told []Health
+	lost []Damage
+}
+
+// changes and damages are what the process was told.
+func (p *process) changes() []Health {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
+}
+
+func (p *process) damages() []Damage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lost)
+}
+
+func (p *process) hear(h Health) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, h)
+}
+
+func (p *process) lose(d Damage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = append(p.lost, d)
 }
 
 // open starts a process that has not begun to write.
@@ -29,8 +58,8 @@ func open(t testing.TB, path string, keys int, edit ...func(*Options)) *process 
 	p := &process{t: t, path: path}
 	o := Options{
 		Path: path, State: rotator.NewState(time.Now()), Reasons: reasons,
-		Changed: func(h Health) { p.changes = append(p.changes, h) },
-		Damaged: func(d Damage) { p.damages = append(p.damages, d) },
+		Changed: p.hear,
+		Damaged: p.lose,
 	}
 	for _, e := range edit {
 		e(&o)
