@@ -99,10 +99,18 @@ func (f *FileState) place(storage certmagic.Storage) (string, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return "", err
 	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil { // or it is made later
-		path = filepath.Join(dir, filepath.Base(path))
+	return withoutLinks(path), nil
+}
+
+// withoutLinks follows links as far as there is something already.
+func withoutLinks(path string) string {
+	if file, err := filepath.EvalSymlinks(path); err == nil {
+		return file
 	}
-	return path, nil
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
 }
 
 // checkStatePath shows no path that could be a key: files have names that everybody sees.

@@ -134,9 +134,13 @@ func TestPlacesOfTheStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
+	if err := errors.Join(os.WriteFile("there.state", nil, 0o600), os.Symlink("there.state", "linked.state")); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct{ path, want, err string }{
 		{"{env.STATE_FILE}", filepath.Join(real, "from env.state"), ""},
 		{filepath.Join(dir, "link", "a.state"), filepath.Join(real, "a.state"), ""},
+		{"linked.state", filepath.Join(real, "there.state"), ""},
 		{"relative.state", filepath.Join(real, "relative.state"), ""},
 		{"./x/y/../z.state", filepath.Join(real, "x", "z.state"), ""},
 		{"", "", "a path is needed, since Caddy's storage is not the file system: 'state file <path>'"},

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,13 +44,14 @@ func newContents(room int) *contents {
 // read reads a file. Whatever stands there, it finds what can be read of it.
 func (c codec) read(text string) *contents {
 	all := newContents(len(text) / lineLength)
+	var sums summer
 	bad := 0
 	for at := 0; at < len(text) && !all.newer; {
 		end := strings.IndexByte(text[at:], '\n')
 		if end < 0 {
 			break // it was not written to its end
 		}
-		body, ok := cutSum(text[at : at+end])
+		body, ok := sums.cut(text[at : at+end])
 		if at += end + 1; ok && (all.lines > 0 || body == firstLine || bad > 0) {
 			all.add(c, body)
 			all.lost, all.good = bad, at
@@ -153,8 +155,27 @@ func (all *contents) join(newer *contents) {
 func (all *contents) text(c codec, m mark) []byte {
 	maps.DeleteFunc(all.facts, func(_ subject, f fact) bool { return !f.useful(m.file) })
 	maps.DeleteFunc(all.owners, func(_ rotator.Resource, o use) bool { return o.used <= m.file-keepOwners.Milliseconds() })
+	all.trimOwners(false, maxOwners)
+	all.trimOwners(true, maxOwners)
 	to := make([]byte, 0, lineLength*(len(all.facts)+len(all.owners)+2))
 	return all.append(appendFirst(to), c, m)
+}
+
+// trimOwners forgets those of one kind that were not used for longest, where there are more
+// than most.
+func (all *contents) trimOwners(passing bool, most int) {
+	var used []int64
+	for r, o := range all.owners {
+		if r.Passes() == passing {
+			used = append(used, o.used)
+		}
+	}
+	if len(used) <= most {
+		return
+	}
+	slices.Sort(used)
+	first := used[len(used)-most]
+	maps.DeleteFunc(all.owners, func(r rotator.Resource, o use) bool { return r.Passes() == passing && o.used < first })
 }
 
 func appendFirst(to []byte) []byte {

@@ -144,9 +144,10 @@ func (p *process) cools(scope string, s rotator.Slot, want time.Duration) {
 }
 
 // lines are records with their checksums.
-func lines(bodies ...string) (text string) {
+func lines(bodies ...string) string {
+	var text []byte
 	for _, body := range bodies {
-		text += string(appendLine(nil, func(b []byte) []byte { return append(b, body...) }))
+		text = appendLine(text, func(b []byte) []byte { return append(b, body...) })
 	}
-	return text
+	return string(text)
 }

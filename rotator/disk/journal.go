@@ -268,14 +268,15 @@ func (j *Journal) Record(c rotator.Change) {
 	rouse(j.wake)
 }
 
-// maxQueued bounds the owners that are still to be written: as many as a process remembers.
-const maxQueued = 100_000
+// maxOwners bounds the owners that are queued, and those of each kind in a file that is
+// written anew: as many as a process remembers.
+const maxOwners = 100_000
 
-// RecordOwner implements rotator.OwnerJournal, as Record does. Past maxQueued no more are
+// RecordOwner implements rotator.OwnerJournal, as Record does. Past maxOwners no more are
 // queued: this process goes on to know them.
 func (j *Journal) RecordOwner(o rotator.Owner) {
 	j.mu.Lock()
-	if len(j.owners) < maxQueued {
+	if len(j.owners) < maxOwners {
 		j.owners[o.Resource] = o
 	}
 	j.mu.Unlock()
@@ -305,7 +306,7 @@ func (j *Journal) snapshot() Health {
 }
 
 // closing is how long Close waits for a disk that does not answer.
-const closing = 5 * time.Second
+const closing = 15 * time.Second
 
 // Close writes what is queued, and gives the file back. It returns an error if the disk
 // does not answer for seconds.

@@ -112,14 +112,18 @@ func appendLine(to []byte, body func([]byte) []byte) []byte {
 	return append(to, '\n')
 }
 
-// cutSum returns what stands in a line behind its checksum, if that is right.
-func cutSum(line string) (body string, ok bool) {
+// summer checks lines, in memory of its own.
+type summer struct{ line, sum []byte }
+
+// cut returns what stands in a line behind its checksum, if that is right.
+func (s *summer) cut(line string) (body string, ok bool) {
 	if len(line) <= sumDigits || line[sumDigits] != ' ' {
 		return "", false
 	}
 	body = line[sumDigits+1:]
-	sum := crc32.Checksum([]byte(body), sums)
-	return body, line[:sumDigits] == string(appendSum(make([]byte, 0, sumDigits), sum))
+	s.line = append(s.line[:0], body...)
+	s.sum = appendSum(s.sum[:0], crc32.Checksum(s.line, sums))
+	return body, line[:sumDigits] == string(s.sum)
 }
 
 func appendSum(to []byte, sum uint32) []byte {

@@ -267,6 +267,50 @@ func TestTheFileDoesNotGrow(t *testing.T) {
 	})
 }
 
+// A request that meets no refusal tells the file nothing, and allocates nothing for it.
+func TestARequestTellsTheFileNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, statePath(t), 10)
+		settle()
+		before, written := content(t, p.path), p.journal.Health().Written
+		allocations := testing.AllocsPerRun(1000, func() {
+			d, ok := p.Pool.Draw(p.Now(), rotator.Want{})
+			if !ok {
+				t.Fatal("no key is ready")
+			}
+			p.Pool.Serve(p.Now(), p.Now(), d.Slot, "")
+			p.Pool.Settled(d)
+		})
+		settle()
+		if h := p.journal.Health(); allocations > 0 || h.Written != written || content(t, p.path) != before {
+			t.Errorf("%v allocations, %d changes were written", allocations, h.Written-written)
+		}
+	})
+}
+
+// Of what comes by the thousand the file keeps as much as a process remembers, and nothing
+// that lasts goes for it.
+func TestOwnersAreBounded(t *testing.T) {
+	all := newContents(0)
+	for i := range 50 {
+		r := rotator.ResourceOf([]byte{byte(i)})
+		if i%2 == 0 {
+			r = r.Passing()
+		}
+		all.owners[r] = use{used: int64(100 + i)}
+	}
+	all.trimOwners(true, 10)
+	passing, oldest := 0, int64(1000)
+	for r, o := range all.owners {
+		if r.Passes() {
+			passing, oldest = passing+1, min(oldest, o.used)
+		}
+	}
+	if passing != 10 || len(all.owners) != 35 || oldest != 130 {
+		t.Errorf("%d of %d pass, the oldest is of %d", passing, len(all.owners), oldest)
+	}
+}
+
 // No key stands in the file.
 func TestTheFileTellsNoKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

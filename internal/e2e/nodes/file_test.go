@@ -72,7 +72,7 @@ func TestAStateFileOutlivesItsProcess(t *testing.T) {
 
 	hits := upstream.hits(0, first) + upstream.hits(1, first) + upstream.hits(4, first)
 	again := startNode(t, config)
-	for range 2 { // the second one comes after a clean end
+	for round := range 2 { // the second one comes after a clean end
 		if !again.knows(0) || !again.knows(1) {
 			t.Error("a cooldown was forgotten")
 		}
@@ -82,8 +82,12 @@ func TestAStateFileOutlivesItsProcess(t *testing.T) {
 				t.Errorf("key %d is %s, want %s", i, state, want)
 			}
 		}
+		again.do([]string{"disable", "enable"}[round], 5, "") // the moment before the end
 		again.stop()
 		again = startNode(t, config)
+		if state, want := again.keyState(5), []string{"disabled", "ready"}[round]; state != want {
+			t.Errorf("after a clean end key 5 is %s, want %s", state, want)
+		}
 	}
 	if n := upstream.hits(0, again) + upstream.hits(1, again) + upstream.hits(4, again); n != hits {
 		t.Errorf("the upstream has seen %d calls with keys that cool", n-hits)
