@@ -232,6 +232,10 @@ func (c codec) fact(in *fields) (about subject, f fact, ok bool) {
 	f.until, f.learned, f.cleared = number(in[2], &ok), number(in[3], &ok), number(in[4], &ok)
 	f.off, f.reason = rotator.Switch(number(in[5], &ok)), c.reasonOf(in[6])
 	ok = ok && min(f.until, f.learned, f.cleared) >= 0 && f.off.Valid() && (about.scope == "" || f.off == 0)
+	if f.until == 0 {
+		f.reason = 0
+		return about, f, ok
+	}
 	if in[7] != nothing && len(in[7]) > 1 {
 		f.spare, f.equal = number(in[7][1:], &ok), in[7][0] == asGood
 		ok = ok && f.spare > 0
