@@ -78,7 +78,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        on_start
 //	    }
 //	    metrics      per_key
-//	    state        memory | redis <address...> { ... }
+//	    state        memory | file [<path>] | redis <address...> { ... }
 //	    keep_headers <name...>
 //	    client_tokens      <token...>
 //	    client_tokens_file <path>

@@ -152,7 +152,8 @@ type Handler struct {
 	Select *Select `json:"select,omitempty"`
 
 	// Where the state of the keys lives. Default: `{"backend": "memory"}`, in this
-	// process: it outlives config reloads, not the process.
+	// process: it outlives config reloads, not the process. `file` outlives that, and
+	// `redis` shares it between nodes.
 	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=http.keycycler.state inline_key=backend"`
 
 	// What becomes of a request that no key serves. With `respond` the client gets the

@@ -1,8 +1,8 @@
 // Package backend holds the Caddy modules that say where the state of keys lives: in
-// memory, or shared through Redis. It reads their config and makes the journal.
+// memory, in a file, or shared through Redis. It reads their config and makes the journal.
 //
 // It knows Caddy, and how Redis is reached. What nodes tell each other is package
-// rotator/shared. A backend that comes with keycycler goes here, as a module in the
+// rotator/shared, and how a file is kept is rotator/disk. A backend that comes with keycycler goes here, as a module in the
 // namespace http.keycycler.state, and passes rotator/statetest.
 package backend
 

@@ -406,6 +406,8 @@ func TestCommandHeadlines(t *testing.T) {
 		state    observe.StateStatus
 		want     string
 	}{
+		{"a file", observe.StateStatus{Backend: "file", Healthy: true}, "file, of this node alone"},
+		{"a full disk", observe.StateStatus{Backend: "file", Error: "no space left on device"}, "file, of this node alone, cannot be written: no space left on device"},
 		{"nothing is shared", observe.StateStatus{Backend: "memory", Healthy: true}, "memory, of this node alone"},
 		{"all is well", observe.StateStatus{Backend: "redis", Healthy: true, LagMS: 1.26}, "redis, healthy, 1.3ms behind other nodes"},
 		{"Redis is away", observe.StateStatus{Backend: "redis", Error: "dial tcp: refused"}, "redis, not reachable: this node goes on alone: dial tcp: refused"},

@@ -171,12 +171,14 @@ func keyCount(n int) string {
 // backendText says how a pool's state backend fares.
 func backendText(s observe.StateStatus) string {
 	switch {
+	case !s.Healthy && s.Backend == "file":
+		return "file, of this node alone, cannot be written: " + clean(s.Error)
 	case !s.Healthy && s.Error == "":
 		return clean(s.Backend) + ", not reachable: this node goes on alone"
 	case !s.Healthy:
 		return clean(s.Backend) + ", not reachable: this node goes on alone: " + clean(s.Error)
-	case s.Backend == "memory":
-		return "memory, of this node alone"
+	case s.Backend == "memory", s.Backend == "file":
+		return s.Backend + ", of this node alone"
 	default:
 		lag := time.Duration(s.LagMS * float64(time.Millisecond))
 		return fmt.Sprintf("%s, healthy, %s behind other nodes", clean(s.Backend), lag.Round(100*time.Microsecond))

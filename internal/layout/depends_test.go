@@ -21,9 +21,11 @@ var direct = map[string]string{
 	"github.com/prometheus/client_golang": "metrics on Caddy's registry; Caddy's own",
 	"github.com/spf13/cobra":              "the command, as Caddy's are made; Caddy's own",
 	"github.com/spf13/pflag":              "its flags; Caddy's own",
+	"github.com/caddyserver/certmagic":    "whether Caddy's storage is the file system, and where; Caddy's own",
 	"go.opentelemetry.io/otel":            "attributes of spans; Caddy's own",
 	"go.opentelemetry.io/otel/trace":      "the request's span; Caddy's own",
 	"go.uber.org/zap":                     "the log; Caddy's own",
+	"go.yaml.in/yaml/v3":                  "LiteLLM's configs, from which keys are imported; Caddy's own",
 	"golang.org/x/net":                    "names of headers, HTTP/2 trailers, SOCKS; Caddy's own",
 	"golang.org/x/sys":                    "whether a client that waits is still there; Caddy's own",
 	"golang.org/x/term":                   "keys that are typed do not show; Caddy's own",
@@ -32,7 +34,6 @@ var direct = map[string]string{
 	"github.com/prometheus/client_model": "tests: what a registry gathers",
 	"github.com/quic-go/quic-go":         "tests: an HTTP/3 client",
 	"go.opentelemetry.io/proto/otlp":     "tests: spans as they are exported",
-	"go.yaml.in/yaml/v3":                 "tests: YAML of the examples",
 	"google.golang.org/protobuf":         "tests: spans as they are exported",
 }
 

@@ -59,7 +59,7 @@ type ModelStatus struct {
 
 // StateStatus is how a pool's state backend fares.
 type StateStatus struct {
-	Backend string  `json:"backend"`         // memory, redis
+	Backend string  `json:"backend"`         // memory, file, redis
 	Healthy bool    `json:"healthy"`         // always, where nothing is shared
 	LagMS   float64 `json:"lag_ms"`          // how old the last change of another node was when it was applied here
 	Error   string  `json:"error,omitempty"` // the last one, while it is not healthy

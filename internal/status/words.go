@@ -103,6 +103,8 @@ func backend(p *Pool) string {
 		return "State in memory, of this node alone"
 	case "redis":
 		name = "Redis"
+	case "file":
+		name = "The state file"
 	}
 	if !p.Healthy {
 		return away(name, p)
@@ -120,6 +122,9 @@ func backend(p *Pool) string {
 // away says so, and what becomes of the changes in the meantime.
 func away(name string, p *Pool) string {
 	text := name + " is away"
+	if p.Backend == "file" {
+		text = name + " cannot be written"
+	}
 	if p.Err != "" {
 		text += ": " + strings.TrimSuffix(p.Err, ".")
 	}

@@ -92,6 +92,8 @@ func TestBackend(t *testing.T) {
 		pool Pool
 		want string
 	}{
+		{"a file", Pool{Backend: "file", Healthy: true, Queue: 2}, "The state file is healthy, 2 changes to be written"},
+		{"a full disk", Pool{Backend: "file", Err: "no space left on device"}, "The state file cannot be written: no space left on device. This node goes on with what it knows."},
 		{"memory", Pool{Backend: "memory", Healthy: true}, "State in memory, of this node alone"},
 		{"a Redis that nobody else has written to", Pool{Backend: "redis", Healthy: true}, "Redis is healthy"},
 		{"a Redis with other nodes", Pool{Backend: "redis", Healthy: true, Lag: 3 * time.Millisecond}, "Redis is healthy, 3 ms behind other nodes"},
