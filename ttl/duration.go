@@ -77,6 +77,8 @@ func letters(s string) int {
 func unit(s string) (seconds float64, length int) {
 	n := letters(s)
 	switch s[:n] {
+	case "":
+		return 0, 0
 	case "ns":
 		return 1e-9, n
 	case "us", "µs", "μs":

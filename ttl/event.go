@@ -53,10 +53,10 @@ func (d *Dialect) classifyEvent(a answer) (Class, Evidence) {
 	for i := range d.rules {
 		r := &d.rules[i]
 		if word := r.code(a.body); word != "" {
-			return r.class, Evidence{i + 1, "code", word}
+			return r.class, Evidence{r.row, "code", word}
 		}
 		if kind, word := r.match(status, a); kind != "" {
-			return r.class, Evidence{i + 1, kind, word}
+			return r.class, Evidence{r.row, kind, word}
 		}
 	}
 	return OK, Evidence{}

@@ -9,6 +9,7 @@ import (
 // rule that asks for no evidence needs the status alone. In a dialect's table
 // the first rule that fits decides.
 type rule struct {
+	row      int // in its dialect's table, from 1
 	class    Class
 	statuses []int // nil: all from 400 to 599
 

@@ -58,6 +58,9 @@ func (a answer) stated(class Class) (stated, bool) {
 // first returns what the first row that finds something has found.
 func (a answer) first(rows []wait) (stated, bool) {
 	for i := range rows {
+		if rows[i].source != "" && a.body == &noBody {
+			continue // it reads the body
+		}
 		if s, ok := rows[i].read(a, &rows[i]); ok {
 			return s, true
 		}
@@ -129,11 +132,10 @@ func (a answer) until(t float64) float64 { return max(t-a.sent(), 0) }
 // or milliseconds since 1970 that is near enough to mean that.
 func (a answer) orUntil(v float64) float64 {
 	const near = 400 * 86400
-	now := a.sent()
 	switch {
-	case v >= 1e9 && math.Abs(v-now) < near:
+	case v >= 1e9 && math.Abs(v-a.sent()) < near:
 		return a.until(v)
-	case v >= 1e12 && math.Abs(v/1000-now) < near:
+	case v >= 1e12 && math.Abs(v/1000-a.sent()) < near:
 		return a.until(v / 1000)
 	}
 	return v
@@ -141,12 +143,8 @@ func (a answer) orUntil(v float64) float64 {
 
 // inMilliseconds reads a header that counts milliseconds.
 func inMilliseconds(a answer, w *wait) (stated, bool) {
-	for _, value := range a.values(w.field) {
-		if v, ok := number(trim(value)); ok {
-			return stated{v / 1000, w.field.name}, true
-		}
-	}
-	return stated{}, false
+	v, ok := a.numberIn(w.field)
+	return stated{v / 1000, w.field.name}, ok
 }
 
 // inSecondsOrDate reads Retry-After (RFC 9110, section 10.2.3): seconds, with

@@ -1,5 +1,7 @@
 package ttl
 
+import "slices"
+
 // window is one of several limits that a provider reports together, each with
 // headers of its own. What is left of it stands in one of remaining, status and
 // used.
@@ -93,7 +95,7 @@ func (a answer) spent(w *window) bool {
 	case w.used.key != "":
 		return a.usedUp(w)
 	}
-	return len(a.values(w.remaining)) > 0 && a.standing(w) == spent
+	return slices.ContainsFunc(a.values(w.remaining), mayBeSpent) && a.standing(w) == spent
 }
 
 func (a answer) is(f field, value string) bool {
@@ -106,12 +108,8 @@ func (a answer) is(f field, value string) bool {
 }
 
 func (a answer) usedUp(w *window) bool {
-	for _, value := range a.values(w.used) {
-		if v, ok := number(trim(value)); ok {
-			return v >= 100
-		}
-	}
-	return false
+	v, ok := a.numberIn(w.used)
+	return ok && v >= 100
 }
 
 // standing reads a window that counts.
