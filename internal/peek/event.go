@@ -189,16 +189,46 @@ func (e *event) said() []byte {
 // Watch looks for an error in what follows a stream's beginning. The zero value watches
 // nothing.
 type Watch struct {
-	On   bool
-	tail []byte // an event that has not come to its end
+	On       bool
+	tail     []byte    // an event that has not come to its end
+	inflater *Inflater // nil: the stream has no content coding
+	said     []byte    // the first error in what the inflater has read of a piece
 }
 
-// Begin makes the watch ready for a stream.
-func (w *Watch) Begin() { w.On, w.tail = true, w.tail[:0] }
+// Begin makes the watch ready for a stream in this content coding, "" for none. Stop it.
+func (w *Watch) Begin(coding string) {
+	w.On, w.tail = true, w.tail[:0]
+	w.inflater = NewInflater(coding, w.inflated)
+}
+
+// Stop ends it. It may be called twice.
+func (w *Watch) Stop() {
+	if w.inflater != nil {
+		w.inflater.Stop()
+	}
+	w.On, w.inflater, w.said = false, nil, nil
+}
 
 // Write looks at a piece of the stream, and returns an event that says it is an error,
 // nil if there is none. It keeps nothing of p but an event that is not whole yet.
 func (w *Watch) Write(p []byte) []byte {
+	if w.inflater == nil {
+		return w.look(p)
+	}
+	w.said = nil
+	w.inflater.Write(p)
+	return w.said
+}
+
+// inflated takes what the inflater has read.
+func (w *Watch) inflated(p []byte) {
+	if said := w.look(p); w.said == nil {
+		w.said = said
+	}
+}
+
+// look is Write for what has no content coding.
+func (w *Watch) look(p []byte) []byte {
 	if len(w.tail) > 0 {
 		w.tail = append(w.tail, p...)
 		p = w.tail

@@ -127,13 +127,14 @@ func (w *Writer) Begin(cancel context.CancelCauseFunc) {
 	w.cancel, w.expired = cancel, false
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
 	w.Returned = false
-	w.opening, w.timed, w.flush, w.stream, w.coding, w.watch.On = nil, false, false, false, "", false
+	w.opening, w.timed, w.flush, w.stream, w.coding = nil, false, false, false, ""
 	w.Phase.Store(waiting)
 }
 
 // End judges what is still held. Call it when the attempt's handler is back.
 func (w *Writer) End() {
 	w.judgeRest()
+	w.watch.Stop()
 	if w.heart.on() {
 		w.heart.stop()
 	}
@@ -378,7 +379,7 @@ func (w *Writer) flushClient() error {
 // cools all the same.
 func (w *Writer) look(p []byte) {
 	if said := w.watch.Write(p); said != nil {
-		w.watch.On = false
+		w.watch.Stop()
 		w.Owner.Blame(w.Status, said)
 	}
 }
