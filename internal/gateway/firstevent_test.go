@@ -174,9 +174,9 @@ func TestTheFirstEventIsNotHeldForLong(t *testing.T) {
 	}
 }
 
-// An error behind a compressed stream's first event is the client's, and cools the key as it
-// does in a plain one: in one piece and byte by byte.
-func TestALaterErrorInACompressedStream(t *testing.T) {
+// An error behind a stream's first event is the client's, and cools the key, compressed or not:
+// in one piece and byte by byte, and behind errors that are not the key's.
+func TestALaterErrorInAnyCoding(t *testing.T) {
 	for _, later := range []struct {
 		text    string
 		cooling int
@@ -184,10 +184,12 @@ func TestALaterErrorInACompressedStream(t *testing.T) {
 		{limitedEvent, 1},
 		{limitedData + "data: [DONE]\n\n", 1},
 		{strings.Repeat(firstDelta, 2000) + limitedData + firstDelta, 1},
+		{"data: {\"error\":{\"code\":\"invalid_value\"}}\n\n" + firstDelta + limitedData, 1},
+		{"data: {\"error\":{\"code\":\"invalid_value\"}}\n\n" + firstDelta, 0},
 		{strings.Repeat(firstDelta, 200), 0},
 		{"data: {\"text\":\"" + strings.Repeat("no end ", 20_000), 0},
 	} {
-		for _, coding := range []string{"gzip", "deflate", "br", "zstd"} {
+		for _, coding := range []string{"", "gzip", "deflate", "br", "zstd"} {
 			body := compressed(t, coding, firstDelta+later.text)
 			for _, piece := range []int{len(body), 1} {
 				t.Run("", func(t *testing.T) {

@@ -42,6 +42,8 @@ func TestALimitInAWebsocket(t *testing.T) {
 		{"an error of the realtime API", text(`{"type":"error","error":{"type":"x","code":"rate_limit_exceeded"}}`), "", 1},
 		{"a response without money", text(`{"type":"response.done","response":{"status_details":{"error":{"code":"insufficient_quota"}}}}`), "", 1},
 		{"an end until later", "\x88\x02\x03\xf5", "", 1},
+		{"a limit behind an error of the client's", text(`{"type":"error","error":{"code":"invalid_value"}}`) + text(`{"error":{"code":"rate_limit_exceeded"}}`), "", 1},
+		{"an error of the client's", text(`{"type":"error","error":{"code":"invalid_value"}}`), "", 0},
 		{"nothing wrong", text(`{"type":"session.created"}`), "", 0},
 		{"an error in several frames", "\x01\x09{\"error\":\x89\x00\x80\x1e{\"code\":\"insufficient_quota\"}}", "", 1},
 		{"a compressed error", deflated(t, `{"error":{"code":"rate_limit_exceeded"}}`), "permessage-deflate; server_no_context_takeover", 1},

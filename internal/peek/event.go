@@ -2,6 +2,7 @@ package peek
 
 import (
 	"bytes"
+	"iter"
 	"net/http"
 	"strings"
 )
@@ -192,7 +193,7 @@ type Watch struct {
 	On       bool
 	tail     []byte    // an event that has not come to its end
 	inflater *Inflater // nil: the stream has no content coding
-	said     []byte    // the first error in what the inflater has read of a piece
+	said     []byte    // the errors in what the inflater has read of a piece
 }
 
 // Begin makes the watch ready for a stream in this content coding, "" for none. Stop it.
@@ -209,8 +210,8 @@ func (w *Watch) Stop() {
 	w.On, w.inflater, w.said = false, nil, nil
 }
 
-// Write looks at a piece of the stream, and returns an event that says it is an error,
-// nil if there is none. It keeps nothing of p but an event that is not whole yet.
+// Write looks at a piece of the stream, and returns the events that say they are errors,
+// nil if there are none. It keeps nothing of p but an event that is not whole yet.
 func (w *Watch) Write(p []byte) []byte {
 	if w.inflater == nil {
 		return w.look(p)
@@ -222,9 +223,7 @@ func (w *Watch) Write(p []byte) []byte {
 
 // inflated takes what the inflater has read.
 func (w *Watch) inflated(p []byte) {
-	if said := w.look(p); w.said == nil {
-		w.said = said
-	}
+	w.said = append(w.said, w.look(p)...)
 }
 
 // look is Write for what has no content coding.
@@ -255,18 +254,31 @@ func lastEvent(p []byte) int {
 	return end
 }
 
-// suspectIn returns the first of the events that says it is an error. A copy: what it
-// stands in may be written over.
-func suspectIn(events []byte) []byte {
+// suspectIn returns those of the events that say they are errors. A copy: what they stand in
+// may be written over.
+func suspectIn(events []byte) (found []byte) {
 	if !bytes.Contains(events, []byte("error")) && !bytes.Contains(events, []byte("response.failed")) {
 		return nil
 	}
 	for len(events) > 0 {
 		e, rest, _ := nextEvent(events)
 		if e.isError() || e.data != nil && mentionsError(e.data) {
-			return bytes.Clone(events[:len(events)-len(rest)])
+			found = append(found, events[:len(events)-len(rest)]...)
 		}
 		events = rest
 	}
-	return nil
+	return found
+}
+
+// Events returns what each whole event of a stream says, as FirstEvent has it.
+func Events(stream []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for {
+			e, rest, whole := nextEvent(stream)
+			if !whole || e.data != nil && !yield(e.said()) {
+				return
+			}
+			stream = rest
+		}
+	}
 }

@@ -67,15 +67,13 @@ func TestWatch(t *testing.T) {
 			w := new(Watch)
 			w.Begin(coding)
 			for _, row := range []struct{ sent, want string }{
-				{healthy, ""}, {healthy + first[:20], ""}, {first[20:] + second, first}, {healthy, ""}, {second, second},
+				{healthy, ""}, {healthy + first[:20], ""}, {first[20:] + healthy + second, first + second}, {healthy, ""}, {second, second},
 			} {
 				io.WriteString(out, row.sent)
 				out.Flush()
 				var got []byte
 				for coded.Len() > 0 {
-					if said := w.Write(coded.Next(size)); got == nil {
-						got = said
-					}
+					got = append(got, w.Write(coded.Next(size))...)
 				}
 				if string(got) != row.want {
 					t.Errorf("%q by %d: %q says %q, want %q", coding, size, row.sent, got, row.want)

@@ -22,7 +22,7 @@ type Frames struct {
 	text  []byte // of the message that has not come to its end, as far as it is looked at
 	kept  bool   // it is looked at
 	coded bool   // it is compressed
-	found []byte // an error in what Write has got
+	found []byte // errors in what Write has got
 
 	inflater *Inflater // of all compressed messages: one may repeat what others said; or nil
 }
@@ -47,8 +47,8 @@ const (
 	closeFrame   = lastFrame | 0x8
 )
 
-// Write takes the next piece, and returns an error in it as an event of a stream, nil if
-// there is none.
+// Write takes the next piece, and returns what look like errors in it as events of a stream,
+// nil if there are none.
 func (f *Frames) Write(p []byte) (found []byte) {
 	f.found = nil
 	for len(p) > 0 {
@@ -124,9 +124,7 @@ func (f *Frames) end() {
 	if f.coded {
 		f.take(messageEnd)
 	}
-	if said := f.said(); said != nil {
-		f.found = said
-	}
+	f.found = append(f.found, f.said()...)
 	f.kept = false
 }
 

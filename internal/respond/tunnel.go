@@ -23,8 +23,7 @@ func (t *tap) look(p []byte) {
 	if t.owner == nil {
 		return
 	}
-	if said := t.frames.Write(p); said != nil {
-		t.owner.Blame(http.StatusSwitchingProtocols, said)
+	if said := t.frames.Write(p); said != nil && t.owner.Blame(http.StatusSwitchingProtocols, said) {
 		t.end()
 	}
 }

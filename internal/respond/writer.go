@@ -67,9 +67,10 @@ type attemptOwner interface {
 	Commit(status int, header http.Header)
 	// Passed is told that its head has been written.
 	Passed()
-	// Blame is told of what looks like an error in a stream that is the client's
-	// already. It may be called without the lock, by who writes the response.
-	Blame(status int, body []byte)
+	// Blame is told of events that look like errors in a stream that is the client's
+	// already, and tells whether one of them is: nothing more is looked for then. It may
+	// be called without the lock, by who writes the response.
+	Blame(status int, events []byte) bool
 }
 
 // bodyReader reads along what the client is given.
@@ -378,9 +379,8 @@ func (w *Writer) flushClient() error {
 // look looks for an error behind the stream's beginning: the client has it, and the key
 // cools all the same.
 func (w *Writer) look(p []byte) {
-	if said := w.watch.Write(p); said != nil {
+	if said := w.watch.Write(p); said != nil && w.Owner.Blame(w.Status, said) {
 		w.watch.Stop()
-		w.Owner.Blame(w.Status, said)
 	}
 }
 
