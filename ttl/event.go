@@ -126,6 +126,7 @@ var eventStatuses = map[string]int{
 	"rate_limit_reached_error": 429, // Moonshot
 	"rate_limited":             429, // Mistral
 	"too_many_requests":        429,
+	"TooManyRequests":          429, // Volcengine
 	"requests":                 429, // OpenAI's types of rate limits
 	"tokens":                   429,
 	"insufficient_quota":       429,

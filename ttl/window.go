@@ -93,7 +93,8 @@ func (a answer) spent(w *window) bool {
 	case w.status.key != "":
 		return a.is(w.status, "rejected") && !a.is(w.relief, "allowed") && !a.is(w.relief, "allowed_warning")
 	case w.used.key != "":
-		return a.usedUp(w)
+		v, ok := a.numberIn(w.used)
+		return ok && v >= 100
 	}
 	return slices.ContainsFunc(a.values(w.remaining), mayBeSpent) && a.standing(w) == spent
 }
@@ -105,11 +106,6 @@ func (a answer) is(f field, value string) bool {
 		}
 	}
 	return false
-}
-
-func (a answer) usedUp(w *window) bool {
-	v, ok := a.numberIn(w.used)
-	return ok && v >= 100
 }
 
 // standing reads a window that counts.
@@ -168,10 +164,8 @@ func (a answer) windowReset(w *window) (float64, bool) {
 
 // windowLimit returns the window's limit, 1 where it states none.
 func (a answer) windowLimit(w *window) float64 {
-	for _, value := range a.values(w.limit) {
-		if v, ok := number(trim(value)); ok && v >= 1 {
-			return v
-		}
+	if v, ok := a.numberIn(w.limit); ok && v >= 1 {
+		return v
 	}
 	return 1
 }

@@ -47,6 +47,7 @@ func TestALimitInAWebsocket(t *testing.T) {
 		{"nothing wrong", text(`{"type":"session.created"}`), "", 0},
 		{"an error in several frames", "\x01\x09{\"error\":\x89\x00\x80\x1e{\"code\":\"insufficient_quota\"}}", "", 1},
 		{"a compressed error", deflated(t, `{"error":{"code":"rate_limit_exceeded"}}`), "permessage-deflate; server_no_context_takeover", 1},
+		{"one where Caddy has spelt the header", deflated(t, `{"error":{"code":"rate_limit_exceeded"}}`), " permessage-deflate", 1},
 		{"an error that is not, where it might be", text(`{"error":{"code":"rate_limit_exceeded"}}`), "permessage-deflate", 1},
 		{"what is compressed in another way cannot be read", deflated(t, `{"error":{"code":"rate_limit_exceeded"}}`), "x-webkit-deflate-frame", 0},
 		{"nor can several ways", deflated(t, `{"error":{"code":"rate_limit_exceeded"}}`), "permessage-deflate, x-webkit-deflate-frame", 0},
@@ -58,7 +59,10 @@ func TestALimitInAWebsocket(t *testing.T) {
 				calls++
 				w.Header().Set("Connection", "Upgrade")
 				w.Header().Set("Upgrade", "websocket")
-				if test.extensions != "" {
+				switch {
+				case strings.HasPrefix(test.extensions, " "):
+					w.Header()["Sec-WebSocket-Extensions"] = []string{test.extensions}
+				case test.extensions != "":
 					w.Header().Set("Sec-Websocket-Extensions", test.extensions)
 				}
 				w.WriteHeader(http.StatusSwitchingProtocols)

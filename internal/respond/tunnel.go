@@ -63,7 +63,12 @@ func (c tappedHalf) CloseWrite() error { return c.half.CloseWrite() }
 // messageCoding tells whether a websocket's messages may be compressed by what was agreed on,
 // and whether somebody here can read them then.
 func messageCoding(header http.Header) (coded, known bool) {
-	extensions := strings.ToLower(strings.Join(header["Sec-Websocket-Extensions"], ","))
+	var extensions string
+	for name, values := range header {
+		if strings.EqualFold(name, "Sec-WebSocket-Extensions") { // as Caddy writes it, or net/http
+			extensions = strings.ToLower(strings.Join(values, ","))
+		}
+	}
 	if !strings.Contains(extensions, "deflate") {
 		return false, true
 	}
