@@ -103,13 +103,7 @@ func (d *Dialect) Explain(r Response) (Verdict, Evidence) {
 		class, why := d.classify(r.Status, a)
 		return d.verdict(class, a), why
 	}
-	e, isError := readEvent(r.Body)
-	if !isError {
-		return Verdict{}, Evidence{}
-	}
-	a := answer{now: r.Now, body: e}
-	class, why := d.classifyEvent(a)
-	return d.verdict(class, a), why
+	return d.explainEvent(r.Body, r.Now)
 }
 
 // Reset returns how long the answer says to wait, whatever its status and class,

@@ -16,17 +16,21 @@ import (
 // Only an object that is an error itself counts: whatever a healthy payload
 // says in its text, in arguments of tools or in what it repeats of the request,
 // is OK. A payload without an error in it costs one search for the word.
-func (d *Dialect) JudgeEvent(data []byte, now time.Time) Verdict {
-	if !mentionsError(data) {
-		return Verdict{}
+func (d *Dialect) JudgeEvent(data []byte, now time.Time) (v Verdict) {
+	if mentionsError(data) {
+		v, _ = d.explainEvent(data, now)
 	}
-	e, ok := readEvent(data)
-	if !ok {
-		return Verdict{}
+	return v
+}
+
+func (d *Dialect) explainEvent(data []byte, now time.Time) (Verdict, Evidence) {
+	e, isError := readEvent(data)
+	if !isError {
+		return Verdict{}, Evidence{}
 	}
 	a := answer{now: now, body: e}
-	class, _ := d.classifyEvent(a)
-	return d.verdict(class, a)
+	class, why := d.classifyEvent(a)
+	return d.verdict(class, a), why
 }
 
 // mentionsError tells whether there is an "error" in the data, as a member or as

@@ -9,6 +9,7 @@ func (a answer) proven(class Class, timed bool) bool {
 	if class != RateLimited && class != QuotaExhausted {
 		return false
 	}
+	a.lengths &^= dateField.length() // until when does not matter
 	_, spent := a.first(spentWaits)
 	if spent || a.body == &noBody {
 		return spent

@@ -16,8 +16,9 @@ type wait struct {
 	windows []window
 	// value is the value of the body to read, and source what it is called,
 	// for the readers of the body.
-	value  role
-	source string
+	value   role
+	source  string
+	lengths uint64 // of the headers without which it finds nothing: see answer
 }
 
 // stated is a wait in seconds, finite and at least 0, and where it was read.
@@ -58,8 +59,8 @@ func (a answer) stated(class Class) (stated, bool) {
 // first returns what the first row that finds something has found.
 func (a answer) first(rows []wait) (stated, bool) {
 	for i := range rows {
-		if rows[i].source != "" && a.body == &noBody {
-			continue // it reads the body
+		if needs := rows[i].lengths; needs&a.lengths == 0 && (needs != 0 || a.body == &noBody) {
+			continue // what it reads is not there
 		}
 		if s, ok := rows[i].read(a, &rows[i]); ok {
 			return s, true
@@ -71,6 +72,9 @@ func (a answer) first(rows []wait) (stated, bool) {
 // field is a header: its name in lower case, by which people know it, and its
 // key in a header map.
 type field struct{ name, key string }
+
+// length is that of the key, as a set.
+func (f field) length() uint64 { return 1 << (len(f.key) % 64) }
 
 // named returns the field of that name in lower case. The key is what net/http
 // makes of the name.
@@ -92,7 +96,7 @@ var (
 // values returns the field's lines. A value with a comma in it is one value:
 // the numbers and dates that are read here do not come in lists.
 func (a answer) values(f field) []string {
-	if a.lengths&(1<<(len(f.key)%64)) == 0 {
+	if a.lengths&f.length() == 0 {
 		return nil
 	}
 	return a.header[f.key]

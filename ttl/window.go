@@ -137,7 +137,9 @@ func (a answer) standing(w *window) standing {
 func (a answer) windowEnd(w *window, st standing) (stated, bool) {
 	seconds, ok := a.windowReset(w)
 	if ok && st == spent && w.steady && seconds > 3600 {
-		seconds /= a.windowLimit(w)
+		if limit, stated := a.numberIn(w.limit); stated && limit >= 1 {
+			seconds /= limit
+		}
 	}
 	return stated{seconds, w.reset.name}, ok
 }
@@ -160,12 +162,4 @@ func (a answer) windowReset(w *window) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// windowLimit returns the window's limit, 1 where it states none.
-func (a answer) windowLimit(w *window) float64 {
-	if v, ok := a.numberIn(w.limit); ok && v >= 1 {
-		return v
-	}
-	return 1
 }
