@@ -228,11 +228,12 @@ func (w *Watch) inflated(p []byte) {
 
 // look is Write for what has no content coding.
 func (w *Watch) look(p []byte) []byte {
+	seen := max(len(w.tail)-len("\r\n\r"), 0) // no event ends before
 	if len(w.tail) > 0 {
 		w.tail = append(w.tail, p...)
 		p = w.tail
 	}
-	end := lastEvent(p)
+	end := lastEvent(p, seen)
 	found := suspectIn(p[:end])
 	switch rest := p[end:]; {
 	case len(rest) > MaxRejection: // nobody's error
@@ -243,12 +244,12 @@ func (w *Watch) look(p []byte) []byte {
 	return found
 }
 
-// lastEvent returns where the last whole event of p ends.
-func lastEvent(p []byte) int {
+// lastEvent returns where the last whole event of p ends, 0 where none ends behind from.
+func lastEvent(p []byte, from int) int {
 	end := 0
 	for _, blank := range []string{"\n\n", "\r\n\r\n", "\r\r"} {
-		if i := bytes.LastIndex(p, []byte(blank)); i >= 0 {
-			end = max(end, i+len(blank))
+		if i := bytes.LastIndex(p[from:], []byte(blank)); i >= 0 {
+			end = max(end, from+i+len(blank))
 		}
 	}
 	return end
