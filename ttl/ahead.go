@@ -15,7 +15,7 @@ import (
 //
 // It costs next to nothing on an answer that states no such thing.
 func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
-	if !d.MayBeSpent(r.Status, r.Header) {
+	if _, spent := d.Speaks(r.Status, r.Header); !spent {
 		return 0, "", false
 	}
 	a := answer{header: r.Header, lengths: lengthsOf(r.Header), now: r.Now, body: &noBody}
@@ -26,12 +26,6 @@ func (d *Dialect) Ahead(r Response) (seconds float64, source string, ok bool) {
 		}
 	}
 	return latest.seconds, latest.source, ok
-}
-
-// MayBeSpent tells whether Ahead could find something: see Speaks.
-func (d *Dialect) MayBeSpent(status int, header map[string][]string) bool {
-	_, spent := d.Speaks(status, header)
-	return spent
 }
 
 // mayBeSpent tells of a sign's value that it may say that nothing is left. The commonest

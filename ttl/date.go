@@ -148,9 +148,9 @@ func (p *dateParser) year(thisYear int) int {
 	return p.number(4, 4)
 }
 
-// oneOf skips one character, which must be in set.
+// oneOf skips one character, which must be in set, of one or two.
 func (p *dateParser) oneOf(set string) {
-	if p.rest == "" || strings.IndexByte(set, p.rest[0]) < 0 {
+	if p.rest == "" || p.rest[0] != set[0] && p.rest[0] != set[len(set)-1] {
 		p.bad = true
 		return
 	}
@@ -158,11 +158,11 @@ func (p *dateParser) oneOf(set string) {
 }
 
 func (p *dateParser) month() time.Month {
-	n := letters(p.rest)
-	for m := time.January; m <= time.December; m++ {
-		if n == 3 && strings.EqualFold(p.rest[:n], m.String()[:3]) {
-			p.rest = p.rest[n:]
-			return m
+	const names = "janfebmaraprmayjunjulaugsepoctnovdec"
+	for i, n := 0, letters(p.rest); n == 3 && i < len(names); i += 3 {
+		if s := p.rest; s[0]|0x20 == names[i] && s[1]|0x20 == names[i+1] && s[2]|0x20 == names[i+2] {
+			p.rest = s[3:]
+			return time.Month(i/3 + 1)
 		}
 	}
 	p.bad = true

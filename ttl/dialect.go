@@ -53,6 +53,7 @@ type Verdict struct {
 // concurrent use.
 type Dialect struct {
 	rules  []rule
+	plain  []rule // those of them that may fit an answer without a body
 	ahead  []wait
 	signs  signs     // the headers without which ahead finds nothing
 	judges [200]bool // status − 400: whether a rule covers it
@@ -60,8 +61,14 @@ type Dialect struct {
 }
 
 func newDialect(rules []rule, ahead ...[]wait) *Dialect {
-	d := &Dialect{rules: rules, ahead: slices.Concat(ahead...)}
+	d := &Dialect{rules: slices.Clone(rules), ahead: slices.Concat(ahead...)}
 	d.signs = signsOf(d.ahead)
+	for i := range d.rules {
+		r := &d.rules[i]
+		if r.row = i + 1; r.bare() || r.fields != nil {
+			d.plain = append(d.plain, *r)
+		}
+	}
 	for i := range d.judges {
 		d.judges[i] = slices.ContainsFunc(rules, func(r rule) bool { return r.covers(400 + i) })
 	}
@@ -96,13 +103,7 @@ func (d *Dialect) Explain(r Response) (Verdict, Evidence) {
 		class, why := d.classify(r.Status, a)
 		return d.verdict(class, a), why
 	}
-	e, isError := readEvent(r.Body)
-	if !isError {
-		return Verdict{}, Evidence{}
-	}
-	a := answer{now: r.Now, body: e}
-	class, why := d.classifyEvent(a)
-	return d.verdict(class, a), why
+	return d.explainEvent(r.Body, r.Now)
 }
 
 // Reset returns how long the answer says to wait, whatever its status and class,
@@ -125,9 +126,13 @@ func (d *Dialect) verdict(class Class, a answer) Verdict {
 
 // classify returns the class of the first rule that fits.
 func (d *Dialect) classify(status int, a answer) (Class, Evidence) {
-	for i := range d.rules {
-		if kind, word := d.rules[i].match(status, a); kind != "" {
-			return d.rules[i].class, Evidence{i + 1, kind, word}
+	rules := d.rules
+	if a.body == &noBody {
+		rules = d.plain
+	}
+	for i := range rules {
+		if kind, word := rules[i].match(status, a); kind != "" {
+			return rules[i].class, Evidence{rules[i].row, kind, word}
 		}
 	}
 	return OK, Evidence{}

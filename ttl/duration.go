@@ -34,7 +34,7 @@ func span(text string) (seconds float64, ok bool) {
 		}
 		rest := strings.TrimLeft(text[n:], " ")
 		scale, m := unit(rest)
-		if m == 0 && !ok && endsNumber(text[n:]) && !startsWord(rest) {
+		if m == 0 && !ok && endsNumber(text[n:]) && letters(rest) == 0 {
 			return value, finite(value)
 		}
 		// Units only get smaller within one duration; what follows otherwise
@@ -60,8 +60,6 @@ func endsNumber(rest string) bool {
 	return len(rest) == 1 || !isDigit(rest[1])
 }
 
-func startsWord(s string) bool { return letters(s) > 0 }
-
 // letters returns how many bytes of ASCII letters and micro signs s begins
 // with.
 func letters(s string) int {
@@ -77,6 +75,8 @@ func letters(s string) int {
 func unit(s string) (seconds float64, length int) {
 	n := letters(s)
 	switch s[:n] {
+	case "":
+		return 0, 0
 	case "ns":
 		return 1e-9, n
 	case "us", "µs", "μs":

@@ -16,17 +16,21 @@ import (
 // Only an object that is an error itself counts: whatever a healthy payload
 // says in its text, in arguments of tools or in what it repeats of the request,
 // is OK. A payload without an error in it costs one search for the word.
-func (d *Dialect) JudgeEvent(data []byte, now time.Time) Verdict {
-	if !mentionsError(data) {
-		return Verdict{}
+func (d *Dialect) JudgeEvent(data []byte, now time.Time) (v Verdict) {
+	if mentionsError(data) {
+		v, _ = d.explainEvent(data, now)
 	}
-	e, ok := readEvent(data)
-	if !ok {
-		return Verdict{}
+	return v
+}
+
+func (d *Dialect) explainEvent(data []byte, now time.Time) (Verdict, Evidence) {
+	e, isError := readEvent(data)
+	if !isError {
+		return Verdict{}, Evidence{}
 	}
 	a := answer{now: now, body: e}
-	class, _ := d.classifyEvent(a)
-	return d.verdict(class, a)
+	class, why := d.classifyEvent(a)
+	return d.verdict(class, a), why
 }
 
 // mentionsError tells whether there is an "error" in the data, as a member or as
@@ -53,10 +57,10 @@ func (d *Dialect) classifyEvent(a answer) (Class, Evidence) {
 	for i := range d.rules {
 		r := &d.rules[i]
 		if word := r.code(a.body); word != "" {
-			return r.class, Evidence{i + 1, "code", word}
+			return r.class, Evidence{r.row, "code", word}
 		}
 		if kind, word := r.match(status, a); kind != "" {
-			return r.class, Evidence{i + 1, kind, word}
+			return r.class, Evidence{r.row, kind, word}
 		}
 	}
 	return OK, Evidence{}
@@ -126,6 +130,7 @@ var eventStatuses = map[string]int{
 	"rate_limit_reached_error": 429, // Moonshot
 	"rate_limited":             429, // Mistral
 	"too_many_requests":        429,
+	"TooManyRequests":          429, // Volcengine
 	"requests":                 429, // OpenAI's types of rate limits
 	"tokens":                   429,
 	"insufficient_quota":       429,

@@ -28,6 +28,7 @@ func TestJudgeEvent(t *testing.T) {
 		{"a request too large", "openai", `{"error":{"message":"Request too large. Limit 1, Requested 2","code":"rate_limit_exceeded"}}`, Verdict{Class: RequestTooLarge}},
 		{"OpenRouter's limit, and when it ends", "openai", `{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"headers":{"X-RateLimit-Reset":"1780315260000"}}}}`, says(60, "body:error.metadata.headers.X-RateLimit-Reset")},
 		{"OpenRouter's error in a chunk", "openai", `{"id":"x","choices":[{"delta":{"content":""},"finish_reason":"error"}],"error":{"code":429,"message":"No"}}`, Verdict{Class: RateLimited}},
+		{"Volcengine's limit", "openai", `{"error":{"code":"ModelAccountTpmRateLimitExceeded","message":"Please try again in 2s.","type":"TooManyRequests"}}`, says(2, "body:message")},
 		{"OpenRouter's credits", "openai", `{"error":{"code":402,"message":"Insufficient credits"}}`, Verdict{Class: QuotaExhausted}},
 		{"Mistral's error", "openai", `{"object":"error","message":"No","type":"rate_limited","code":"1300","error":null}`, Verdict{Class: RateLimited}},
 		{"an engine that is overloaded", "openai", `{"error":{"type":"engine_overloaded_error","message":"No"}}`, Verdict{Class: Overloaded}},

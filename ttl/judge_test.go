@@ -1,6 +1,7 @@
 package ttl
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -189,6 +190,37 @@ func TestHeadersAloneAllocateNothing(t *testing.T) {
 		r := Response{Status: 429, Header: h, Now: noon}
 		if n := testing.AllocsPerRun(100, func() { OpenAI.Judge(r) }); n != 0 {
 			t.Errorf("%v: %v allocations", h, n)
+		}
+	}
+	for _, c := range headersAlone(t) {
+		r, d := c.response(), c.dialect()
+		if n := testing.AllocsPerRun(10, func() { d.Judge(r) }); n != 0 {
+			t.Errorf("%s: %v allocations", c.ID, n)
+		}
+	}
+}
+
+// headersAlone are the cases without a body that are judged.
+func headersAlone(t testing.TB) []testCase {
+	t.Helper()
+	return slices.DeleteFunc(loadCases(t), func(c testCase) bool {
+		return c.Body != nil && *c.Body != "" || !c.dialect().Judges(c.Status)
+	})
+}
+
+// The rules that are asked about an answer without a body are those that can fit it: the
+// others are left out, and nothing else changes.
+func TestRulesForHeadersAlone(t *testing.T) {
+	for name, d := range dialects {
+		for status := 400; status <= 599; status++ {
+			for _, h := range []map[string][]string{nil, head("retry-after", "3"), head("x-ratelimit-remaining", "0")} {
+				a := newAnswer(Response{Status: status, Header: h})
+				class, why := d.classify(status, a)
+				a.body = new(errorBody) // as little as none, and all rules are asked
+				if all, whyAll := d.classify(status, a); class != all || why != whyAll {
+					t.Errorf("%s, %d, %v: %v by %v, by all rules %v by %v", name, status, h, class, why, all, whyAll)
+				}
+			}
 		}
 	}
 }

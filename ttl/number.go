@@ -11,8 +11,9 @@ import (
 // is too large or too small for a float64 is no statement either.
 func number(s string) (float64, bool) {
 	n := decimalLen(s)
-	if n == 0 || n+exponentLen(s[n:]) != len(s) {
-		return 0, false
+	power, m := exponent(s[n:])
+	if n == 0 || n+m != len(s) || s[0] != '0' && float64(digits(s))+power > 309 {
+		return 0, false // or surely too large: an error of ParseFloat's would allocate
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	return v, err == nil && (v != 0 || s[0] == '0')
@@ -41,9 +42,10 @@ func decimalLen(s string) int {
 	return n
 }
 
-func exponentLen(s string) int {
+// exponent reads the exponent that s begins with, and returns its length, 0 where there is none.
+func exponent(s string) (value float64, length int) {
 	if s == "" || s[0]|0x20 != 'e' {
-		return 0
+		return 0, 0
 	}
 	n := 1
 	if n < len(s) && (s[n] == '+' || s[n] == '-') {
@@ -51,9 +53,12 @@ func exponentLen(s string) int {
 	}
 	d := digits(s[n:])
 	if d == 0 {
-		return 0
+		return 0, 0
 	}
-	return n + d
+	if value = whole(s[n : n+d]); s[n-1] == '-' {
+		value = -value
+	}
+	return value, n + d
 }
 
 // digits returns how many ASCII digits s begins with.

@@ -9,6 +9,7 @@ import (
 // rule that asks for no evidence needs the status alone. In a dialect's table
 // the first rule that fits decides.
 type rule struct {
+	row      int // in its dialect's table, from 1
 	class    Class
 	statuses []int // nil: all from 400 to 599
 
@@ -132,11 +133,11 @@ func (r *rule) header(a answer) string {
 // ~12903" says that the request alone exceeds the limit. A limit of 0 is
 // another matter: that account has no allowance, others may have.
 func oversized(message string) bool {
-	limit, ok := figure(message, "limit")
+	limit, _, ok := nextFigure(message, "limit")
 	if !ok || limit == 0 {
 		return false
 	}
-	requested, ok := figure(message, "requested")
+	requested, _, ok := nextFigure(message, "requested")
 	return ok && requested > limit
 }
 
@@ -153,12 +154,6 @@ func limitedToNothing(message string) bool {
 		}
 		message = rest
 	}
-}
-
-// figure returns the number after the first label that has one.
-func figure(text, label string) (float64, bool) {
-	v, _, ok := nextFigure(text, label)
-	return v, ok
 }
 
 // nextFigure returns the number after the first label that has one, and what

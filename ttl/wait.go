@@ -16,8 +16,9 @@ type wait struct {
 	windows []window
 	// value is the value of the body to read, and source what it is called,
 	// for the readers of the body.
-	value  role
-	source string
+	value   role
+	source  string
+	lengths uint64 // of the headers without which it finds nothing: see answer
 }
 
 // stated is a wait in seconds, finite and at least 0, and where it was read.
@@ -58,6 +59,9 @@ func (a answer) stated(class Class) (stated, bool) {
 // first returns what the first row that finds something has found.
 func (a answer) first(rows []wait) (stated, bool) {
 	for i := range rows {
+		if needs := rows[i].lengths; needs&a.lengths == 0 && (needs != 0 || a.body == &noBody) {
+			continue // what it reads is not there
+		}
 		if s, ok := rows[i].read(a, &rows[i]); ok {
 			return s, true
 		}
@@ -68,6 +72,9 @@ func (a answer) first(rows []wait) (stated, bool) {
 // field is a header: its name in lower case, by which people know it, and its
 // key in a header map.
 type field struct{ name, key string }
+
+// length is that of the key, as a set.
+func (f field) length() uint64 { return 1 << (len(f.key) % 64) }
 
 // named returns the field of that name in lower case. The key is what net/http
 // makes of the name.
@@ -89,7 +96,7 @@ var (
 // values returns the field's lines. A value with a comma in it is one value:
 // the numbers and dates that are read here do not come in lists.
 func (a answer) values(f field) []string {
-	if a.lengths&(1<<(len(f.key)%64)) == 0 {
+	if a.lengths&f.length() == 0 {
 		return nil
 	}
 	return a.header[f.key]
@@ -129,11 +136,10 @@ func (a answer) until(t float64) float64 { return max(t-a.sent(), 0) }
 // or milliseconds since 1970 that is near enough to mean that.
 func (a answer) orUntil(v float64) float64 {
 	const near = 400 * 86400
-	now := a.sent()
 	switch {
-	case v >= 1e9 && math.Abs(v-now) < near:
+	case v >= 1e9 && math.Abs(v-a.sent()) < near:
 		return a.until(v)
-	case v >= 1e12 && math.Abs(v/1000-now) < near:
+	case v >= 1e12 && math.Abs(v/1000-a.sent()) < near:
 		return a.until(v / 1000)
 	}
 	return v
@@ -141,12 +147,8 @@ func (a answer) orUntil(v float64) float64 {
 
 // inMilliseconds reads a header that counts milliseconds.
 func inMilliseconds(a answer, w *wait) (stated, bool) {
-	for _, value := range a.values(w.field) {
-		if v, ok := number(trim(value)); ok {
-			return stated{v / 1000, w.field.name}, true
-		}
-	}
-	return stated{}, false
+	v, ok := a.numberIn(w.field)
+	return stated{v / 1000, w.field.name}, ok
 }
 
 // inSecondsOrDate reads Retry-After (RFC 9110, section 10.2.3): seconds, with

@@ -6,7 +6,7 @@ import "slices"
 // person is told, to what merely reports a limit's state. All dialects share them: the
 // headers are common property by now, gateways hand on those of others, and
 // none means one thing here and another there.
-var toldWaits = []wait{
+var toldWaits = measured([]wait{
 	{read: inMilliseconds, field: named("retry-after-ms")},
 	{read: inMilliseconds, field: named("x-ms-retry-after-ms")},
 	{read: inSecondsOrDate, field: named("retry-after")},
@@ -24,11 +24,11 @@ var toldWaits = []wait{
 	{read: inValue, value: isRetryAfter, source: "body:retry_after"},
 	{read: inValue, value: isResetAt, source: "body:reset_at"},
 	{read: atMidnight, source: "body:message"},
-}
+})
 
 // reportedWaits tell something of an answer that is about a limit. Others carry these
 // headers too, a refused key's for one: there only what is used up means something.
-var reportedWaits = []wait{
+var reportedWaits = measured([]wait{
 	{read: byWindow, windows: openAIWindows},
 	{read: asReset, field: named("x-rate-limit-reset-requests")},
 	{read: asReset, field: named("x-rate-limit-reset-tokens")},
@@ -47,7 +47,7 @@ var reportedWaits = []wait{
 	{read: inMilliseconds, field: named("x-amz-retry-after")},
 	{read: asReset, field: named("x-ratelimit-timeremaining")}, // GitHub Models
 	{read: byWindow, windows: cerebrasWindows},
-}
+})
 
 // openAIAhead, anthropicAhead and commonAhead are the limits that successes
 // report, for Ahead: OpenAI's and those of its like, Anthropic's, anybody's.
@@ -66,8 +66,21 @@ var (
 		{read: bySpent, windows: []window{plainWindow("x-ratelimit-"), plainWindow("ratelimit-")}},
 		{read: inPolicies, field: named("ratelimit")},
 	}
-	spentWaits = slices.Concat(openAIAhead, anthropicAhead, commonAhead)
+	spentWaits = measured(slices.Concat(openAIAhead, anthropicAhead, commonAhead))
 )
+
+// measured notes the lengths that the rows need. A window without its reset states nothing.
+func measured(rows []wait) []wait {
+	for i := range rows {
+		if rows[i].field.key != "" {
+			rows[i].lengths = rows[i].field.length()
+		}
+		for _, w := range rows[i].windows {
+			rows[i].lengths |= w.reset.length()
+		}
+	}
+	return rows
+}
 
 var openAIWindows = []window{openAIWindow("requests"), openAIWindow("tokens")}
 

@@ -1,5 +1,7 @@
 package ttl
 
+import "slices"
+
 // window is one of several limits that a provider reports together, each with
 // headers of its own. What is left of it stands in one of remaining, status and
 // used.
@@ -91,24 +93,16 @@ func (a answer) spent(w *window) bool {
 	case w.status.key != "":
 		return a.is(w.status, "rejected") && !a.is(w.relief, "allowed") && !a.is(w.relief, "allowed_warning")
 	case w.used.key != "":
-		return a.usedUp(w)
+		v, ok := a.numberIn(w.used)
+		return ok && v >= 100
 	}
-	return len(a.values(w.remaining)) > 0 && a.standing(w) == spent
+	return slices.ContainsFunc(a.values(w.remaining), mayBeSpent) && a.standing(w) == spent
 }
 
 func (a answer) is(f field, value string) bool {
 	for _, line := range a.values(f) {
 		if trim(line) == value {
 			return true
-		}
-	}
-	return false
-}
-
-func (a answer) usedUp(w *window) bool {
-	for _, value := range a.values(w.used) {
-		if v, ok := number(trim(value)); ok {
-			return v >= 100
 		}
 	}
 	return false
@@ -143,7 +137,9 @@ func (a answer) standing(w *window) standing {
 func (a answer) windowEnd(w *window, st standing) (stated, bool) {
 	seconds, ok := a.windowReset(w)
 	if ok && st == spent && w.steady && seconds > 3600 {
-		seconds /= a.windowLimit(w)
+		if limit, stated := a.numberIn(w.limit); stated && limit >= 1 {
+			seconds /= limit
+		}
 	}
 	return stated{seconds, w.reset.name}, ok
 }
@@ -166,14 +162,4 @@ func (a answer) windowReset(w *window) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// windowLimit returns the window's limit, 1 where it states none.
-func (a answer) windowLimit(w *window) float64 {
-	for _, value := range a.values(w.limit) {
-		if v, ok := number(trim(value)); ok && v >= 1 {
-			return v
-		}
-	}
-	return 1
 }

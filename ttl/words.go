@@ -97,7 +97,7 @@ func clock(text string) (seconds float64, ok bool) {
 	var d civil
 	p.clock(&d)
 	rest := strings.TrimLeft(p.rest, " ")
-	if p.bad || d.hour > 23 || d.minute > 59 || d.second > 59 || startsWord(rest) || strings.HasPrefix(rest, ":") {
+	if p.bad || d.hour > 23 || d.minute > 59 || d.second > 59 || letters(rest) > 0 || strings.HasPrefix(rest, ":") {
 		return 0, false
 	}
 	return float64(days)*86400 + float64(d.hour*3600+d.minute*60+d.second), true

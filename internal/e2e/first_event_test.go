@@ -19,19 +19,30 @@ import (
 	"github.com/keycycler/keycycler/internal/testkit/live"
 )
 
+// compressor returns what writes a content coding, nil for none.
+func compressor(t *testing.T, coding string, to io.Writer) io.WriteCloser {
+	t.Helper()
+	switch coding {
+	case "gzip":
+		return gzip.NewWriter(to)
+	case "br":
+		return brotli.NewWriter(to)
+	case "zstd":
+		w, err := zstd.NewWriter(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	return nil
+}
+
 // inCoding returns the text in a content coding.
 func inCoding(t *testing.T, coding, text string) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	var w io.WriteCloser
-	switch coding {
-	case "gzip":
-		w = gzip.NewWriter(&out)
-	case "br":
-		w = brotli.NewWriter(&out)
-	case "zstd":
-		w, _ = zstd.NewWriter(&out)
-	default:
+	w := compressor(t, coding, &out)
+	if w == nil {
 		return []byte(text)
 	}
 	if _, err := io.WriteString(w, text); err != nil {

@@ -174,6 +174,39 @@ func TestTheFirstEventIsNotHeldForLong(t *testing.T) {
 	}
 }
 
+// An error behind a stream's first event is the client's, and cools the key, compressed or not:
+// in one piece and byte by byte, and behind errors that are not the key's.
+func TestALaterErrorInAnyCoding(t *testing.T) {
+	for _, later := range []struct {
+		text    string
+		cooling int
+	}{
+		{limitedEvent, 1},
+		{limitedData + "data: [DONE]\n\n", 1},
+		{strings.Repeat(firstDelta, 2000) + limitedData + firstDelta, 1},
+		{"data: {\"error\":{\"code\":\"invalid_value\"}}\n\n" + firstDelta + limitedData, 1},
+		{"data: {\"error\":{\"code\":\"invalid_value\"}}\n\n" + firstDelta, 0},
+		{strings.Repeat(firstDelta, 200), 0},
+		{"data: {\"text\":\"" + strings.Repeat("no end ", 20_000), 0},
+	} {
+		for _, coding := range []string{"", "gzip", "deflate", "br", "zstd"} {
+			body := compressed(t, coding, firstDelta+later.text)
+			for _, piece := range []int{len(body), 1} {
+				t.Run("", func(t *testing.T) {
+					h, calls := provision(t, 2, nil), 0
+					w, err := testkit.Serve(h, piecewise(eventStream, coding, body, piece, &calls), testkit.Post("x"))
+					if err != nil || calls != 1 || !bytes.Equal(w.Body.Bytes(), body) {
+						t.Errorf("%.50q, %q, by %d: %d calls, %v, %d bytes of %d", later.text, coding, piece, calls, err, w.Body.Len(), len(body))
+					}
+					if c := h.roster.Load().Pool.Census(time.Now()); c.Keys-c.Ready != later.cooling {
+						t.Errorf("%.50q, %q, by %d: %d keys cool", later.text, coding, piece, c.Keys-c.Ready)
+					}
+				})
+			}
+		}
+	}
+}
+
 // A refusal whose body is a stream is judged by its first event: nobody waits for its end.
 func TestARefusalThatIsAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

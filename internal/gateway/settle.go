@@ -54,14 +54,19 @@ func (x *exchange) Commit(status int, header http.Header) {
 
 // Blame implements attemptOwner: the client has the response, the key cools all the
 // same.
-func (x *exchange) Blame(status int, body []byte) {
+func (x *exchange) Blame(status int, events []byte) bool {
 	now := time.Now()
-	payload, _ := peek.FirstEvent(body)
-	v := x.g.judge.JudgeEvent(status, payload, now, rand.Float64())
-	x.note(now, v)
-	if v.Action == blame.ActionCooldown {
-		x.refuse(now, status, v)
+	for payload := range peek.Events(events) {
+		v := x.g.judge.JudgeEvent(status, payload, now, rand.Float64())
+		x.note(now, v)
+		if v.Action == blame.ActionCooldown {
+			x.refuse(now, status, v)
+		}
+		if x.judged {
+			return true
+		}
 	}
+	return false
 }
 
 // Settle implements attemptOwner: it judges the held response, and says what follows for

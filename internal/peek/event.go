@@ -2,6 +2,7 @@ package peek
 
 import (
 	"bytes"
+	"iter"
 	"net/http"
 	"strings"
 )
@@ -206,21 +207,50 @@ func (e *event) said() []byte {
 // Watch looks for an error in what follows a stream's beginning. The zero value watches
 // nothing.
 type Watch struct {
-	On   bool
-	tail []byte // an event that has not come to its end
+	On       bool
+	tail     []byte    // an event that has not come to its end
+	inflater *Inflater // nil: the stream has no content coding
+	said     []byte    // the errors in what the inflater has read of a piece
 }
 
-// Begin makes the watch ready for a stream.
-func (w *Watch) Begin() { w.On, w.tail = true, w.tail[:0] }
+// Begin makes the watch ready for a stream in this content coding, "" for none. Stop it.
+func (w *Watch) Begin(coding string) {
+	w.On, w.tail = true, w.tail[:0]
+	w.inflater = NewInflater(coding, w.inflated)
+}
 
-// Write looks at a piece of the stream, and returns an event that says it is an error,
-// nil if there is none. It keeps nothing of p but an event that is not whole yet.
+// Stop ends it. It may be called twice.
+func (w *Watch) Stop() {
+	if w.inflater != nil {
+		w.inflater.Stop()
+	}
+	w.On, w.inflater, w.said = false, nil, nil
+}
+
+// Write looks at a piece of the stream, and returns the events that say they are errors,
+// nil if there are none. It keeps nothing of p but an event that is not whole yet.
 func (w *Watch) Write(p []byte) []byte {
+	if w.inflater == nil {
+		return w.look(p)
+	}
+	w.said = nil
+	w.inflater.Write(p)
+	return w.said
+}
+
+// inflated takes what the inflater has read.
+func (w *Watch) inflated(p []byte) {
+	w.said = append(w.said, w.look(p)...)
+}
+
+// look is Write for what has no content coding.
+func (w *Watch) look(p []byte) []byte {
+	seen := max(len(w.tail)-len("\r\n\r"), 0) // no event ends before
 	if len(w.tail) > 0 {
 		w.tail = append(w.tail, p...)
 		p = w.tail
 	}
-	end := lastEvent(p)
+	end := lastEvent(p, seen)
 	found := suspectIn(p[:end])
 	switch rest := p[end:]; {
 	case len(rest) > MaxRejection: // nobody's error
@@ -231,33 +261,46 @@ func (w *Watch) Write(p []byte) []byte {
 	return found
 }
 
-// lastEvent returns where the last whole event of p ends.
-func lastEvent(p []byte) int {
+// lastEvent returns where the last whole event of p ends, 0 where none ends behind from.
+func lastEvent(p []byte, from int) int {
 	blanks := []string{"\n\n", "\r\n\r\n", "\r\r"}
-	if bytes.IndexByte(p, '\r') < 0 {
+	if bytes.IndexByte(p[from:], '\r') < 0 {
 		blanks = blanks[:1] // who would look for the others would look at every byte
 	}
 	end := 0
 	for _, blank := range blanks {
-		if i := bytes.LastIndex(p, []byte(blank)); i >= 0 {
-			end = max(end, i+len(blank))
+		if i := bytes.LastIndex(p[from:], []byte(blank)); i >= 0 {
+			end = max(end, from+i+len(blank))
 		}
 	}
 	return end
 }
 
-// suspectIn returns the first of the events that says it is an error. A copy: what it
-// stands in may be written over.
-func suspectIn(events []byte) []byte {
+// suspectIn returns those of the events that say they are errors. A copy: what they stand in
+// may be written over.
+func suspectIn(events []byte) (found []byte) {
 	if !bytes.Contains(events, partOfError) && !bytes.Contains(events, partOfFailed) {
 		return nil
 	}
 	for len(events) > 0 {
 		e, rest, _ := nextEvent(events)
 		if e.isError() || e.data != nil && mentionsError(e.data) {
-			return bytes.Clone(events[:len(events)-len(rest)])
+			found = append(found, events[:len(events)-len(rest)]...)
 		}
 		events = rest
 	}
-	return nil
+	return found
+}
+
+// Events returns what each whole event of a stream says, as FirstEvent has it.
+func Events(stream []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for {
+			e, rest, whole := nextEvent(stream)
+			if !whole || e.data != nil && !yield(e.said()) {
+				return
+			}
+			stream = rest
+		}
+	}
 }

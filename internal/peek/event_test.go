@@ -1,6 +1,10 @@
 package peek
 
-import "testing"
+import (
+	"bytes"
+	"io"
+	"testing"
+)
 
 func TestFirstEvent(t *testing.T) {
 	for _, row := range []struct {
@@ -47,3 +51,42 @@ func TestIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// A watch finds the first error in what follows a stream's beginning, in whatever coding and
+// pieces, as soon as its event has come, and none in a healthy stream.
+func TestWatch(t *testing.T) {
+	const healthy = "data: {\"text\":\"no \\\"error\\\"\"}\n\n"
+	const first, second = "event: error\ndata: {\"code\":1}\n\n", "data: {\"error\":{\"code\":2}}\n\n"
+	for coding, compressor := range map[string]func(w io.Writer) flusher{
+		"": func(w io.Writer) flusher { return uncoded{w} }, "gzip": compressors["gzip"], "deflate": compressors["deflate"],
+		"br": compressors["br"], "zstd": compressors["zstd"],
+	} {
+		for _, size := range []int{1, 1000} {
+			var coded bytes.Buffer
+			out := compressor(&coded)
+			w := new(Watch)
+			w.Begin(coding)
+			for _, row := range []struct{ sent, want string }{
+				{healthy, ""}, {healthy + first[:20], ""}, {first[20:] + healthy + second, first + second}, {healthy, ""}, {second, second},
+			} {
+				io.WriteString(out, row.sent)
+				out.Flush()
+				var got []byte
+				for coded.Len() > 0 {
+					got = append(got, w.Write(coded.Next(size))...)
+				}
+				if string(got) != row.want {
+					t.Errorf("%q by %d: %q says %q, want %q", coding, size, row.sent, got, row.want)
+				}
+			}
+			w.Stop()
+			w.Stop()
+		}
+	}
+}
+
+// uncoded is a compressor that is none.
+type uncoded struct{ io.Writer }
+
+func (uncoded) Flush() error { return nil }
+func (uncoded) Close() error { return nil }

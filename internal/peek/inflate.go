@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
 	"io"
 	"iter"
 	"strings"
@@ -40,6 +41,10 @@ func NewInflater(coding string, to func(p []byte)) *Inflater {
 	if coding == "" || !Decodes(coding) {
 		return nil
 	}
+	return newInflater(coding, to)
+}
+
+func newInflater(coding string, to func(p []byte)) *Inflater {
 	f := &Inflater{coding: coding, to: to, most: maxInflated}
 	f.resume, f.stop = iter.Pull(f.run)
 	return f
@@ -102,13 +107,16 @@ func inflating(coding string, src io.Reader) (r io.Reader, done func(), err erro
 	switch coding {
 	case "gzip", "x-gzip":
 		z := gzips.Get().(*gzip.Reader)
-		return z, func() { gzips.Put(z) }, z.Reset(src)
+		r, err = newMembers(z, src)
+		return r, func() { gzips.Put(z) }, err
 	case "br":
 		b := brotlis.Get().(*brotli.Reader)
 		return b, func() { brotlis.Put(b) }, b.Reset(src)
 	case "zstd":
 		d := zstds.Get().(*zstd.Decoder)
 		return d, func() { releaseZstd(d) }, d.Reset(src)
+	case messages:
+		return newMessages(src), func() {}, nil
 	}
 	r, err = inflatingDeflate(src)
 	return r, func() {}, err
@@ -132,4 +140,49 @@ func inflatingDeflate(src io.Reader) (io.Reader, error) {
 		return zlib.NewReader(b)
 	}
 	return flate.NewReader(b), nil
+}
+
+// messages is the coding of a websocket's compressed messages, one behind the other
+// (RFC 7692): deflate without a header.
+const messages = "permessage-deflate"
+
+// oneByOne reads compressed texts that stand one behind the other: each to its end, before
+// the next one is waited for.
+type oneByOne struct {
+	io.Reader
+	next  func() error
+	ended bool
+}
+
+func (o *oneByOne) Read(p []byte) (int, error) {
+	if o.ended {
+		if err := o.next(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := o.Reader.Read(p)
+	if o.ended = errors.Is(err, io.EOF); o.ended {
+		err = nil
+	}
+	return n, err
+}
+
+// newMembers reads the members of a gzip file (RFC 1952 §2.2).
+func newMembers(z *gzip.Reader, src io.Reader) (io.Reader, error) {
+	b := bufio.NewReader(src)
+	next := func() error {
+		if err := z.Reset(b); err != nil {
+			return err
+		}
+		z.Multistream(false)
+		return nil
+	}
+	return &oneByOne{Reader: z, next: next}, next()
+}
+
+// newMessages reads a websocket's messages, each of which may be a whole text.
+func newMessages(src io.Reader) io.Reader {
+	b := bufio.NewReader(src)
+	f := flate.NewReader(b)
+	return &oneByOne{Reader: f, next: func() error { return f.(flate.Resetter).Reset(b, nil) }}
 }

@@ -74,6 +74,30 @@ func TestInflaterAsItComes(t *testing.T) {
 	}
 }
 
+// All of a body can be read when its last byte comes, flushed or not, and what is appended to
+// it, as gzip and zstd allow.
+func TestInflaterAtTheEnd(t *testing.T) {
+	for coding, compressor := range compressors {
+		var got strings.Builder
+		f := NewInflater(coding, func(p []byte) { got.Write(p) })
+		want := ""
+		for _, piece := range []string{"data: one\n\n", "data: two\n\n"} {
+			var coded bytes.Buffer
+			w := compressor(&coded)
+			io.WriteString(w, piece)
+			w.Close()
+			f.Write(coded.Bytes())
+			if want += piece; got.String() != want {
+				t.Errorf("%s: %q, want %q", coding, got.String(), want)
+			}
+			if coding != "gzip" && coding != "zstd" {
+				break
+			}
+		}
+		f.Stop()
+	}
+}
+
 // What is in no such coding says nothing, and hurts nobody.
 func TestInflaterOfJunk(t *testing.T) {
 	for coding := range compressors {

@@ -37,8 +37,8 @@ func (w *Writer) open() {
 	}
 	w.stopOpening()
 	w.pass(w.Status)
-	if w.stream && w.coding == "" {
-		w.watch.Begin()
+	if w.stream {
+		w.watch.Begin(w.coding)
 	}
 	held := w.Held
 	w.Held = w.Held[:0]

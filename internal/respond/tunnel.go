@@ -23,17 +23,22 @@ func (t *tap) look(p []byte) {
 	if t.owner == nil {
 		return
 	}
-	if said := t.frames.Write(p); said != nil {
-		t.owner.Blame(http.StatusSwitchingProtocols, said)
-		t.owner = nil
+	if said := t.frames.Write(p); said != nil && t.owner.Blame(http.StatusSwitchingProtocols, said) {
+		t.end()
 	}
+}
+
+// end ends the looking. t.mu is held.
+func (t *tap) end() {
+	t.owner = nil
+	t.frames.Stop()
 }
 
 // stop waits for a look that is under way: nobody is blamed any more.
 func (t *tap) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.owner = nil
+	t.end()
 }
 
 // tapped is the client's connection.
@@ -55,14 +60,32 @@ type tappedHalf struct {
 
 func (c tappedHalf) CloseWrite() error { return c.half.CloseWrite() }
 
-// tapWebsocket returns the connection with a tap, if a websocket has been agreed on, and not
-// its compression.
+// messageCoding tells whether a websocket's messages may be compressed by what was agreed on,
+// and whether somebody here can read them then.
+func messageCoding(header http.Header) (coded, known bool) {
+	var extensions string
+	for name, values := range header {
+		if strings.EqualFold(name, "Sec-WebSocket-Extensions") { // as Caddy writes it, or net/http
+			extensions = strings.ToLower(strings.Join(values, ","))
+		}
+	}
+	if !strings.Contains(extensions, "deflate") {
+		return false, true
+	}
+	name, _, _ := strings.Cut(extensions, ";")
+	return true, strings.TrimSpace(name) == "permessage-deflate" && !strings.Contains(extensions, ",")
+}
+
+// tapWebsocket returns the connection with a tap, if a websocket has been agreed on.
 func (w *Writer) tapWebsocket(conn net.Conn, header http.Header) net.Conn {
-	extensions := strings.Join(header["Sec-Websocket-Extensions"], ",")
-	if !strings.EqualFold(peek.First(header, "Upgrade"), "websocket") || strings.Contains(extensions, "deflate") {
+	coded, known := messageCoding(header)
+	if !strings.EqualFold(peek.First(header, "Upgrade"), "websocket") || !known {
 		return conn
 	}
 	w.tap = &tap{owner: w.Owner}
+	if coded {
+		w.tap.frames.Inflate()
+	}
 	c := tapped{conn, w.tap}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return tappedHalf{c, half}

@@ -67,9 +67,10 @@ type attemptOwner interface {
 	Commit(status int, header http.Header)
 	// Passed is told that its head has been written.
 	Passed()
-	// Blame is told of what looks like an error in a stream that is the client's
-	// already. It may be called without the lock, by who writes the response.
-	Blame(status int, body []byte)
+	// Blame is told of events that look like errors in a stream that is the client's
+	// already, and tells whether one of them is: nothing more is looked for then. It may
+	// be called without the lock, by who writes the response.
+	Blame(status int, events []byte) bool
 }
 
 // bodyReader reads along what the client is given.
@@ -127,13 +128,14 @@ func (w *Writer) Begin(cancel context.CancelCauseFunc) {
 	w.cancel, w.expired = cancel, false
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
 	w.Returned = false
-	w.opening, w.timed, w.flush, w.stream, w.coding, w.watch.On = nil, false, false, false, "", false
+	w.opening, w.timed, w.flush, w.stream, w.coding = nil, false, false, false, ""
 	w.Phase.Store(waiting)
 }
 
 // End judges what is still held. Call it when the attempt's handler is back.
 func (w *Writer) End() {
 	w.judgeRest()
+	w.watch.Stop()
 	if w.heart.on() {
 		w.heart.stop()
 	}
@@ -377,9 +379,8 @@ func (w *Writer) flushClient() error {
 // look looks for an error behind the stream's beginning: the client has it, and the key
 // cools all the same.
 func (w *Writer) look(p []byte) {
-	if said := w.watch.Write(p); said != nil {
-		w.watch.On = false
-		w.Owner.Blame(w.Status, said)
+	if said := w.watch.Write(p); said != nil && w.Owner.Blame(w.Status, said) {
+		w.watch.Stop()
 	}
 }
 
