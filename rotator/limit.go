@@ -150,6 +150,9 @@ func (p *Pool) full(at int64, s Slot) int64 {
 // Stated is one of a key's limits, as an upstream has stated it.
 type Stated = meter.Stated
 
+// Habits is how much of what they may have answers use, by model.
+type Habits = meter.Habits
+
 // Learn notes what an answer states of the key's limits, for requests of the model, or for
 // all where keys have no limits by model. As long as little is left, other keys have their
 // turns first. The first answer of a key allocates, and one that states something else.

@@ -106,6 +106,7 @@ type Gateway struct {
 	replay replay.Limits
 	pace   *blame.Pace
 	room   line.Room
+	habits rotator.Habits   // of answers that may have so many tokens at most
 	offers []*catalog.Offer // of keys that serve some models only, or by other names
 
 	resources *provider.Resources           // nil: ids are not followed

@@ -34,7 +34,8 @@ func (x *exchange) expected(costs bool) {
 		x.needs(x.estimate.Estimate(x.r.ContentLength))
 	}
 	if x.g.limitsTokens() && x.body != nil {
-		x.want.Tokens = x.estimate.Estimate(x.r.ContentLength).All()
+		e := x.estimate.Estimate(x.r.ContentLength)
+		x.want.Tokens = e.Input + x.g.habits.Expect(x.report.Model(), e.Output)
 	}
 	if x.g.Limit != nil && x.g.Limit.ByModel {
 		x.want.Model = strings.TrimPrefix(x.report.Model(), "models/")
@@ -55,7 +56,11 @@ func (x *exchange) consumed() rotator.Used {
 	if !x.writer.Begun() || x.writer.Rejected() || x.writer.Status >= http.StatusBadRequest {
 		return rotator.Used{}
 	}
-	return x.usage.Spent(x.g.Provider.CachedFree)
+	used := x.usage.Spent(x.g.Provider.CachedFree)
+	if x.g.limitsTokens() && x.body != nil && !used.Unknown {
+		x.g.habits.Learn(x.report.Model(), x.estimate.Estimate(0).Output, used.Output)
+	}
+	return used
 }
 
 // learn notes what an answer states of the key's limits.

@@ -110,8 +110,9 @@ type goodput struct {
 func (g goodput) refusals() float64 { return float64(g.refused) / float64(g.calls) }
 func (g goodput) share() float64    { return float64(g.served) / float64(g.offered) }
 
-// burden sends requests at random, of 90 % of what the keys allow in all, for so long.
-func burden(t *testing.T, keys int, long time.Duration, states bool, configure func(*Config)) (g goodput) {
+// burden sends requests at random, of 90 % of what the keys allow in all, for so long. Half of
+// them state how long their answer may be: up to twice, or so many times, as long as it is.
+func burden(t *testing.T, keys int, long time.Duration, states bool, times int, configure func(*Config)) (g goodput) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &meteredUpstream{buckets: make(map[string]*bucket), states: states}
 		h := provision(t, keys, func(c *Config) {
@@ -133,7 +134,7 @@ func burden(t *testing.T, keys int, long time.Duration, states bool, configure f
 			time.Sleep(time.Duration(r.ExpFloat64() * every))
 			s, most := sizes(r), 0
 			if r.IntN(2) == 0 {
-				most = s.out + r.IntN(s.out+1)
+				most = times*s.out + r.IntN(s.out+1)
 			}
 			g.sent++
 			g.offered += s.in + s.out
@@ -196,7 +197,7 @@ func TestLimitsOfTokensSaveRefusals(t *testing.T) {
 			{"limit", false, tokensOf(tokensMinute)},
 			{"both", true, tokensOf(tokensMinute)},
 		} {
-			g := burden(t, keys, long, row.states, row.configure)
+			g := burden(t, keys, long, row.states, 1, row.configure)
 			results[row.how] = g
 			t.Logf("%2d keys, %-8s %5.2f %% of %6d calls refused, %5.2f %% of the tokens served, %5d of %6d requests failed, %5.2f s each",
 				keys, row.how+":", 100*g.refusals(), g.calls, 100*g.share(), g.failed, g.sent, g.waited.Seconds()/float64(g.sent))
@@ -210,6 +211,25 @@ func TestLimitsOfTokensSaveRefusals(t *testing.T) {
 		if limited := results["limit"].refusals(); limited > results["learned"].refusals() || limited > 0.0005 {
 			t.Errorf("%d keys: %.4f of the calls were refused with a limit", keys, limited)
 		}
+	}
+}
+
+// Where clients let answers be many times as long as they are, as most do, requests wait hardly
+// longer than where they do not.
+func TestLimitsOfTokensLearnWhatAnswersUse(t *testing.T) {
+	const keys, long = 10, 30 * time.Minute
+	var each [2]float64
+	for i, times := range []int{1, 20} {
+		g := burden(t, keys, long, false, times, tokensOf(tokensMinute))
+		each[i] = g.waited.Seconds() / float64(g.sent)
+		t.Logf("up to %d times too much: %.2f %% of %d calls refused, %.1f %% of the tokens served, %.2f s each",
+			times+1, 100*g.refusals(), g.calls, 100*g.share(), each[i])
+		if g.refusals() > 0.0005 {
+			t.Errorf("%.4f of the calls were refused", g.refusals())
+		}
+	}
+	if each[1] > 1.3*each[0] {
+		t.Errorf("a request takes %.1f s, and %.1f s where less is stated", each[1], each[0])
 	}
 }
 
