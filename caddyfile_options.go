@@ -364,10 +364,10 @@ func checkNoDuration(d caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return nil
 	}
-	if _, err := caddy.ParseDuration(d.Val()); err != nil {
-		return nil // ParseSubBlock tells what it is not
+	if _, err := caddy.ParseDuration(d.Val()); err == nil {
+		return d.Errf("cooldown: %s stands alone: write it in a block, behind an option: cooldown { default %[1]s } for limits that state no time, or min or max", d.Val())
 	}
-	return d.Errf("cooldown: %s stands alone: write it in a block, behind an option: cooldown { default %[1]s } for limits that state no time, or min or max", d.Val())
+	return nil // ParseSubBlock tells what it is not
 }
 
 func (h *Handler) parseCooldown(d *caddyfile.Dispenser) error {

@@ -18,7 +18,7 @@ const adminPort = 2019
 
 var (
 	errNoAddress = errors.New("it must be <host>:<port>, :<port>, http://<host>:<port> or unix//<path of the socket>")
-	errHTTPS     = errors.New("Caddy's admin endpoint speaks plain HTTP: write http://, or <host>:<port>")
+	errHTTPS     = errors.New("the admin endpoint speaks plain HTTP: write http://, or <host>:<port>")
 	errRange     = errors.New("one port is needed, not several")
 )
 

@@ -38,7 +38,7 @@ func TestParseAddress(t *testing.T) {
 func TestCommandRefusesAddresses(t *testing.T) {
 	for address, says := range map[string]string{
 		"tcp/:1-9":           "--address: one port is needed, not several",
-		"https://gateway":    "--address: Caddy's admin endpoint speaks plain HTTP: write http://, or <host>:<port>",
+		"https://gateway":    "--address: the admin endpoint speaks plain HTTP: write http://, or <host>:<port>",
 		"http://me:sk-1@foo": "--address: it must be <host>:<port>, :<port>, http://<host>:<port> or unix//<path of the socket>",
 	} {
 		for _, args := range []string{"list", "list --json", "show 000000000001", "disable 000000000001", "cool --all --for 1s"} {

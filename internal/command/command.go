@@ -105,7 +105,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 
 // noCommand is what `caddy keycycler` does without a subcommand that exists.
 func noCommand(cmd *cobra.Command, args []string) error {
-	var names []string
+	names := make([]string, 0, len(cmd.Commands()))
 	for _, sub := range cmd.Commands() {
 		names = append(names, sub.Name())
 	}

@@ -560,7 +560,7 @@ func TestCommandErrors(t *testing.T) {
 		{"remov --none", 2, "unknown command 'remov': did you mean 'remove'?"},
 		{"lst --none", 2, "unknown command 'lst': did you mean 'list'?"},
 		{"Clear 000000000001", 2, "unknown command 'Clear': did you mean 'clear'?"},
-		{"list --adress x", 2, "unknown flag '--adress': did you mean '--address'?"},
+		{"list --adddress x", 2, "unknown flag '--adddress': did you mean '--address'?"},
 		{"list --stat ready", 2, "unknown flag '--stat': did you mean '--state'?"},
 		{"list --sort name", 2, "--sort: 'name' is none of id, left"},
 		{"list --pool mian", 1, "no pool is named 'mian': did you mean 'main'?"},

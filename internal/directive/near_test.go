@@ -10,7 +10,7 @@ func TestNear(t *testing.T) {
 	pool := []string{"auth", "keys", "keys_file", "limit", "max_attempts", "max_wait", "max_waiting", "on", "select", "state"}
 	for _, row := range []struct{ text, want string }{
 		{"key", "keys"}, {"key_file", "keys_file"}, {"keys_files", "keys_file"}, {"keyfile", "keys_file"},
-		{"max_attemps", "max_attempts"}, {"max-attempts", "max_attempts"}, {"MaxAttempts", "max_attempts"}, {"Keys", "keys"},
+		{"max_attemptz", "max_attempts"}, {"max-attempts", "max_attempts"}, {"MaxAttempts", "max_attempts"}, {"Keys", "keys"},
 		{"slect", "select"}, {"sleect", "select"}, {"max_wiat", "max_wait"}, {"oh", "on"}, {"no", "on"},
 		{"max_waitin", "max_waiting"}, // one slip, where max_wait has two
 		{"", ""}, {"nonsense", ""}, {"weight", ""}, {"tier", ""}, {"sk-demo-1", ""}, {"sk-keys", ""},

@@ -60,7 +60,7 @@ var mistakes = []mistake{
 
 	// At the command line.
 	{sentence: "a command that there is not", command: "lsit --nothing localhost:2019", answer: "unknown command 'lsit': did you mean 'list'?"},
-	{sentence: "a flag that there is not", command: "list --adress localhost:2019", answer: "unknown flag '--adress': did you mean '--address'?"},
+	{sentence: "a flag that there is not", command: "list --adddress localhost:2019", answer: "unknown flag '--adddress': did you mean '--address'?"},
 }
 
 // Each of the mistakes that people make most gets an answer that says what to do, and that
