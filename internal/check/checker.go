@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -40,7 +41,7 @@ type Checker struct {
 	uri    string
 	plan   Plan
 	memory *memory // whose turn also guards the rest
-	stop   context.CancelFunc
+	stop   func()
 
 	opens map[string]opening
 	known *way
@@ -63,7 +64,10 @@ func Start(e Env) *Checker {
 		memory: memoryOf(e.Pool.Name), opens: make(map[string]opening),
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
+	c.stop = sync.OnceFunc(func() {
+		stop()
+		forget(e.Pool.Name)
+	})
 	r := rounds{Plan: c.plan, random: rand.Float64, runs: c.runs, keys: c.due, ask: c.ask, over: c.over}
 	if c.plan != (Plan{}) {
 		go r.run(ctx)
@@ -254,8 +258,8 @@ func (c *Checker) over(first bool) {
 	c.Pool.Logger.Info("keys were checked", zap.Int("asked", r.asked), zap.Int("changed", r.changed), zap.Float64("seconds", time.Since(r.began).Seconds()))
 }
 
-// memory is when a pool's keys were asked about, by whichever of its sites. It outlives
-// configs. It is safe for concurrent use.
+// memory is when a pool's keys were asked about, by whichever of its sites. It outlives a
+// reload. It is safe for concurrent use.
 type memory struct {
 	turn chan struct{} // holds one while a key is asked about
 
@@ -264,13 +268,21 @@ type memory struct {
 	latest time.Time
 }
 
-// memories are the process's, by the pools' names.
-var memories sync.Map
+// memories are the process's, by the names of the pools that there are.
+var memories = caddy.NewUsagePool()
 
+// memoryOf returns the pool's memory, until forget is called as often.
 func memoryOf(pool string) *memory {
-	m, _ := memories.LoadOrStore(pool, &memory{turn: make(chan struct{}, 1), at: make(map[rotator.ID]time.Time)})
+	m, _, _ := memories.LoadOrNew(pool, func() (caddy.Destructor, error) { // which does not fail
+		return &memory{turn: make(chan struct{}, 1), at: make(map[rotator.ID]time.Time)}, nil
+	})
 	return m.(*memory)
 }
+
+func forget(pool string) { _, _ = memories.Delete(pool) }
+
+// Destruct implements caddy.Destructor. There is nothing to release.
+func (*memory) Destruct() error { return nil }
 
 func (m *memory) note(id rotator.ID, at time.Time) {
 	m.mu.Lock()

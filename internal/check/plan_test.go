@@ -166,8 +166,17 @@ func TestTheMemoryForgets(t *testing.T) {
 	now := time.Now()
 	m := memoryOf("forgets")
 	if memoryOf("forgets") != m || memoryOf("another") == m {
-		t.Fatal("a pool's memory does not outlive its config")
+		t.Fatal("a pool's memory does not outlive a reload")
 	}
+	defer func() {
+		for _, name := range []string{"forgets", "another", "forgets"} {
+			forget(name)
+		}
+		if memoryOf("forgets") == m {
+			t.Error("a pool's memory outlives the pool")
+		}
+		forget("forgets")
+	}()
 	var old, young rotator.ID
 	old[0], young[0] = 1, 2
 	m.note(old, now.Add(-time.Hour))
