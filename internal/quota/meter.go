@@ -17,6 +17,8 @@ type Meter struct {
 	leased  bool
 	ceiling int64 // if leased: how much this node may use
 	wanted  int64
+	loan    *loan // nil: there is none
+	room    int64 // what other nodes leave of the limit, as far as it is known
 }
 
 // Kind returns what the limit is about.
@@ -84,11 +86,27 @@ func (m *Meter) wait(at, n int64) int64 {
 	if over := used + n - m.limit.Most; over > 0 {
 		return m.until(at, over) - at
 	}
-	if m.leased && used+n > m.ceiling {
-		m.wanted += n
-		return moment
+	if !m.leased || used+n <= m.ceiling {
+		return 0
 	}
-	return 0
+	if used <= m.ceiling && used+n <= m.room { // others leave so much: one may go ahead
+		return 0
+	}
+	m.wanted += n
+	return m.elsewhere(at, used+n)
+}
+
+// elsewhere returns for how long there is no room for so many, since other nodes have it. When
+// that leaves the window, or is given back, nobody here knows; but a day or a month that
+// others have used up ends.
+func (m *Meter) elsewhere(at, n int64) int64 {
+	switch d, ok := m.counter.(*dated); {
+	case m.loan == nil || n <= m.room:
+		return moment
+	case ok:
+		return max(d.until-at, moment)
+	}
+	return min(max(int64(m.limit.Period.Per)/windowParts, moment), longestGuess)
 }
 
 // until returns when so much has ended to count.
@@ -122,6 +140,9 @@ func (m *Meter) giveBack(at int64) {
 // left returns how much is left, and when all of it is there again.
 func (m *Meter) left(at int64) (n, reset int64) {
 	n = max(m.limit.Most-m.used(at), 0)
+	if m.loan != nil {
+		n = max(min(n, m.room-m.used(at)), 0)
+	}
 	reset = m.counter.clear(at)
 	if m.held != nil && *m.held > 0 {
 		reset = max(reset, at+int64(m.limit.Period.Per)) // if it ends now
@@ -134,6 +155,7 @@ func (m *Meter) change(l Limit) {
 	if m.limit.Kind == None || !m.limit.Period.same(l.Period) {
 		old := m.counter
 		m.counter = newCounter(l.Period)
+		m.repaid()
 		if w, ok := m.counter.(*window); ok {
 			if o, ok := old.(*window); ok {
 				w.learn(o)
