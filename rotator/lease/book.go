@@ -266,8 +266,11 @@ func (b *Book) tell(l *limit, m Meter, ceiling int64) {
 	}
 }
 
-// Settle takes up the answer to a call.
+// Settle takes up the answer to a call. That to one that leaves says nothing new.
 func (b *Book) Settle(c Call, reply Reply) {
+	if c.Leaves {
+		return
+	}
 	anew := b.crowd.lost != 0 || b.epoch != "" && reply.Epoch != b.epoch || reply.Frozen && !b.frozen
 	b.epoch, b.frozen = reply.Epoch, reply.Frozen
 	nodes := max(reply.Nodes, 1)

@@ -273,7 +273,7 @@ func TestWhatALoanLeaves(t *testing.T) {
 			before := w.nodes[0]
 			for {
 				c := before.book.Leave(w.now)
-				w.ledger.Answer(w.now/1e6, before.name, "e", c)
+				before.book.Settle(c, w.ledger.Answer(w.now/1e6, before.name, "e", c))
 				if len(c.Asks) == 0 {
 					break
 				}
