@@ -417,7 +417,7 @@ func TestLentLimitsOutliveTheirNodes(t *testing.T) {
 			n.Leave()
 		}
 	}
-	if total < most*97/100 || total > most {
+	if total < most*95/100 || total > most {
 		t.Errorf("%d of %d were used", total, most)
 	}
 }
