@@ -51,6 +51,7 @@ type Ask struct {
 	Per        time.Duration
 	Want, Held int64   // Held is what it has, and goes on using: no more than Want
 	Tail       []Piece // of a node that leaves: when what it has used leaves the window; nil: all at once
+	Exact      bool    // all parts together are never more than the limit, however small
 	limit      *limit
 }
 
@@ -243,7 +244,7 @@ func (b *Book) ask(l *limit, m Meter, r reading, wants, keeps int64) Ask {
 	}
 	l.claim.asked, l.claim.owed = r.at, true
 	held := max(l.claim.ceiling, min(r.used, largest))
-	return Ask{Name: l.name, Most: r.most, Per: time.Duration(r.per), Want: max(wants, held), Held: held, limit: l}
+	return Ask{Name: l.name, Most: r.most, Per: time.Duration(r.per), Want: max(wants, held), Held: held, Exact: l.claim.ample, limit: l}
 }
 
 // meter returns the limit's, and whether it is still shared.

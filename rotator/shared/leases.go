@@ -113,15 +113,19 @@ func leaseArguments(node string, c lease.Call) []any {
 	args := make([]any, 0, 6+6*len(c.Asks))
 	args = append(args, c.Epoch, shortName(), node, c.Number, lease.Term.Milliseconds(), how)
 	for _, a := range c.Asks {
-		args = append(args, a.Name, a.Most, max(a.Per.Milliseconds(), 1), a.Want, a.Held, tailText(a.Tail))
+		args = append(args, a.Name, a.Most, max(a.Per.Milliseconds(), 1), a.Want, a.Held, tailText(a))
 	}
 	return args
 }
 
-// tailText writes what leaves a window when, as the script reads it.
-func tailText(tail []lease.Piece) string {
+// tailText writes what leaves a window when, as the script reads it, or that nothing may be more
+// than the limit.
+func tailText(a lease.Ask) string {
+	if a.Exact && len(a.Tail) == 0 {
+		return "exact"
+	}
 	var text []byte
-	for _, p := range tail {
+	for _, p := range a.Tail {
 		text = append(strconv.AppendInt(text, p.N, 10), ' ')
 		text = append(strconv.AppendInt(text, max(p.Left.Milliseconds(), 0), 10), ';')
 	}

@@ -6,6 +6,9 @@ import "github.com/redis/go-redis/v9"
 // it wants, as far as the others have left it and no node that has less goes without. What
 // it says that it holds it has, whatever stands here: so what was lost is found again.
 //
+// The parts of a limit that is too small for spares may be a bit more than it: see
+// statetest.Ledger.
+//
 // Where everything is lost, or Redis' clock was set, or nobody was there for half a term,
 // nobody gets more than he holds for a term (hold): not all have said yet what that is. That
 // does not go for nodes that are new when everything is.
@@ -22,7 +25,7 @@ import "github.com/redis/go-redis/v9"
 //	KEYS: leases, lapses
 //	ARGV: the epoch that the node knows, or nothing; a name that nothing else has, for new data; node; number of the call; the term in ms;
 //	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held,
-//	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or nothing
+//	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or "exact", or nothing
 //	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, its level, and how much others have not got
 var divide = redis.NewScript(`
 local t = redis.call('TIME')
@@ -137,6 +140,9 @@ for i = 7, #ARGV, 6 do
     reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = '-1', '0', '0'
   else
     local room = most - base * math.max(nodes - 1 - #parts, 0)
+    if base == 0 and ARGV[i + 5] == '' then
+      room = room + math.min(math.floor(2 * math.min(#parts + 1, nodes) / 3), math.floor(most / 8))
+    end
     local ceiling, level = held, levelOf(want, total, room, most)
     if hold <= now and ARGV[6] ~= 'leave' then
       ceiling = math.max(held, math.min(wanted, level, room - sum))

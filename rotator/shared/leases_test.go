@@ -194,7 +194,7 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 			ledger.Flush()
 		}
 		node := string(rune('a' + r.IntN(5)))
-		c := lease.Call{Number: int64(i + 1), Epoch: epochs[node], Beat: r.IntN(8) == 0, Leaves: r.IntN(50) == 0}
+		c := lease.Call{Number: int64(i + 11), Epoch: epochs[node], Beat: r.IntN(8) == 0, Leaves: r.IntN(50) == 0}
 		if r.IntN(20) == 0 {
 			c.Number -= int64(r.IntN(10)) // it comes late
 		}
@@ -205,6 +205,7 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 				a.Held = r.Int64N(a.Held + 1)
 				a.Want = a.Held
 			}
+			a.Exact = r.IntN(3) == 0
 			if c.Leaves && r.IntN(2) == 0 {
 				for left := a.Held; left > 0; {
 					n := 1 + r.Int64N(left)

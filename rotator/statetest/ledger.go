@@ -113,6 +113,9 @@ func (l *Ledger) grant(now int64, node string, c lease.Call, a lease.Ask) lease.
 		}
 	}
 	room := a.Most - base*max(l.nodes-1-int64(len(others)), 0)
+	if base == 0 && !a.Exact && len(a.Tail) == 0 {
+		room += beyond(a.Most, min(int64(len(others))+1, l.nodes))
+	}
 	g := lease.Grant{Ceiling: a.Held, Level: level(want, room, a.Most), Room: max(a.Most-sum, 0)}
 	if l.hold <= now && !c.Leaves {
 		g.Ceiling = max(a.Held, min(a.Want, g.Level, room-sum))
@@ -134,6 +137,11 @@ func (l *Ledger) grant(now int64, node string, c lease.Call, a lease.Ask) lease.
 	}
 	return g
 }
+
+// beyond is by how much so many nodes' parts may be more than a limit that is too small for
+// spares. Of its part a node has mostly one left that it does not use just then: so what is
+// used is about the limit.
+func beyond(most, nodes int64) int64 { return min(2*nodes/3, most/8) }
 
 // tailParts is into how many parts of the window it is divided when what was left behind
 // leaves it.
