@@ -60,7 +60,7 @@ func (m *Meter) lend(l Lender, name string, at int64) {
 		if m.kind == USDBudget {
 			m.loan.unit = 1000
 		}
-		m.room = m.limit.Most
+		m.room, m.dry = m.limit.Most, 0
 	}
 	m.loan.rests = false
 	m.part(l.Lend(m.loan.name, m.loan, m.loan.most()))
@@ -103,7 +103,7 @@ func (m *Meter) part(n int64) {
 }
 
 // repaid ends the loan, if there is one. The lock is held.
-func (m *Meter) repaid() { m.loan, m.leased, m.room, m.wanted = nil, false, 0, 0 }
+func (m *Meter) repaid() { m.loan, m.leased, m.room, m.wanted, m.dry = nil, false, 0, 0, 0 }
 
 // most is Most with the lock held.
 func (l *loan) most() int64 { return max(l.limit.Most/l.unit, 1) }

@@ -123,11 +123,14 @@ func TestADayIsLentAnew(t *testing.T) {
 	before := c.last()
 	before.SetCeiling(400)
 	before.SetRoom(400)
-	_, over := enters(t, b, p, "ada", noon, Need{})
-	if over.Kind != TokenBudget || time.Duration(over.Wait) != 12*time.Hour {
+	if _, over := enters(t, b, p, "ada", noon, Need{}); over.Kind != TokenBudget || over.Wait != moment {
+		t.Fatalf("as long as others may give something back, it meets %+v", over)
+	}
+	_, over := enters(t, b, p, "ada", noon+givenBack, Need{})
+	if over.Kind != TokenBudget || time.Duration(over.Wait+givenBack) != 12*time.Hour {
 		t.Fatalf("it meets %+v", over)
 	}
-	if s, over = enters(t, b, p, "ada", noon+over.Wait, Need{}); over.Kind != None {
+	if s, over = enters(t, b, p, "ada", noon+givenBack+over.Wait, Need{}); over.Kind != None {
 		t.Errorf("the next day it meets %+v", over)
 	}
 	served(s, noon+int64(13*time.Hour), Need{10, 0})

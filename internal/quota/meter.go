@@ -19,6 +19,7 @@ type Meter struct {
 	wanted  int64
 	loan    *loan // nil: there is none
 	room    int64 // what other nodes leave of the limit, as far as it is known
+	dry     int64 // since when that has been too little, and nothing was used; 0: it is not
 }
 
 // Kind returns what the limit is about.
@@ -97,14 +98,20 @@ func (m *Meter) wait(at, n int64) int64 {
 }
 
 // elsewhere returns for how long there is no room for so many, since other nodes have it. When
-// that leaves the window, or is given back, nobody here knows; but a day or a month that
-// others have used up ends.
+// that leaves the window, or is given back, nobody here knows; but they give back soon what
+// they do not use, and a day or a month that they have used up ends.
 func (m *Meter) elsewhere(at, n int64) int64 {
-	switch d, ok := m.counter.(*dated); {
-	case m.loan == nil || n <= m.room:
+	if m.loan == nil || n <= m.room {
 		return moment
-	case ok:
+	}
+	if m.dry == 0 {
+		m.dry = at
+	}
+	switch d, ok := m.counter.(*dated); {
+	case ok && at-m.dry >= givenBack:
 		return max(d.until-at, moment)
+	case ok:
+		return moment
 	}
 	return min(max(int64(m.limit.Period.Per)/windowParts, moment), longestGuess)
 }
@@ -124,6 +131,7 @@ func (m *Meter) until(at, n int64) int64 {
 func (m *Meter) add(at, n int64) {
 	if m != nil && m.counter != nil {
 		m.counter.add(at, n)
+		m.dry = 0
 	}
 }
 

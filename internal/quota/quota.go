@@ -115,5 +115,8 @@ func (p *Plan) Each(f func(*Terms)) {
 // is under way.
 const moment = int64(time.Second)
 
+// givenBack is after what time other nodes have given back what they do not use of a budget.
+const givenBack = 12 * moment
+
 // longestGuess is how long it waits at most where other nodes have what there is.
 const longestGuess = 60 * moment
