@@ -103,10 +103,10 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"a duration without tokens", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, TokensPer: caddy.Duration(day)} }, "limit tokens: a duration goes with a number of tokens"},
 		{"an unknown scope of limits", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Scope: "node"} }, "limit scope: 'node' is neither key nor model"},
 		{"a duration without requests", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Per: caddy.Duration(day)} }, "limit requests: a duration goes with a number of requests"},
-		{"a shared concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Shared: true} }, "limit shared: it goes with requests: concurrency and tokens are each node's own"},
+		{"a shared concurrency", func(h *Handler) { h.Limit = &Limit{Concurrency: 1, Shared: true} }, "limit shared: it goes with requests or tokens: concurrency is each node's own"},
 		{"shared tokens", func(h *Handler) {
 			h.Limit = &Limit{Tokens: 1, TokensPer: caddy.Duration(day), Shared: true}
-		}, "limit shared: it goes with requests: concurrency and tokens are each node's own"},
+		}, "state: limit shared needs one that other nodes see: add 'state redis <address...>', or leave 'shared' out"},
 		{"shared limits of models", func(h *Handler) {
 			h.Limit = &Limit{Requests: 1, Per: caddy.Duration(day), Scope: "model", Shared: true}
 		}, "limit shared: it goes with scope key: limits of models are each node's own"},

@@ -476,6 +476,7 @@ func (h *Handler) loadState(ctx caddy.Context, c *gateway.Config) error {
 	}
 	c.State, c.Journal, c.Backend = module.State(), module.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
 	c.Health = healthOf(module)
+	c.Desk.Share(h.Pool, backend.LenderOf(module))
 	return h.Limit.share(c.Limit, backend.SharesOf(module))
 }
 

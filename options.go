@@ -384,10 +384,10 @@ type Limit struct {
 	// count together. Default: `key`.
 	Scope string `json:"scope,omitempty"`
 
-	// Whether `requests` is of all nodes together that share the state, which must be
-	// `redis`. Each node has a part of it, which others get when it does not use it: no
-	// request waits for Redis. It goes with the scope `key`. `concurrency` and `tokens` are
-	// each node's own. Default: false.
+	// Whether `requests` and `tokens` are of all nodes together that share the state, which
+	// must be `redis`. Each node has a part of them, which others get when it does not use it:
+	// no request waits for Redis. It goes with the scope `key`. `concurrency` is each node's
+	// own. Default: false.
 	Shared bool `json:"shared,omitempty"`
 }
 
@@ -464,11 +464,11 @@ func (l *Limit) checkScope() error {
 	return fmt.Errorf("limit scope: %s is neither %s nor %s", directive.Shown(l.Scope), reason.ScopeKey, reason.ScopeModel)
 }
 
-// checkShared checks that what is shared can be: requests of keys, so far.
+// checkShared checks that what is shared can be: requests and tokens of keys.
 func (l *Limit) checkShared() error {
 	switch {
-	case l.Shared && l.Requests == 0:
-		return errors.New("limit shared: it goes with requests: concurrency and tokens are each node's own")
+	case l.Shared && l.Requests == 0 && l.Tokens == 0:
+		return errors.New("limit shared: it goes with requests or tokens: concurrency is each node's own")
 	case l.Shared && l.Scope == reason.ScopeModel:
 		return errors.New("limit shared: it goes with scope key: limits of models are each node's own")
 	}

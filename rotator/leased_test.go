@@ -1,6 +1,8 @@
 package rotator
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +43,18 @@ func (p *parts) only(t *testing.T) lease.Meter {
 		}
 	}
 	t.Fatalf("%d limits are shared", len(p.meters))
+	return nil
+}
+
+// of is the meter of the only limit of that name, up to its first space.
+func (p *parts) of(t *testing.T, what string) lease.Meter {
+	t.Helper()
+	for name, m := range p.meters {
+		if strings.HasPrefix(name, what+" ") {
+			return m
+		}
+	}
+	t.Fatalf("no %s are shared", what)
 	return nil
 }
 
@@ -115,7 +129,7 @@ func TestPartsAreNotWantedForConcurrency(t *testing.T) {
 	}
 }
 
-// Nor does one that is out of tokens, which are this node's own.
+// Nor does one that is out of tokens make anybody ask for more requests.
 func TestPartsAreNotWantedForTokens(t *testing.T) {
 	shares, state := newParts(), NewState(start)
 	p, err := NewPool(makeKeys(t, 1), state, start,
@@ -123,8 +137,9 @@ func TestPartsAreNotWantedForTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := shares.only(t)
+	m, tokens := shares.of(t, "key"), shares.of(t, "tokens")
 	m.SetCeiling(5)
+	tokens.SetCeiling(100)
 	d, ok := p.Draw(start, Want{Tokens: 60})
 	if !ok {
 		t.Fatal("the key cannot be had")
@@ -137,6 +152,59 @@ func TestPartsAreNotWantedForTokens(t *testing.T) {
 	later := start.Add(90 * time.Second)
 	if n := takeAll(p, later); n != 1 || m.Wanted(state.Unix(later)) == 0 {
 		t.Errorf("%d went out with the tokens back, want the part, and that more is wanted", n)
+	}
+}
+
+// Of tokens a key has this node's part, and one request beyond it where others leave room for
+// that. When the part grows, who waits for it hears so at once.
+func TestPartOfALimitOfTokens(t *testing.T) {
+	shares, state, woken := newParts(), NewState(start), 0
+	p, err := NewPool(makeKeys(t, 1), state, start, WithWake(func() { woken++ }),
+		WithLimit(Limit{Tokens: 1000, TokensPer: time.Minute, Shares: shares, Reason: atCapacity}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := shares.of(t, "tokens").(lease.Roomy)
+	draw := func(tokens int64) (Drawn, bool) { return p.Draw(start, Want{Tokens: tokens}) }
+	m.SetCeiling(40)
+	d, ok := draw(300)
+	if !ok || m.Used(state.Unix(start)) != 300 || m.Most() != 1000 || m.Per() != time.Minute {
+		t.Fatalf("the first request has the key: %t; %d are held", ok, m.Used(state.Unix(start)))
+	}
+	if _, ok := draw(50); ok || m.Wanted(state.Unix(start)) == 0 || m.Wanted(state.Unix(start)) != 0 {
+		t.Error("another one goes beyond the part, or no more is wanted")
+	}
+	m.SetCeiling(400)
+	if woken != 1 {
+		t.Errorf("who waits is woken %d times", woken)
+	}
+	m.SetRoom(450)
+	if e, ok := draw(151); ok || m.Wanted(state.Unix(start)) != 151 || e.Cramped != 1 {
+		t.Errorf("more goes out than others leave: %t", ok)
+	}
+	e, ok := draw(150)
+	if !ok {
+		t.Error("what others leave does not go out")
+	}
+	if _, ok := draw(1); ok || m.Wanted(state.Unix(start)) == 0 {
+		t.Error("two requests go beyond the part")
+	}
+	p.Finish(start, d, Used{Input: 10})
+	p.Finish(start, e, Used{Input: 20, Output: 30})
+	if n := m.Used(state.Unix(start)); n != 60 {
+		t.Errorf("%d are used", n)
+	}
+	m.SetCeiling(5000)
+	m.SetRoom(1000)
+	if _, ok := draw(941); ok || m.Wanted(state.Unix(start)) != 0 {
+		t.Error("more goes out than the limit, or is wanted")
+	}
+	if _, ok := draw(940); !ok {
+		t.Error("the limit cannot be used")
+	}
+	p.Close(start)
+	if n := shares.users[fmt.Sprintf("tokens %s 1m0s", p.Key(0).ID())]; n != 0 {
+		t.Errorf("it is still shared %d times", n)
 	}
 }
 

@@ -19,7 +19,7 @@ type Limit struct {
 	Tokens      int64         // in any window of the length TokensPer; 0: any number
 	TokensPer   time.Duration // above 0 if Tokens is
 	ByModel     bool          // of each of a key's models, as Want.Model names them; such are not shared
-	Shares      Shares        // with whom Requests of a key is shared; nil: it is this process's alone
+	Shares      Shares        // with whom Requests and Tokens of a key are shared; nil: they are this process's alone
 
 	// Why a key cools that is at its limit, and where that is stated.
 	Reason Reason

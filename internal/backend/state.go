@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/keycycler/keycycler/internal/directive"
+	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/rotator"
 )
 
@@ -38,6 +39,13 @@ func SharesOf(b StateBackend) rotator.Shares {
 		return divides.Shares()
 	}
 	return nil
+}
+
+// LenderOf returns what divides clients' limits among the nodes of the backend: what its method
+// Shares returns, if that lends; nil otherwise.
+func LenderOf(b StateBackend) quota.Lender {
+	lender, _ := SharesOf(b).(quota.Lender)
+	return lender
 }
 
 // states holds what outlives a config. It is a UsagePool, since a reload

@@ -29,6 +29,14 @@ func NewDesk(pool string, plan *quota.Plan, placeholder string) *Desk {
 	return &Desk{plan, placeholder, quota.BookOf(pool)}
 }
 
+// Share makes the limits those of all nodes that the lender divides them among, if there is
+// one. It is called before the first request.
+func (d *Desk) Share(pool string, l quota.Lender) {
+	if d != nil {
+		d.plan = d.plan.Over(pool, l)
+	}
+}
+
 // Each calls f with all terms of the desk's plan.
 func (d *Desk) Each(f func(*quota.Terms)) {
 	if d != nil {

@@ -32,8 +32,9 @@ type Limits struct {
 	Limits map[string]*Limit `json:"limits,omitempty"`
 }
 
-// Limit is what one client may use, at this node. Over a limit it gets a 429 in the
-// provider's form, with a Retry-After, before a key is drawn.
+// Limit is what one client may use. Over a limit it gets a 429 in the provider's form, with a
+// Retry-After, before a key is drawn. With the state `redis`, requests, tokens and budgets are
+// of all nodes together that share it, otherwise of this node.
 type Limit struct {
 	// Requests in any window: 1 to 1000000. One that gets no answer does not count. Default:
 	// any number.
@@ -46,7 +47,7 @@ type Limit struct {
 	Tokens *Rate `json:"tokens,omitempty"`
 
 	// Requests under way at a time, those whose response still streams and websockets
-	// included: 1 to 100000. Default: any number.
+	// included, at each node for itself: 1 to 100000. Default: any number.
 	Concurrency int `json:"concurrency,omitempty"`
 
 	// Tokens or costs in a longer time, up to 8 of them. Default: none.

@@ -24,8 +24,9 @@ type Over struct {
 // Allowance is what one client has used, and holds. It outlives configs. It is safe for
 // concurrent use.
 type Allowance struct {
+	client  string // its name
 	mu      sync.Mutex
-	serial  uint64 // of the plan that the terms are of
+	plan    *Plan // that the terms are of; nil: there are none yet
 	terms   *Terms
 	meters  []*Meter
 	dropped bool // the book has another one for the client by now
@@ -48,9 +49,14 @@ func (a *Allowance) Weight() int {
 
 // adopt makes these terms the client's. What was counted goes on to count where the kind of
 // limit stays.
-func (a *Allowance) adopt(t *Terms, serial uint64) {
+func (a *Allowance) adopt(t *Terms, p *Plan) {
 	old := slices.Clone(a.meters)
-	a.terms, a.serial, a.meters = t, serial, make([]*Meter, len(t.Limits))
+	if a.plan != nil && (a.plan.lender != p.lender || a.plan.pool != p.pool) {
+		for _, m := range old {
+			m.repaid()
+		}
+	}
+	a.terms, a.plan, a.meters = t, p, make([]*Meter, len(t.Limits))
 	for i, l := range t.Limits {
 		a.meters[i] = takeMeter(old, func(m *Meter) bool { return m.kind == l.Kind && m.limit.Period.same(l.Period) })
 	}
@@ -62,6 +68,11 @@ func (a *Allowance) adopt(t *Terms, serial uint64) {
 			a.meters[i] = &Meter{mu: &a.mu, kind: l.Kind, held: a.holds(l.Kind)}
 		}
 		a.meters[i].change(l)
+	}
+	for _, m := range old {
+		if m != nil { // it is of use no more
+			m.repaid()
+		}
 	}
 }
 

@@ -78,9 +78,10 @@ func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok
 	switch {
 	case a.dropped:
 		return nil, false
-	case a.serial < p.serial && !a.renew(p, client):
+	case (a.plan == nil || a.plan.serial < p.serial) && !a.renew(p, client):
 		return nil, true
 	}
+	a.borrow(at)
 	s = &Stay{client: client}
 	s.enter(a, at, n)
 	return s, true
@@ -91,7 +92,7 @@ func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok
 func (a *Allowance) renew(p *Plan, client string) bool {
 	t := p.Terms(client)
 	if t != nil {
-		a.adopt(t, p.serial)
+		a.adopt(t, p)
 	}
 	return t != nil
 }
@@ -124,8 +125,8 @@ func (s *shard) put(client string) *Allowance {
 	if s.all == nil {
 		s.all = make(map[string]*Allowance)
 	}
-	a := new(Allowance)
-	s.all[strings.Clone(client)] = a
+	a := &Allowance{client: strings.Clone(client)}
+	s.all[a.client] = a
 	return a
 }
 
@@ -136,7 +137,9 @@ func (s *shard) only() *Allowance {
 	if a := s.all[""]; a != nil {
 		return a
 	}
-	return s.put("")
+	a := s.put("")
+	a.client = "\x00" // no client's name
+	return a
 }
 
 // sweep drops the clients of which nothing counts any more, and returns how many. The lock is

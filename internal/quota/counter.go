@@ -18,6 +18,9 @@ type counter interface {
 	// clear returns when nothing counts any more that counts now; not after at, if nothing
 	// does.
 	clear(at int64) int64
+
+	// tail calls f with how much counts for how much longer.
+	tail(at int64, f func(n, left int64))
 }
 
 const never = int64(math.MaxInt64)
@@ -125,6 +128,15 @@ func (w *window) clear(at int64) int64 {
 	return at
 }
 
+func (w *window) tail(at int64, f func(n, left int64)) {
+	w.turn(at)
+	for part := w.oldest(); part <= w.newest; part++ {
+		if n := *w.count(part); n > 0 && w.leaves(part) > at {
+			f(n, w.leaves(part)-at)
+		}
+	}
+}
+
 // learn counts what another window has counted, each as late as it can have been.
 func (w *window) learn(other *window) {
 	for part := other.oldest(); part <= other.newest; part++ {
@@ -163,4 +175,10 @@ func (d *dated) clear(at int64) int64 {
 		return at
 	}
 	return d.until
+}
+
+func (d *dated) tail(at int64, f func(n, left int64)) {
+	if n := d.used(at); n > 0 {
+		f(n, d.until-at)
+	}
 }

@@ -17,6 +17,9 @@ type Meter struct {
 	leased  bool
 	ceiling int64 // if leased: how much this node may use
 	wanted  int64
+	loan    *loan // nil: there is none
+	room    int64 // what other nodes leave of the limit, as far as it is known
+	dry     int64 // since when that has been too little, and nothing was used; 0: it is not
 }
 
 // Kind returns what the limit is about.
@@ -84,11 +87,33 @@ func (m *Meter) wait(at, n int64) int64 {
 	if over := used + n - m.limit.Most; over > 0 {
 		return m.until(at, over) - at
 	}
-	if m.leased && used+n > m.ceiling {
-		m.wanted += n
+	if !m.leased || used+n <= m.ceiling {
+		return 0
+	}
+	if used <= m.ceiling && used+n <= m.room { // others leave so much: one may go ahead
+		return 0
+	}
+	m.wanted += n
+	return m.elsewhere(at, used+n)
+}
+
+// elsewhere returns for how long there is no room for so many, since other nodes have it. When
+// that leaves the window, or is given back, nobody here knows; but they give back soon what
+// they do not use, and a day or a month that they have used up ends.
+func (m *Meter) elsewhere(at, n int64) int64 {
+	if m.loan == nil || n <= m.room {
 		return moment
 	}
-	return 0
+	if m.dry == 0 {
+		m.dry = at
+	}
+	switch d, ok := m.counter.(*dated); {
+	case ok && at-m.dry >= givenBack:
+		return max(d.until-at, moment)
+	case ok:
+		return moment
+	}
+	return min(max(int64(m.limit.Period.Per)/windowParts, moment), longestGuess)
 }
 
 // until returns when so much has ended to count.
@@ -106,6 +131,7 @@ func (m *Meter) until(at, n int64) int64 {
 func (m *Meter) add(at, n int64) {
 	if m != nil && m.counter != nil {
 		m.counter.add(at, n)
+		m.dry = 0
 	}
 }
 
@@ -122,6 +148,9 @@ func (m *Meter) giveBack(at int64) {
 // left returns how much is left, and when all of it is there again.
 func (m *Meter) left(at int64) (n, reset int64) {
 	n = max(m.limit.Most-m.used(at), 0)
+	if m.loan != nil {
+		n = max(min(n, m.room-m.used(at)), 0)
+	}
 	reset = m.counter.clear(at)
 	if m.held != nil && *m.held > 0 {
 		reset = max(reset, at+int64(m.limit.Period.Per)) // if it ends now
@@ -134,6 +163,7 @@ func (m *Meter) change(l Limit) {
 	if m.limit.Kind == None || !m.limit.Period.same(l.Period) {
 		old := m.counter
 		m.counter = newCounter(l.Period)
+		m.repaid()
 		if w, ok := m.counter.(*window); ok {
 			if o, ok := old.(*window); ok {
 				w.learn(o)

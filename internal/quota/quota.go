@@ -74,6 +74,9 @@ type Plan struct {
 	named  map[string]*Terms
 	rest   *Terms // of each client that is not named; nil: no limit
 	serial uint64 // a later one's is higher
+
+	lender Lender // who divides the limits among nodes; nil: they are this one's
+	pool   string // what that calls the pool
 }
 
 var serials atomic.Uint64
@@ -111,3 +114,9 @@ func (p *Plan) Each(f func(*Terms)) {
 // moment is how long a client waits that is refused for what may be over at any time: what
 // is under way.
 const moment = int64(time.Second)
+
+// givenBack is after what time other nodes have given back what they do not use of a budget.
+const givenBack = 12 * moment
+
+// longestGuess is how long it waits at most where other nodes have what there is.
+const longestGuess = 60 * moment

@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,15 +19,18 @@ import (
 type Book struct {
 	mu     sync.Mutex // never held while a meter is asked
 	limits map[string]*limit
-	fresh  []*limit // that were shared since the last Next
+	fresh  []*limit // that were shared since the last Next, or lent
 
-	all, active ring
-	crowd       crowd
-	epoch       string // of what others keep; "": they have never answered
-	frozen      bool   // nobody gets more for now
-	number      int64  // of calls
-	beaten      int64  // when the node has last said that it is there
+	all, active, resting ring
+	known                atomic.Int64 // crowd.nodes, for Lend
+	crowd                crowd
+	epoch                string // of what others keep; "": they have never answered
+	frozen               bool   // nobody gets more for now
+	number               int64  // of calls
+	beaten               int64  // when the node has last said that it is there
 }
+
+const unknown = -1
 
 // limit is one that is shared.
 type limit struct {
@@ -33,8 +38,10 @@ type limit struct {
 	meter  Meter  // guarded by Book.mu, like users and told
 	users  int
 	told   int64 // the ceiling that the meter was told last; 0: none
+	room   int64 // likewise, what others leave; unknown: nothing was told
 	claim  claim
 	active bool // it is in Book.active
+	loan   loan
 }
 
 // Ask says what a node wants of one limit.
@@ -42,7 +49,9 @@ type Ask struct {
 	Name       string // hashed
 	Most       int64
 	Per        time.Duration
-	Want, Held int64 // Held is what it has, and goes on using: no more than Want
+	Want, Held int64   // Held is what it has, and goes on using: no more than Want
+	Tail       []Piece // of a node that leaves: when what it has used leaves the window; nil: all at once
+	Exact      bool    // all parts together are never more than the limit, however small
 	limit      *limit
 }
 
@@ -60,6 +69,7 @@ type Call struct {
 type Grant struct {
 	Ceiling int64 // how much the node has from now on, for the Term; below 0: nothing has changed
 	Level   int64 // the most that it should have, as others go without; Most: nobody does
+	Room    int64 // how much of the limit others have not got
 }
 
 // Reply is the answer to a Call.
@@ -74,6 +84,8 @@ type Reply struct {
 const (
 	batch = 500  // asks in a call
 	looks = 4096 // limits that are looked at: of those in use, and of all
+
+	glances = 64 // likewise, of those that were lent and are not used now
 )
 
 // NewBook returns one that holds nothing. at is the time.
@@ -100,7 +112,7 @@ func (b *Book) Share(name string, m Meter) {
 	}
 	l.users++
 	if l.meter != m {
-		l.meter, l.told = m, 0
+		l.meter, l.told, l.room = m, 0, unknown
 	}
 }
 
@@ -141,9 +153,12 @@ func (b *Book) Next(at int64) (c Call, due bool) {
 	c = Call{At: at, Epoch: b.epoch, Beat: at-b.beaten >= int64(beat)}
 	full := func() bool { return len(c.Asks) >= batch }
 	b.active.walk(looks, full, func(l *limit) bool {
-		l.active = b.look(l, &c)
+		if l.active = b.look(l, &c); !l.active && l.loan.lent {
+			b.rest(l)
+		}
 		return l.active
 	})
+	b.resting.walk(glances, full, func(l *limit) bool { return b.glance(l, &c) })
 	b.all.walk(looks, full, func(l *limit) bool {
 		if !l.active && b.look(l, &c) {
 			l.active = true
@@ -162,7 +177,14 @@ func (b *Book) Next(at int64) (c Call, due bool) {
 func (b *Book) gather() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.all.limits = append(b.all.limits, b.fresh...)
+	for _, l := range b.fresh {
+		switch {
+		case !l.loan.lent:
+			b.all.limits = append(b.all.limits, l)
+		case !l.active:
+			b.wake(l)
+		}
+	}
 	b.fresh = nil
 }
 
@@ -185,9 +207,15 @@ func (b *Book) look(l *limit, c *Call) bool {
 		}
 		return false
 	}
+	_, l.claim.ample = m.(Roomy)
 	l.claim.note(r, m.Wanted(c.At))
 	l.claim.lapse(r, b.crowd)
 	wants := l.claim.wants(r, b.crowd)
+	if l.loan.lent && l.quiets(r) {
+		if wants = l.claim.rests(r, b.crowd); l.claim.settled(wants, b.crowd.spare(r.most)) && b.crowd.lost == 0 {
+			return false
+		}
+	}
 	if l.claim.due(r, b.crowd, wants) {
 		c.Asks = append(c.Asks, b.ask(l, m, r, wants, max(l.claim.keeps(r, wants), b.fallback(r))))
 	} else if !l.claim.owed {
@@ -216,7 +244,7 @@ func (b *Book) ask(l *limit, m Meter, r reading, wants, keeps int64) Ask {
 	}
 	l.claim.asked, l.claim.owed = r.at, true
 	held := max(l.claim.ceiling, min(r.used, largest))
-	return Ask{Name: l.name, Most: r.most, Per: time.Duration(r.per), Want: max(wants, held), Held: held, limit: l}
+	return Ask{Name: l.name, Most: r.most, Per: time.Duration(r.per), Want: max(wants, held), Held: held, Exact: l.claim.ample, limit: l}
 }
 
 // meter returns the limit's, and whether it is still shared.
@@ -239,8 +267,11 @@ func (b *Book) tell(l *limit, m Meter, ceiling int64) {
 	}
 }
 
-// Settle takes up the answer to a call.
+// Settle takes up the answer to a call. That to one that leaves says nothing new.
 func (b *Book) Settle(c Call, reply Reply) {
+	if c.Leaves {
+		return
+	}
 	anew := b.crowd.lost != 0 || b.epoch != "" && reply.Epoch != b.epoch || reply.Frozen && !b.frozen
 	b.epoch, b.frozen = reply.Epoch, reply.Frozen
 	nodes := max(reply.Nodes, 1)
@@ -248,6 +279,7 @@ func (b *Book) Settle(c Call, reply Reply) {
 		nodes = max(nodes, b.crowd.nodes)
 	}
 	b.crowd = crowd{nodes: nodes}
+	b.known.Store(nodes)
 	if c.Beat {
 		b.beaten = c.At
 	}
@@ -266,6 +298,21 @@ func (b *Book) settle(c Call, a Ask, g Grant) {
 	a.limit.claim.settle(a, c.At, g)
 	if m, shared := b.meter(a.limit); shared {
 		b.tell(a.limit, m, a.limit.claim.allowed(reading{most: a.Most}, b.crowd))
+		b.tellRoom(a.limit, m, g.Room)
+	}
+}
+
+// tellRoom tells the meter what others leave, if that is news to one that wants to know.
+func (b *Book) tellRoom(l *limit, m Meter, room int64) {
+	roomy, wants := m.(Roomy)
+	b.mu.Lock()
+	news := wants && l.meter == m && l.room != room
+	if news {
+		l.room = room
+	}
+	b.mu.Unlock()
+	if news {
+		roomy.SetRoom(room)
 	}
 }
 
@@ -281,22 +328,33 @@ func (b *Book) Fail(c Call) {
 
 // repeat has everything told again that others should know.
 func (b *Book) repeat() {
-	for _, l := range b.active.limits {
+	for _, l := range slices.Concat(b.active.limits, b.resting.limits) {
 		l.claim.again = l.claim.owed || l.claim.ceiling > 0
 	}
 }
 
-// Leave returns what a node says that goes: of its parts it leaves what it has used.
+// Leave returns what a node says that goes: of its parts it leaves what it has used. As long
+// as that has asks there may be more to say, in another call.
 func (b *Book) Leave(at int64) Call {
 	b.number++
 	c := Call{At: at, Number: b.number, Epoch: b.epoch, Leaves: true}
-	for _, l := range b.active.limits[:min(len(b.active.limits), batch)] {
-		if m, _ := b.meter(l); l.claim.owed {
-			r := read(m, at)
-			c.Asks = append(c.Asks, b.ask(l, m, r, r.used, r.used))
+	for _, l := range slices.Concat(b.active.limits, b.resting.limits) {
+		if m, _ := b.meter(l); l.claim.owed && len(c.Asks) < batch {
+			c.Asks = append(c.Asks, b.leave(l, m, at))
+			l.claim.owed = false
 		}
 	}
 	return c
+}
+
+// leave returns what is said of a limit by a node that goes.
+func (b *Book) leave(l *limit, m Meter, at int64) Ask {
+	r := read(m, at)
+	a := b.ask(l, m, r, r.used, r.used)
+	if lent, ok := m.(Borrower); ok {
+		a.Tail = lent.Tail(at)
+	}
+	return a
 }
 
 // ring is walked a part at a time.

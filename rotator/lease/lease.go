@@ -43,6 +43,33 @@ type Meter interface {
 	SetCeiling(n int64)
 }
 
+// Roomy is a Meter of which one request may need much, such as tokens. It is told what other
+// nodes leave, too, and its node keeps a share of what nobody has at hand.
+type Roomy interface {
+	Meter
+
+	// SetRoom says how much of Most others have left to this node, when they were last asked.
+	SetRoom(n int64)
+}
+
+// Borrower is a Meter that is shared for as long as it is used: see Book.Lend.
+type Borrower interface {
+	Roomy
+
+	// Rest says that it was not used lately. When it is used again, it wants another Lend.
+	Rest()
+
+	// Tail returns when what it has used leaves the window, in parts. Nothing else is used
+	// by this node any more.
+	Tail(at int64) []Piece
+}
+
+// Piece is so much that was used and counts for so much longer.
+type Piece struct {
+	N    int64
+	Left time.Duration
+}
+
 // Shares divides limits among nodes: see Book, whose methods these are. It must be
 // comparable.
 type Shares interface {
@@ -77,6 +104,9 @@ const (
 	shortest = 50 * time.Millisecond
 	longest  = time.Second
 
+	// quiet is after what time without use a limit that was lent is left alone.
+	quiet = renewal
+
 	// largest is the largest limit: what a script of Redis can count exactly.
 	largest = 1 << 53
 )
@@ -103,6 +133,10 @@ func (w crowd) count() int64 {
 // spare is how much a node may use of a limit that it holds nothing of, and by how much
 // more it asks for than it uses.
 func (w crowd) spare(most int64) int64 { return max(most/(reserve*w.count()), 1) }
+
+// little is the spare of a limit that is Roomy, of which one request may always go ahead: nodes
+// that come anew have it, too, whatever those before them have used.
+func (w crowd) little(most int64) int64 { return most / (reserve * max(w.count(), strangers)) }
 
 // fair is a node's share of the limit while it cannot ask.
 func (w crowd) fair(most int64) int64 { return max(most/w.count(), 1) }

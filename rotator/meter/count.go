@@ -86,6 +86,20 @@ func (c *Count) requestFrom(at int64, l *Limit) int64 {
 	return w.RoomFrom(int64(l.Requests), 1)
 }
 
+// tokensFrom returns from when on the window of tokens, and what is held, leave room for so
+// many; Forever: not before a request ends.
+func (c *Count) tokensFrom(at int64, l *Limit, tokens int64) int64 {
+	if c.held+tokens > l.Tokens {
+		return Forever
+	}
+	w := c.window(true, l.TokensPer)
+	from := w.RoomFrom(l.Tokens-c.held, tokens)
+	if l.Shared && w != nil && w.ceiling > 0 && from <= at && !w.lends(w.used(at)+c.held, tokens) {
+		return at + int64(AskAgain)
+	}
+	return from
+}
+
 // roomFrom returns from when on the windows, and what is held, leave room for a request of
 // so many tokens; Forever: not before one ends.
 func (c *Count) roomFrom(at int64, l *Limit, tokens int64) int64 {
@@ -94,10 +108,7 @@ func (c *Count) roomFrom(at int64, l *Limit, tokens int64) int64 {
 		from = c.requestFrom(at, l)
 	}
 	if l.Tokens > 0 {
-		if c.held+tokens > l.Tokens {
-			return Forever
-		}
-		from = max(from, c.window(true, l.TokensPer).RoomFrom(l.Tokens-c.held, tokens))
+		from = max(from, c.tokensFrom(at, l, tokens))
 	}
 	return from
 }

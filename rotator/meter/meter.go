@@ -16,7 +16,7 @@ type Limit struct {
 	Tokens      int64         // in any window of the length TokensPer; 0: any number
 	TokensPer   time.Duration // above 0 if Tokens is
 	ByModel     bool          // of each of a key's models, and not of the key
-	Shared      bool          // Requests of a key is shared among nodes: this one has a part of it
+	Shared      bool          // Requests and Tokens of a key are shared among nodes: this one has a part of each
 }
 
 const (
@@ -113,7 +113,7 @@ func (m *Meter) Reserve(at int64, l *Limit, model string, tokens int64) (c *Coun
 	r.Any = m.roomFrom(at, c, l, 1)
 	full := max(r.Request, r.Any)
 	m.await(c, at, full)
-	c.hunger(at, full, l)
+	c.hunger(at, full, tokens, l)
 	if !fits {
 		c = nil
 	}

@@ -19,7 +19,7 @@ const never = math.MinInt64
 // Window counts the requests of the last while, such as a minute, or their tokens, in parts
 // of it. A part counts until its last instant has left the window: so in no window of that
 // length, wherever it begins, are there more than are counted; and what has left is
-// forgotten one part late, at the most. It takes 170 bytes. Not safe for concurrent use.
+// forgotten one part late, at the most. It takes 180 bytes. Not safe for concurrent use.
 type Window struct {
 	per, width int64 // nanoseconds: of the window, and of a part
 	newest     int64 // the number of the last part in which there was something
@@ -27,7 +27,9 @@ type Window struct {
 	tokens     bool // they are what it counts
 
 	ceiling uint32 // this node's part of a limit that is shared; 0: nobody shares any
-	wanted  bool   // more than that was wanted since others were last asked
+	room    uint32 // likewise, of tokens: what others have left to this node
+	need    uint32 // likewise: so many were wanted at a time since others were last asked
+	wanted  bool   // more than the part was wanted since then
 	full    bool   // the key was kept out for it
 }
 

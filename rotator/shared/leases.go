@@ -18,9 +18,8 @@ const leaseTick = 50 * time.Millisecond
 // use and the node needs more or less of it than it has, and every ten seconds besides; for a
 // limit that nobody uses, never.
 //
-// The names of limits go to Redis as hashes. So far there are those of keys, "key <id> <per>",
-// which a pool shares whose rotator.Limit says so. Limits of clients go in the same way: one
-// name for each pool, client and kind of limit.
+// The names of limits go to Redis as hashes. Those of keys are "key <id> <per>" and "tokens <id>
+// <per>", which a pool shares whose rotator.Limit says so. Those of clients are lent.
 func (j *Journal) Share(name string, m lease.Meter) {
 	j.book.Share(name, m)
 	rouse(j.shares)
@@ -28,6 +27,12 @@ func (j *Journal) Share(name string, m lease.Meter) {
 
 // Unshare ends what Share began.
 func (j *Journal) Unshare(name string) { j.book.Unshare(name) }
+
+// Lend makes this node have a part of a limit for as long as it is used: see lease.Book.
+func (j *Journal) Lend(name string, m lease.Borrower, most int64) (ceiling int64) {
+	defer rouse(j.shares)
+	return j.book.Lend(name, m, most)
+}
 
 // divideLimits asks for the node's parts of all limits until ctx ends.
 func (j *Journal) divideLimits(ctx context.Context) {
@@ -68,8 +73,14 @@ func (j *Journal) awaitShares(ctx context.Context) bool {
 
 // leave tells the others what this node leaves behind, if they hear it within ctx.
 func (j *Journal) leave(ctx context.Context) {
-	if !j.book.Empty() && j.Health().Healthy && j.book.Nodes() > 0 {
-		_ = j.divide(ctx, j.book.Leave(j.state.Unix(j.now())))
+	if j.book.Empty() || !j.Health().Healthy || j.book.Nodes() == 0 {
+		return
+	}
+	for {
+		call := j.book.Leave(j.state.Unix(j.now()))
+		if j.divide(ctx, call) != nil || len(call.Asks) == 0 {
+			return
+		}
 	}
 }
 
@@ -99,20 +110,34 @@ func leaseArguments(node string, c lease.Call) []any {
 	case c.Beat:
 		how = "beat"
 	}
-	args := make([]any, 0, 6+5*len(c.Asks))
+	args := make([]any, 0, 6+6*len(c.Asks))
 	args = append(args, c.Epoch, shortName(), node, c.Number, lease.Term.Milliseconds(), how)
 	for _, a := range c.Asks {
-		args = append(args, a.Name, a.Most, max(a.Per.Milliseconds(), 1), a.Want, a.Held)
+		args = append(args, a.Name, a.Most, max(a.Per.Milliseconds(), 1), a.Want, a.Held, tailText(a))
 	}
 	return args
 }
 
+// tailText writes what leaves a window when, as the script reads it, or that nothing may be more
+// than the limit.
+func tailText(a lease.Ask) string {
+	if a.Exact && len(a.Tail) == 0 {
+		return "exact"
+	}
+	var text []byte
+	for _, p := range a.Tail {
+		text = append(strconv.AppendInt(text, p.N, 10), ' ')
+		text = append(strconv.AppendInt(text, max(p.Left.Milliseconds(), 0), 10), ';')
+	}
+	return string(text)
+}
+
 // parseLeases reads the script's reply to so many asks.
 func parseLeases(words []string, asks int) (lease.Reply, error) {
-	if len(words) != 3+2*asks {
+	if len(words) != 3+3*asks {
 		return lease.Reply{}, fmt.Errorf("unexpected reply of %d parts", len(words))
 	}
-	numbers := make([]int64, 0, 1+2*asks)
+	numbers := make([]int64, 0, 1+3*asks)
 	for i, word := range words {
 		if i == 0 || i == 2 {
 			continue
@@ -125,7 +150,7 @@ func parseLeases(words []string, asks int) (lease.Reply, error) {
 	}
 	r := lease.Reply{Epoch: words[0], Nodes: numbers[0], Frozen: words[2] != "", Grants: make([]lease.Grant, asks)}
 	for i := range r.Grants {
-		r.Grants[i] = lease.Grant{Ceiling: numbers[1+2*i], Level: numbers[2+2*i]}
+		r.Grants[i] = lease.Grant{Ceiling: numbers[1+3*i], Level: numbers[2+3*i], Room: numbers[3+3*i]}
 	}
 	return r, nil
 }

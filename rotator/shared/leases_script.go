@@ -6,6 +6,9 @@ import "github.com/redis/go-redis/v9"
 // it wants, as far as the others have left it and no node that has less goes without. What
 // it says that it holds it has, whatever stands here: so what was lost is found again.
 //
+// The parts of a limit that is too small for spares may be a bit more than it: see
+// statetest.Ledger.
+//
 // Where everything is lost, or Redis' clock was set, or nobody was there for half a term,
 // nobody gets more than he holds for a term (hold): not all have said yet what that is. That
 // does not go for nodes that are new when everything is.
@@ -13,13 +16,17 @@ import "github.com/redis/go-redis/v9"
 // A part counts for its node's term, and then for the length of the window. It names the
 // call that has made it: an older one, which a network has kept, changes nothing.
 //
+// What a node has used that leaves is a part of nobody, "g<number>", with what others leave
+// that leaves the window at the same time.
+//
 // Times are in ms by Redis' clock, which no other node needs to know: each says only for how
 // long a lease is. What no node can have written is nothing.
 //
 //	KEYS: leases, lapses
 //	ARGV: the epoch that the node knows, or nothing; a name that nothing else has, for new data; node; number of the call; the term in ms;
-//	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held
-//	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, and its level
+//	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held,
+//	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or "exact", or nothing
+//	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, its level, and how much others have not got
 var divide = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -94,8 +101,23 @@ local function levelOf(want, total, room, most)
   return most
 end
 
+local function leave(parts, width, n, left)
+  local number_of = math.floor((now + left + width) / width)
+  local who, till = 'g' .. text(number_of), number_of * width
+  for i, part in ipairs(parts) do
+    local name, has = string.match(part, '^(%w+) (%d+) ')
+    if name == who then
+      n = text(number(has) + n)
+      parts[i] = who .. ' ' .. n .. ' ' .. n .. ' ' .. text(till) .. ' 0;'
+      return till
+    end
+  end
+  parts[#parts + 1] = who .. ' ' .. text(n) .. ' ' .. text(n) .. ' ' .. text(till) .. ' 0;'
+  return till
+end
+
 local reply = {epoch, text(nodes), hold > now and 'frozen' or ''}
-for i = 7, #ARGV, 5 do
+for i = 7, #ARGV, 6 do
   local name, most, per, wanted, held = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
   local base = math.floor(most / 20) >= nodes and math.max(math.floor(most / (25 * nodes)), 1) or 0
   local parts, want, total, sum, latest, late = {}, {wanted}, wanted, 0, 0, false
@@ -115,14 +137,21 @@ for i = 7, #ARGV, 5 do
     end
   end
   if late then
-    reply[#reply + 1], reply[#reply + 2] = '-1', '0'
+    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = '-1', '0', '0'
   else
     local room = most - base * math.max(nodes - 1 - #parts, 0)
+    if base == 0 and ARGV[i + 5] == '' then
+      room = room + math.min(math.floor(2 * math.min(#parts + 1, nodes) / 3), math.floor(most / 8))
+    end
     local ceiling, level = held, levelOf(want, total, room, most)
     if hold <= now and ARGV[6] ~= 'leave' then
       ceiling = math.max(held, math.min(wanted, level, room - sum))
     end
-    if ceiling > 0 or wanted > 0 then
+    local tail = false
+    for n, left in string.gmatch(ARGV[i + 5], '(%d+) (%d+);') do
+      latest, tail = math.max(latest, leave(parts, math.max(math.floor(per / 32), 1), tonumber(n), tonumber(left))), true
+    end
+    if not tail and (ceiling > 0 or wanted > 0) then
       local till = now + per + (ARGV[6] == 'leave' and 0 or term)
       parts[#parts + 1], latest = node .. ' ' .. text(ceiling) .. ' ' .. text(wanted) .. ' ' .. text(till) .. ' ' .. text(call) .. ';', math.max(latest, till)
     end
@@ -133,7 +162,7 @@ for i = 7, #ARGV, 5 do
       redis.call('HDEL', KEYS[1], name)
       redis.call('ZREM', KEYS[2], name)
     end
-    reply[#reply + 1], reply[#reply + 2] = text(ceiling), text(level)
+    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = text(ceiling), text(level), text(math.max(most - sum, 0))
   end
 end
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,7 +194,7 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 			ledger.Flush()
 		}
 		node := string(rune('a' + r.IntN(5)))
-		c := lease.Call{Number: int64(i + 1), Epoch: epochs[node], Beat: r.IntN(8) == 0, Leaves: r.IntN(50) == 0}
+		c := lease.Call{Number: int64(i + 11), Epoch: epochs[node], Beat: r.IntN(8) == 0, Leaves: r.IntN(50) == 0}
 		if r.IntN(20) == 0 {
 			c.Number -= int64(r.IntN(10)) // it comes late
 		}
@@ -203,6 +204,13 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 			if r.IntN(4) == 0 {
 				a.Held = r.Int64N(a.Held + 1)
 				a.Want = a.Held
+			}
+			a.Exact = r.IntN(3) == 0
+			if c.Leaves && r.IntN(2) == 0 {
+				for left := a.Held; left > 0; {
+					n := 1 + r.Int64N(left)
+					a.Tail, left = append(a.Tail, lease.Piece{N: n, Left: time.Duration(r.Int64N(int64(a.Per)))}), left-n
+				}
 			}
 			c.Asks = append(c.Asks, a)
 		}
@@ -356,6 +364,65 @@ func TestLeasesOfANodeThatEnds(t *testing.T) {
 	checkPeak(t, all, 1000)
 }
 
+// debtor is a limit that is lent.
+type debtor struct {
+	tally
+	rested atomic.Bool
+}
+
+func (d *debtor) SetRoom(int64) {}
+func (d *debtor) Rest()         { d.rested.Store(true) }
+
+func (d *debtor) Tail(at int64) (tail []lease.Piece) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, used := range d.uses {
+		tail = append(tail, lease.Piece{N: 1, Left: time.Duration(used + int64(d.per) - at)})
+	}
+	return tail
+}
+
+// lend lends the limit to the node.
+func lend(s *node, most int64, per time.Duration) *debtor {
+	state := s.State
+	d := &debtor{tally: tally{most: most, per: per, now: func() int64 { return state.Unix(time.Now()) }}}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ceiling = s.journal.Lend("budget of ada", d, most)
+	return d
+}
+
+// What was lent is used by all nodes together; what those have used that have ended stands,
+// also when all have.
+func TestLentLimitsOutliveTheirNodes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const most, per = 1000, time.Hour
+	total := int64(0)
+	for round := range 3 {
+		nodes := startAll(t, 2, 1, to(server))
+		for i, n := range nodes {
+			d, want := lend(n, most, per), int64(200)
+			if round == 2 {
+				want = 100
+			}
+			use := func() bool {
+				for d.count() < want && d.take() {
+				}
+				return d.count() >= want || round == 2 && d.count() >= 75 // a resting node keeps a spare
+			}
+			until(t, fmt.Sprintf("node %d uses what it wants in round %d", i, round), use)
+			total += d.count()
+		}
+		for _, n := range nodes {
+			n.Leave()
+		}
+	}
+	if total < most*95/100 || total > most {
+		t.Errorf("%d of %d were used", total, most)
+	}
+}
+
 // checkPeak fails the test if more was used in a window.
 func checkPeak(t *testing.T, all *tally, most int) {
 	t.Helper()
@@ -504,13 +571,13 @@ func TestLeasesWhenRedisClockIsSet(t *testing.T) {
 
 // A reply that is none is an error.
 func TestBadLeaseReplies(t *testing.T) {
-	for _, words := range [][]string{nil, {"e", "1"}, {"e", "x", ""}, {"e", "1", "", "2"}, {"e", "1", "", "2", "x"}} {
+	for _, words := range [][]string{nil, {"e", "1"}, {"e", "x", ""}, {"e", "1", "", "2", "3"}, {"e", "1", "", "2", "3", "x"}} {
 		if r, err := parseLeases(words, 1); err == nil {
 			t.Errorf("%q is read as %+v", words, r)
 		}
 	}
-	r, err := parseLeases([]string{"e", "3", "frozen", "7", "9"}, 1)
-	if err != nil || r.Epoch != "e" || r.Nodes != 3 || !r.Frozen || !slices.Equal(r.Grants, []lease.Grant{{Ceiling: 7, Level: 9}}) {
+	r, err := parseLeases([]string{"e", "3", "frozen", "7", "9", "11"}, 1)
+	if err != nil || r.Epoch != "e" || r.Nodes != 3 || !r.Frozen || !slices.Equal(r.Grants, []lease.Grant{{Ceiling: 7, Level: 9, Room: 11}}) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/keycycler/keycycler/rotator/lease"
@@ -112,7 +113,10 @@ func (l *Ledger) grant(now int64, node string, c lease.Call, a lease.Ask) lease.
 		}
 	}
 	room := a.Most - base*max(l.nodes-1-int64(len(others)), 0)
-	g := lease.Grant{Ceiling: a.Held, Level: level(want, room, a.Most)}
+	if base == 0 && !a.Exact && len(a.Tail) == 0 {
+		room += beyond(a.Most, min(int64(len(others))+1, l.nodes))
+	}
+	g := lease.Grant{Ceiling: a.Held, Level: level(want, room, a.Most), Room: max(a.Most-sum, 0)}
 	if l.hold <= now && !c.Leaves {
 		g.Ceiling = max(a.Held, min(a.Want, g.Level, room-sum))
 	}
@@ -120,13 +124,41 @@ func (l *Ledger) grant(now int64, node string, c lease.Call, a lease.Ask) lease.
 	if c.Leaves {
 		mine.end = now + per
 	}
-	if mine.ceiling > 0 || mine.want > 0 {
+	switch {
+	case len(a.Tail) > 0:
+		for _, piece := range a.Tail {
+			others = leave(others, now, max(per/tailParts, 1), piece)
+		}
+	case mine.ceiling > 0 || mine.want > 0:
 		others = append(others, mine)
 	}
 	if l.limits[a.Name] = others; len(others) == 0 {
 		delete(l.limits, a.Name)
 	}
 	return g
+}
+
+// beyond is by how much so many nodes' parts may be more than a limit that is too small for
+// spares. Of its part a node has mostly one left that it does not use just then: so what is
+// used is about the limit.
+func beyond(most, nodes int64) int64 { return min(2*nodes/3, most/8) }
+
+// tailParts is into how many parts of the window it is divided when what was left behind
+// leaves it.
+const tailParts = 32
+
+// leave adds what a node leaves behind to what others have that goes at the same time.
+func leave(parts []part, now, width int64, p lease.Piece) []part {
+	number := (now + p.Left.Milliseconds() + width) / width
+	name := fmt.Sprint("g", number)
+	for i := range parts {
+		if parts[i].node == name {
+			parts[i].ceiling += p.N
+			parts[i].want += p.N
+			return parts
+		}
+	}
+	return append(parts, part{name, p.N, p.N, number * width, 0})
 }
 
 // level is the most that one should have, so that all have the same who want more than there
