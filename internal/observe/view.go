@@ -7,6 +7,7 @@
 package observe
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"net/url"
@@ -40,6 +41,8 @@ type Pool struct {
 	ByModel  bool          // its keys may cool for one model alone
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
+
+	Gather func(context.Context) // brings what other nodes have counted of it
 }
 
 // name is the pool's, "" while there is none.
