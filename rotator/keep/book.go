@@ -225,20 +225,24 @@ func (b *Book) learn(k *Keeper, now time.Time, span Span, s Snapshot) {
 	case s.Version == "" && p != nil && p.known:
 		p.at = ""
 		b.miss(now, p)
+	case s.Version == "" && p != nil: // the store had something there that was not sound
+		p.lost, p.doubts = false, 0
 	}
 }
 
 // take takes up what is in a snapshot. b.mu is held.
 func (b *Book) take(now time.Time, p *page, span Span, s Snapshot) {
-	if p.anew(s, b.node) {
+	had := s.Had[b.node]
+	switch {
+	case s.Unsound:
+		if !p.distrust(s, b.node) {
+			b.soon(now)
+		}
+	case p.anew(s, b.node):
 		p.merge(s)
-		return
-	}
-	had, lost := s.Had[b.node], p.lost
-	p.learn(s, p.own(had, b.source.Taken(span)), b.node)
-	p.accept(now, had, b.taken(span))
-	if p.lost = lost && s.Unsound; s.Unsound {
-		b.miss(now, p)
+	default:
+		p.learn(s, p.own(had, b.source.Taken(span)), b.node)
+		p.accept(now, had, b.taken(span))
 	}
 }
 

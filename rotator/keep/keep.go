@@ -97,7 +97,7 @@ type Store interface {
 	// Add adds batches of a node, in this order, each wholly or not at all. It returns for
 	// each the number of the node's last batch that the span has then. One is added only if
 	// it is the next one; or if it is the first, and the span is not there. Of a span that
-	// is not there though it was known, it returns Lost, and adds nothing.
+	// is not there though it was known, or is not sound, it returns Lost, and adds nothing.
 	Add(ctx context.Context, node string, batches []Batch) (had []int64, err error)
 
 	// Read returns what there is of the first of these spans, at least of one, and of as

@@ -25,11 +25,13 @@ type page struct {
 	made    int64   // the last one that there is
 	cells   int     // of the batches that the store has
 
-	known bool   // the store has had the span
+	known bool   // the store has had the span, and this node knows what was in it
 	lost  bool   // but it is not there any more, or not sound
 	sure  bool   // and was not when it was read again
 	at    string // the version that was read; "": none
 	mine  int64  // the last batch of this node that is in it
+
+	doubts int // how often it was read and not sound
 
 	part       // what other nodes have counted, and this one before its start
 	past *part // the same before the store has lost it; nil: it has not
@@ -77,7 +79,7 @@ func (p *page) due(span Span, room int) (all []Batch) {
 // accept takes up how many batches the store has. taken returns all that there ever was. It
 // reports whether the store has lost some.
 func (p *page) accept(now time.Time, had int64, taken func() []Cell) (less bool) {
-	p.known, p.lost, p.sure, p.past = true, false, false, nil
+	p.known, p.lost, p.sure, p.past, p.doubts = true, false, false, nil, 0
 	less = had < p.had
 	switch {
 	case p.had <= had && had <= p.made:
@@ -141,21 +143,33 @@ func (p *page) own(had int64, taken []Cell) map[string]Counts {
 	return own
 }
 
-// learn takes up what the store has. What is not sound there stays as it was.
+// learn takes up what the store has.
 func (p *page) learn(s Snapshot, own map[string]Counts, node string) {
 	others := make(map[string]Counts)
-	if s.Unsound {
-		maps.Copy(others, p.others)
-	}
 	for _, c := range s.Cells {
 		if rest := c.Minus(own[c.Name]); rest != (Counts{}) {
 			others[c.Name] = rest
-		} else {
-			delete(others, c.Name)
 		}
 	}
 	p.others, p.marks, p.at, p.mine = others, s.Had, s.Version, s.Had[node]
 	delete(p.marks, node)
+}
+
+// distrust notes that what the store has is not sound. This node is to bring it back; one that
+// has known nothing of it does that with what is sound there, if for some time none else has.
+// It reports whether that is so.
+func (p *page) distrust(s Snapshot, node string) bool {
+	p.doubts++
+	if !p.known && p.doubts < 10 {
+		p.lost, p.sure = true, false
+		return false
+	}
+	if !p.known {
+		p.learn(s, nil, node)
+	}
+	p.at = s.Version
+	p.misses()
+	return p.sure
 }
 
 // anew tells whether a span that was known holds nothing of what it held: nodes have made it

@@ -39,7 +39,7 @@ end
 `
 
 // count adds batches of a node, each if it is the next one. A name that is one too many is
-// counted as other.
+// counted as other. Where numbers are to be added to what is none, the span is lost.
 //
 //	KEYS: for each batch its span
 //	ARGV: node; a name that nothing else has, for new data; how many clients, models and keys there may be; then for each batch: number,
@@ -48,29 +48,43 @@ end
 var count = redis.NewScript(span + `
 local node, bound = '@' .. ARGV[1], {c = tonumber(ARGV[3]), m = tonumber(ARGV[4]), k = tonumber(ARGV[5])}
 local function sum(old, new)
-  local sums, i = {}, 0
-  local had = {}
-  if old and #old <= 400 then
-    for digits in string.gmatch(old, '%d+') do
-      had[#had + 1] = math.min(tonumber(digits), most)
-    end
+  local sums, had = {}, {}
+  for digits in string.gmatch(old or '', '%d+') do
+    had[#had + 1] = tonumber(digits)
   end
   for digits in string.gmatch(new, '%d+') do
-    i = i + 1
+    local i = #sums + 1
     sums[i] = text(math.min(tonumber(digits) + (had[i] or 0), most))
   end
-  for j = i + 1, math.min(#had, 32) do
-    sums[j] = text(had[j])
+  for i = #sums + 1, #had do
+    sums[i] = text(had[i])
   end
   return table.concat(sums, ' ')
 end
-local function add(key, s, name, numbers)
-  local kind, old = string.sub(name, 1, 1), redis.call('HGET', key, name)
-  if not old and s[kind] >= bound[kind] then
-    name = kind .. 'other'
-    old = redis.call('HGET', key, name)
+local function sound(old)
+  return not old or #old <= 400 and string.match(old, '^%d[%d ]*$') and not string.find(old, string.rep('%d', 17))
+end
+local function takes(key, s, first, last)
+  local more = {c = s.c, m = s.m, k = s.k}
+  for i = first, last, 2 do
+    local name = ARGV[i]
+    local kind, old = string.sub(name, 1, 1), redis.call('HGET', key, name)
+    if not old and more[kind] >= bound[kind] then
+      ARGV[i] = kind .. 'other'
+      old = redis.call('HGET', key, ARGV[i])
+    elseif not old then
+      more[kind] = more[kind] + 1
+    end
+    if not sound(old) then
+      return false
+    end
   end
+  return true
+end
+local function add(key, s, name, numbers)
+  local old = redis.call('HGET', key, name)
   if not old then
+    local kind = string.sub(name, 1, 1)
     s[kind], s.fields = s[kind] + 1, s.fields + 1
   end
   redis.call('HSET', key, name, sum(old, numbers))
@@ -90,7 +104,9 @@ for i, key in ipairs(KEYS) do
     end
     local had = redis.call('HGET', key, node)
     reply[i] = number(had)
-    if seq == reply[i] + 1 then
+    if seq == reply[i] + 1 and not takes(key, s, first, at - 2) then
+      reply[i] = -1
+    elseif seq == reply[i] + 1 then
       if not had then
         s.fields = s.fields + 1
       end
