@@ -61,33 +61,38 @@ local function sum(old, new)
   end
   return table.concat(sums, ' ')
 end
+local long = string.rep('%d', 17)
 local function sound(old)
-  return not old or #old <= 400 and string.match(old, '^%d[%d ]*$') and not string.find(old, string.rep('%d', 17))
+  return not old or #old <= 400 and string.match(old, '^%d[%d ]*$') and not string.find(old, long)
 end
-local function takes(key, s, first, last)
-  local more = {c = s.c, m = s.m, k = s.k}
+local function add(key, s, first, last)
+  local names, values, more, set = {}, {}, {c = s.c, m = s.m, k = s.k}, {}
   for i = first, last, 2 do
-    local name = ARGV[i]
-    local kind, old = string.sub(name, 1, 1), redis.call('HGET', key, name)
+    names[#names + 1] = ARGV[i]
+  end
+  local olds = redis.call('HMGET', key, unpack(names))
+  for i, name in ipairs(names) do
+    local kind, old = string.sub(name, 1, 1), olds[i]
     if not old and more[kind] >= bound[kind] then
-      ARGV[i] = kind .. 'other'
-      old = redis.call('HGET', key, ARGV[i])
-    elseif not old then
-      more[kind] = more[kind] + 1
+      name = kind .. 'other'
+      old = values[name] or redis.call('HGET', key, name)
     end
     if not sound(old) then
       return false
     end
+    if not old then
+      more[kind] = more[kind] + 1
+    end
+    values[name] = sum(old, ARGV[first + 2 * i - 1])
   end
+  for name, value in pairs(values) do
+    set[#set + 1] = name
+    set[#set + 1] = value
+  end
+  redis.call('HSET', key, unpack(set))
+  s.fields = s.fields + more.c + more.m + more.k - s.c - s.m - s.k
+  s.c, s.m, s.k = more.c, more.m, more.k
   return true
-end
-local function add(key, s, name, numbers)
-  local old = redis.call('HGET', key, name)
-  if not old then
-    local kind = string.sub(name, 1, 1)
-    s[kind], s.fields = s[kind] + 1, s.fields + 1
-  end
-  redis.call('HSET', key, name, sum(old, numbers))
 end
 local reply, at = {}, 6
 for i, key in ipairs(KEYS) do
@@ -104,14 +109,11 @@ for i, key in ipairs(KEYS) do
     end
     local had = redis.call('HGET', key, node)
     reply[i] = number(had)
-    if seq == reply[i] + 1 and not takes(key, s, first, at - 2) then
+    if seq == reply[i] + 1 and not add(key, s, first, at - 2) then
       reply[i] = -1
     elseif seq == reply[i] + 1 then
       if not had then
         s.fields = s.fields + 1
-      end
-      for j = first, at - 2, 2 do
-        add(key, s, ARGV[j], ARGV[j + 1])
       end
       redis.call('HSET', key, node, text(seq))
       close(key, s, keep)

@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +207,86 @@ func TestIdleNodesWriteNoCounts(t *testing.T) {
 	if names := server.Do("KEYS", "{keycycler}:usage:*").([]any); len(names) != 2 {
 		t.Errorf("there is %v", names)
 	}
+}
+
+// What it costs that a node keeps what 100 clients use of 10 models with 10 keys, each second.
+func TestCostOfCounts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr())
+	all := startAccountants(t, 1, func() *redis.UniversalOptions { return clientOptions(proxy.Addr()) })
+	a, store := all[0], counts{all[0].Journal}
+	tellAll(t, all, "cada", 0)
+	batch := func(span keep.Span, seq int64) (b keep.Batch) {
+		b = keep.Batch{Span: span, Seq: seq}
+		for i := range 120 {
+			name := fmt.Sprintf("cclient-%d", i)
+			if i >= 100 {
+				name = fmt.Sprintf("k%012x", i)
+			}
+			b.Cells = append(b.Cells, keep.Cell{Name: name, Counts: keep.Counts{30, 1, 40_000, 12_000, 0, 9_000, 2_000, 123_456_789, 0}})
+		}
+		return b
+	}
+	const writes = 20
+	spans := []keep.Span{{Pool: "other", Number: 1}, {Pool: "other", Day: true, Number: 1}}
+	before := proxy.Bytes()
+	commands(server)
+	for seq := range int64(writes) {
+		if _, err := store.Add(t.Context(), "node", []keep.Batch{batch(spans[0], seq+1), batch(spans[1], seq+1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := (proxy.Bytes() - before) / writes
+	calls := commands(server)
+	memory, _ := server.Do("MEMORY", "USAGE", a.spanName(spans[1])).(int64)
+	t.Logf("a write of 240 cells: %d bytes; %d writes: %v; 120 names of a span take %d bytes", sent, writes, calls, memory)
+	if n := calls["evalsha"] + calls["eval"]; n > writes+2+looks(time.Now(), 1) || sent > 30_000 || memory > 30_000 {
+		t.Errorf("%d scripts for %d writes, %d bytes each; a span takes %d bytes", n, writes, sent, memory)
+	}
+	before = proxy.Bytes()
+	if _, err := store.Read(t.Context(), spans, []string{"", ""}); err != nil {
+		t.Fatal(err)
+	}
+	read := proxy.Bytes() - before
+	before = proxy.Bytes()
+	idle := make([]keep.Span, minutesAndDays)
+	for i := range idle {
+		idle[i] = keep.Span{Pool: "none", Number: int64(i)}
+	}
+	if _, err := store.Read(t.Context(), idle, make([]string, len(idle))); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("two spans are read in %d bytes, and it takes %d to see that nothing has changed", read, proxy.Bytes()-before)
+}
+
+// minutesAndDays is how many spans are read.
+const minutesAndDays = 60 + 30 + 2
+
+func BenchmarkCounts(b *testing.B) {
+	server := redistest.Start(b)
+	_, j, _ := open(b, redis.NewUniversalClient(to(server)()))
+	batch := keep.Batch{Span: spansNow()[1]}
+	for i := range 200 {
+		batch.Cells = append(batch.Cells, keep.Cell{Name: fmt.Sprintf("cclient-%d", i), Counts: keep.Counts{30, 1, 40_000, 12_000, 0, 9_000, 2_000, 123_456_789, 0}})
+	}
+	before := busy(server)
+	for b.Loop() {
+		batch.Seq++
+		if _, err := (counts{j}).Add(b.Context(), "node", []keep.Batch{batch}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(1e6*(busy(server)-before)/float64(b.N), "redis-µs/op")
+}
+
+// busy is for how many seconds the server has had a processor.
+func busy(s *redistest.Server) (seconds float64) {
+	for line := range strings.Lines(s.Info("cpu")) {
+		name, digits, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if n, err := strconv.ParseFloat(digits, 64); err == nil && (name == "used_cpu_user" || name == "used_cpu_sys") {
+			seconds += n
+		}
+	}
+	return seconds
 }
