@@ -47,17 +47,21 @@ end
 //	reply: for each batch the node's last batch that the span has, or -1 if the span is lost
 var count = redis.NewScript(span + `
 local node, bound = '@' .. ARGV[1], {c = tonumber(ARGV[3]), m = tonumber(ARGV[4]), k = tonumber(ARGV[5])}
+local function plain(n) -- which Lua writes in full
+  return n < 1e14 and n or text(math.min(n, most))
+end
 local function sum(old, new)
-  local sums, had = {}, {}
+  local sums, had, i, n = {}, {}, 0, 0
   for digits in string.gmatch(old or '', '%d+') do
-    had[#had + 1] = tonumber(digits)
+    n = n + 1
+    had[n] = digits
   end
   for digits in string.gmatch(new, '%d+') do
-    local i = #sums + 1
-    sums[i] = text(math.min(tonumber(digits) + (had[i] or 0), most))
+    i = i + 1
+    sums[i] = plain(digits + (had[i] or 0))
   end
-  for i = #sums + 1, #had do
-    sums[i] = text(had[i])
+  for j = i + 1, n do
+    sums[j] = had[j]
   end
   return table.concat(sums, ' ')
 end

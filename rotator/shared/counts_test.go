@@ -270,18 +270,18 @@ func BenchmarkCounts(b *testing.B) {
 	for i := range 200 {
 		batch.Cells = append(batch.Cells, keep.Cell{Name: fmt.Sprintf("cclient-%d", i), Counts: keep.Counts{30, 1, 40_000, 12_000, 0, 9_000, 2_000, 123_456_789, 0}})
 	}
-	before := busy(server)
+	before := processorTime(server)
 	for b.Loop() {
 		batch.Seq++
 		if _, err := (counts{j}).Add(b.Context(), "node", []keep.Batch{batch}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(1e6*(busy(server)-before)/float64(b.N), "redis-µs/op")
+	b.ReportMetric(1e6*(processorTime(server)-before)/float64(b.N), "redis-µs/op")
 }
 
-// busy is for how many seconds the server has had a processor.
-func busy(s *redistest.Server) (seconds float64) {
+// processorTime is for how many seconds the server has had a processor.
+func processorTime(s *redistest.Server) (seconds float64) {
 	for line := range strings.Lines(s.Info("cpu")) {
 		name, digits, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if n, err := strconv.ParseFloat(digits, 64); err == nil && (name == "used_cpu_user" || name == "used_cpu_sys") {
