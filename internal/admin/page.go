@@ -79,7 +79,7 @@ func (pageSource) Usage(pool, by string, hour bool) *status.Usage {
 	}
 	v.Gather(gatherTime)
 	top, others, rest := v.TopUsage(by, hour, shownUsers, time.Now())
-	u := &status.Usage{Others: others, Rest: pageUsed(observe.NamedUsage{UsageCounts: rest}), Priced: v.Priced()}
+	u := &status.Usage{Others: others, Rest: pageUsed(observe.NamedUsage{UsageCounts: rest}), Priced: v.Priced(), All: v.Pools[0].Gather != nil}
 	for _, t := range top {
 		u.Lines = append(u.Lines, pageUsed(t))
 	}

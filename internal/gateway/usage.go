@@ -10,10 +10,10 @@ import (
 )
 
 // keepUsage has what is counted kept, if the state does that. gather brings what other nodes
-// have counted.
+// have counted; nil: nothing does.
 func (g *Gateway) keepUsage() (gather func(context.Context)) {
-	if !g.Usage {
-		return func(context.Context) {}
+	if !g.Usage || g.Keeper == nil {
+		return nil
 	}
 	gather, g.unkeep = g.ledger.Keep(g.Keeper)
 	return gather

@@ -42,7 +42,7 @@ type Pool struct {
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
 
-	Gather func(context.Context) // brings what other nodes have counted of it
+	Gather func(context.Context) // brings what other nodes have counted of it; nil: nobody does
 }
 
 // name is the pool's, "" while there is none.

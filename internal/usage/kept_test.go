@@ -61,10 +61,9 @@ func TestUsageIsKept(t *testing.T) {
 				a.stop()
 				a = startProcess(t, shelf)
 			case 200:
-				time.Sleep(26 * time.Hour)
-			case 300:
 				a.stop()
 				b.stop()
+				time.Sleep(26 * time.Hour)
 				a, b = startProcess(t, shelf), startProcess(t, shelf)
 			}
 		}
