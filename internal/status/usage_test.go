@@ -72,7 +72,7 @@ func TestUsageIsShown(t *testing.T) {
 		if strings.Contains(section, "that have no price") != (row.priced && row.query == "") {
 			t.Errorf("%s: what the * means is told where there is none, or not where there is", row.sentence)
 		}
-		if all := strings.Contains(section, "to all nodes"); all != (row.priced && row.query == "") || all == strings.Contains(section, "to this node") {
+		if all := strings.Contains(section, "to all nodes"); row.want != nil && (all != (row.priced && row.query == "") || all == strings.Contains(section, "to this node")) {
 			t.Errorf("%s: whose usage it is is not told", row.sentence)
 		}
 		if row.want == nil && !strings.Contains(section, "Nothing was used in the last hour") {
