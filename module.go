@@ -475,7 +475,7 @@ func (h *Handler) loadState(ctx caddy.Context, c *gateway.Config) error {
 		return fmt.Errorf("module %T is no state backend", mod)
 	}
 	c.State, c.Journal, c.Backend = module.State(), module.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
-	c.Health = healthOf(module)
+	c.Health, c.Keeper = healthOf(module), backend.KeeperOf(module)
 	c.Desk.Share(h.Pool, backend.LenderOf(module))
 	return h.Limit.share(c.Limit, backend.SharesOf(module))
 }

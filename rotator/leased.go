@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keycycler/keycycler/rotator/keep"
 	"github.com/keycycler/keycycler/rotator/lease"
 	"github.com/keycycler/keycycler/rotator/meter"
 )
 
 // Shares divides limits among nodes.
 type Shares = lease.Shares
+
+// Keeper keeps what pools have used for all nodes, and over restarts. It may be nil: it stays
+// in memory.
+type Keeper = keep.Keeper
 
 // leased is the lease.Meter of a key's window. Those of one window are equal.
 type leased struct {

@@ -205,6 +205,7 @@ func (*Admin) listUsage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	by := cmp.Or(r.URL.Query().Get("by"), observe.UsageBy[0])
+	v.Gather(gatherTime)
 	all, ok := v.Usage(by, time.Now())
 	if !ok {
 		return apiError(http.StatusBadRequest, "by: %s is none of %s", directive.Shown(by), strings.Join(observe.UsageBy, ", "))

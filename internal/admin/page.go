@@ -69,14 +69,18 @@ func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 // shownUsers is how many clients, models or keys the page names that have used something.
 const shownUsers = 10
 
+// gatherTime is how long somebody who asks waits for what other nodes have counted.
+const gatherTime = time.Second
+
 // Usage implements status.Source.
 func (pageSource) Usage(pool, by string, hour bool) *status.Usage {
 	v := observe.Live.View(pool)
 	if v == nil || !v.Counted() {
 		return nil
 	}
+	v.Gather(gatherTime)
 	top, others, rest := v.TopUsage(by, hour, shownUsers, time.Now())
-	u := &status.Usage{Others: others, Rest: pageUsed(observe.NamedUsage{UsageCounts: rest}), Priced: v.Priced()}
+	u := &status.Usage{Others: others, Rest: pageUsed(observe.NamedUsage{UsageCounts: rest}), Priced: v.Priced(), All: v.Pools[0].Gather != nil}
 	for _, t := range top {
 		u.Lines = append(u.Lines, pageUsed(t))
 	}

@@ -196,6 +196,9 @@ func (r *RedisState) Journal() rotator.Journal { return r.journal }
 // Shares returns what divides limits among the nodes.
 func (r *RedisState) Shares() rotator.Shares { return r.journal }
 
+// Keeper returns what keeps the usage of all nodes.
+func (r *RedisState) Keeper() *rotator.Keeper { return r.journal.Keeper() }
+
 // Health tells how the sharing fares.
 func (r *RedisState) Health() shared.Health { return r.journal.Health() }
 
@@ -253,7 +256,7 @@ func (r *RedisState) options() (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		PoolSize:              4, // one listens, one writes, one asks for parts of limits
+		PoolSize:              4, // one listens, one writes, one asks for parts of limits, one keeps usage
 		PipelinePoolSize:      -1,
 		FailingTimeoutSeconds: 1,
 

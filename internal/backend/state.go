@@ -48,6 +48,15 @@ func LenderOf(b StateBackend) quota.Lender {
 	return lender
 }
 
+// KeeperOf returns what keeps the usage of the backend's pools: what its method Keeper
+// returns, nil if it has none. It must be usable for as long as the state is.
+func KeeperOf(b StateBackend) *rotator.Keeper {
+	if keeps, ok := b.(interface{ Keeper() *rotator.Keeper }); ok {
+		return keeps.Keeper()
+	}
+	return nil
+}
+
 // states holds what outlives a config. It is a UsagePool, since a reload
 // provisions the new config before it cleans up the old one.
 var states = caddy.NewUsagePool()

@@ -40,8 +40,9 @@ it, by client, by model or by key:
              here, stands below
 
 Clients are called by the names of their tokens, keys by their names, or else by
-their ids. The node that is asked has counted since its start. A name of "-" is
-that of requests without one; "other" stands for names beyond the bound.
+their ids. With state redis it is what all nodes have used; otherwise, what the
+node that is asked has since its start. A name of "-" is that of requests without
+one; "other" stands for names beyond the bound.
 
 With --json it prints one array, of an object for each pool: "pool", and "usage",
 what the admin API says, with each minute of the hour and each day of the month;

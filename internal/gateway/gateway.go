@@ -88,6 +88,7 @@ type Config struct {
 
 	State   *rotator.State
 	Journal rotator.Journal              // nil: nobody else is told
+	Keeper  *rotator.Keeper              // of what answers have used; nil: it stays in memory
 	Health  func() (shared.Health, bool) // of the state, and whether it is shared
 	Backend string                       // its name, for people
 
@@ -122,6 +123,7 @@ type Gateway struct {
 	announcer *observe.Announcer
 	history   *observe.History
 	ledger    *usage.Ledger // of what answers have used
+	unkeep    func()        // ends that it is kept; nil: it is not
 	prices    *price.Book   // nil: nobody knows what they cost
 	seen      *observe.Pool // as operators see it
 	checker   *check.Checker
@@ -208,13 +210,14 @@ func (g *Gateway) start() error {
 func (g *Gateway) show() (err error) {
 	g.history, g.ledger = observe.HistoryOf(g.Pool), usage.LedgerOf(g.Pool)
 	g.ledger.Know(catalog.Names(g.offers))
+	gather := g.keepUsage()
 	g.seen = &observe.Pool{
 		Name: g.Pool, Provider: g.Provider.Name, Backend: g.Backend,
 		Config: g.Registry, State: g.State, Health: g.Health, History: g.history, Ledger: g.ledger, Logger: g.Logger,
 		Keys:    func() *observe.Index { return g.roster.Load().Index },
 		Waiting: g.room.Waiting,
 		ByModel: g.ByModel || len(g.offers) > 0,
-		Usage:   g.Usage, Priced: g.Prices != "", PerKey: g.MetricsPerKey,
+		Usage:   g.Usage, Priced: g.Prices != "", PerKey: g.MetricsPerKey, Gather: gather,
 	}
 	if g.Keys.Manages() {
 		g.seen.Keeper = g.keeper
@@ -252,6 +255,10 @@ func (g *Gateway) Close() {
 	observe.Live.Remove(g.seen)
 	g.checker.Stop()
 	running.remove(g)
+	if g.unkeep != nil {
+		g.unkeep()
+		g.unkeep = nil
+	}
 	g.clients.Stop()
 	g.prices.Stop()
 	if g.unwatch != nil {

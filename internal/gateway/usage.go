@@ -1,12 +1,23 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/usage"
 )
+
+// keepUsage has what is counted kept, if the state does that. gather brings what other nodes
+// have counted; nil: nothing does.
+func (g *Gateway) keepUsage() (gather func(context.Context)) {
+	if !g.Usage || g.Keeper == nil {
+		return nil
+	}
+	gather, g.unkeep = g.ledger.Keep(g.Keeper)
+	return gather
+}
 
 // count begins to read what the answer says that it has used, if it is counted. What is
 // asked for anew by GET was counted when it was made.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,18 @@ type UsageDay struct {
 
 // UsageBy is what usage is told by.
 var UsageBy = []string{"client", "model", "key"}
+
+// Gather brings what other nodes have counted of the pool's usage. It waits for that, for at
+// most that long: where it does not come, what came before is told.
+func (v *View) Gather(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, p := range v.Pools {
+		if p.Gather != nil {
+			p.Gather(ctx)
+		}
+	}
+}
 
 // Usage returns what the pool's answers have used by one of UsageBy, ordered by name.
 func (v *View) Usage(by string, now time.Time) (all []UsageStatus, ok bool) {

@@ -45,6 +45,8 @@ type Pool struct {
 	PerKey   bool          // it is counted by key what happens
 
 	Test func(context.Context, rotator.ID) (CheckStatus, error) // asks the upstream about a key; an error says why that cannot be
+
+	Gather func(context.Context) // brings what other nodes have counted of it; nil: nobody does
 }
 
 // name is the pool's, "" while there is none.

@@ -11,6 +11,7 @@ type Usage struct {
 	Others int    // how many there are besides
 	Rest   Used   // what these have used
 	Priced bool   // it is known what models cost
+	All    bool   // it is that of all nodes
 }
 
 // Used is what one client, model or key has used, in tokens.
@@ -33,6 +34,7 @@ type usage struct {
 	Rows     []used
 	Empty    string // instead of rows
 	Unpriced bool   // one of the rows is not all in the cost
+	All      bool   // it is that of all nodes
 }
 
 // used is a row: the name, and what there is in the other columns.
@@ -57,7 +59,7 @@ func (h *handler) newUsage(v view) *usage {
 	if from == nil {
 		return nil
 	}
-	u := &usage{Titles: titles(from.Priced), Empty: "Nothing was used in the last hour."}
+	u := &usage{All: from.All, Titles: titles(from.Priced), Empty: "Nothing was used in the last hour."}
 	if v.month {
 		u.Empty = "Nothing was used in the last 30 days."
 	}

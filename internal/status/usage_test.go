@@ -19,7 +19,7 @@ func using(priced bool) *fake {
 	}
 	src.usage = map[string]*Usage{
 		"openai client true": {
-			Priced: priced, Others: 32, Rest: Used{Answers: 40, Input: 400, Cost: cost("0.0100")},
+			Priced: priced, All: priced, Others: 32, Rest: Used{Answers: 40, Input: 400, Cost: cost("0.0100")},
 			Lines: []Used{
 				{Name: "ada", Answers: 1200, Unknown: 3, Input: 1_234_567, Cached: 45, Written: 67, Output: 89, Cost: cost("12.34"), Unpriced: 2},
 				{Name: "", Answers: 1, Output: 5},
@@ -71,6 +71,9 @@ func TestUsageIsShown(t *testing.T) {
 		section := within(t, page, `<section id="usage"`, "</section>")
 		if strings.Contains(section, "that have no price") != (row.priced && row.query == "") {
 			t.Errorf("%s: what the * means is told where there is none, or not where there is", row.sentence)
+		}
+		if all := strings.Contains(section, "to all nodes"); row.want != nil && (all != (row.priced && row.query == "") || all == strings.Contains(section, "to this node")) {
+			t.Errorf("%s: whose usage it is is not told", row.sentence)
 		}
 		if row.want == nil && !strings.Contains(section, "Nothing was used in the last hour") {
 			t.Errorf("%s: %s", row.sentence, section)

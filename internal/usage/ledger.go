@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/keep"
 )
 
 const (
@@ -39,9 +40,11 @@ type Use struct {
 
 // Ledger counts what a pool's answers have used: in all by client and model, and by client,
 // by model and by key for each minute of the last hour and each day (UTC) of the last 30. It
-// outlives configs. It is safe for concurrent use.
+// outlives configs. What other nodes have counted, and this one before its start, it tells
+// with its own where the pool's state keeps it. It is safe for concurrent use.
 type Ledger struct {
 	pool string
+	book *keep.Book // of what others have counted
 
 	mu      sync.Mutex
 	day     int64           // of the last use
@@ -51,6 +54,7 @@ type Ledger struct {
 	clients map[string]*series
 	keys    map[rotator.ID]*series
 	totals  map[pair]*account
+	unkept  bool // something came in since Take
 }
 
 // pair is what the totals are counted by.
@@ -75,10 +79,12 @@ func LedgerOf(pool string) *Ledger {
 }
 
 func newLedger(pool string) *Ledger {
-	return &Ledger{
+	l := &Ledger{
 		pool: pool, known: make(map[string]bool), models: make(map[string]*series), clients: make(map[string]*series),
 		keys: make(map[rotator.ID]*series), totals: make(map[pair]*account),
 	}
+	l.book = keep.NewBook(pool, l)
+	return l
 }
 
 // Know makes the ledger tell these models apart, whatever others there are.
@@ -104,6 +110,7 @@ func (l *Ledger) Note(now time.Time, u Use) {
 		s.add(minute, day, u.Tokens, u.Cost)
 	}
 	total.add(u.Tokens, u.Cost)
+	l.unkept = true
 }
 
 // find returns where the pair is counted: in all, by client and by model.

@@ -71,7 +71,10 @@ func numbers(now time.Time) (minute, day int64) {
 }
 
 // series is what one name has used: as long as there was something, oldest first.
-type series struct{ minutes, days []Bucket }
+type series struct {
+	minutes, days       []Bucket
+	keptMinute, keptDay Bucket // the last ones that Take has seen, as they were then
+}
 
 func (s *series) add(minute, day int64, t *Tokens, cost USD) {
 	s.minutes = note(s.minutes, minute, minutes, t, cost)

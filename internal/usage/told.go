@@ -21,6 +21,7 @@ func (l *Ledger) By(by string, now time.Time) (lines []Line, ok bool) {
 	lines, ok = told(l, by, now, func(name string, minutes, days []Bucket) Line {
 		return Line{name, slices.Clone(minutes), slices.Clone(days)}
 	})
+	l.joinLines(&lines, by, now)
 	slices.SortFunc(lines, func(a, b Line) int { return strings.Compare(a.Name, b.Name) })
 	return lines, ok
 }
@@ -33,7 +34,9 @@ type Sum struct {
 
 // Sums returns the same as By, summed up, in any order.
 func (l *Ledger) Sums(by string, now time.Time) (sums []Sum, ok bool) {
-	return told(l, by, now, func(name string, minutes, days []Bucket) Sum { return Sum{name, sum(minutes), sum(days)} })
+	sums, ok = told(l, by, now, func(name string, minutes, days []Bucket) Sum { return Sum{name, sum(minutes), sum(days)} })
+	l.joinSums(&sums, by, now)
+	return sums, ok
 }
 
 func sum(buckets []Bucket) (c Counts) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/keycycler/keycycler/rotator/keep"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 	"github.com/keycycler/keycycler/rotator/statetest"
 )
@@ -143,6 +144,8 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 	before := a.journal.Health().Written
 	a.Cool(1, time.Hour) // and the first is forgotten
 	ok = ok && settle(func() bool { return idle() && a.journal.Health().Written > before })
+	stands := countSome(a, s, o().DB)
+	ok = ok && settle(func() bool { return idle() && stands() })
 	if ok {
 		b := start(t, o(), 3)
 		defer b.Leave()
@@ -151,6 +154,24 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 		settle(func() bool { return b.Left(2) != 0 })
 	}
 	return denied(s)
+}
+
+// countSome makes the node count something, and reports whether it stands in the database.
+func countSome(a *node, s *redistest.Server, db int) (stands func() bool) {
+	c := new(statetest.Counter)
+	for _, span := range spansNow() {
+		c.Count(span, "cada", keep.Counts{1})
+	}
+	name := a.journal.spanName(spansNow()[1])
+	a.journal.Keeper().Keep(keep.NewBook("main", c))
+	return func() bool {
+		conn := s.Client().Conn()
+		defer conn.Close()
+		ctx := context.Background()
+		conn.Select(ctx, db)
+		defer conn.Select(ctx, 0)
+		return conn.Exists(ctx, name).Val() == 1
+	}
 }
 
 // over reports whether all that Redis knows in the database has ended, by its own

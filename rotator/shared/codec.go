@@ -9,12 +9,12 @@ import (
 )
 
 // names are the keys in Redis.
-type names struct{ meta, log, state, deadlines, owners, leases, lapses string }
+type names struct{ meta, log, state, deadlines, owners, leases, lapses, usage string }
 
 func namesFor(prefix string) names {
 	tag := "{" + prefix + "}:"
 	return names{meta: tag + "meta", log: tag + "log", state: tag + "state", deadlines: tag + "deadlines", owners: tag + "owners",
-		leases: tag + "leases", lapses: tag + "lapses"}
+		leases: tag + "leases", lapses: tag + "lapses", usage: tag + "usage:"}
 }
 
 // subject is what a fact is about: a key, for all requests or for those of a scope.

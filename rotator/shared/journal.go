@@ -33,6 +33,11 @@
 //	                            meta=<epoch> <since when> <the latest time> <nodes> <until when nobody gets more>, nodes="<node> <until when it is there>;"…
 //	{prefix}:lapses     zset    field of that hash → when it is of no use any more
 //
+// So does what pools have used, in each minute (since 1970) of two hours and each day of 31:
+//
+//	{prefix}:usage:<pool>:m<minute> and {prefix}:usage:<pool>:d<day>
+//	                    hash    see span
+//
 // An epoch begins where data are made anew. Every entry names its own, and a process that
 // stands in another reads everything once.
 //
@@ -49,6 +54,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/keep"
 	"github.com/keycycler/keycycler/rotator/lease"
 )
 
@@ -158,6 +164,7 @@ type Journal struct {
 	hearing side
 	saving  side
 	sharing side // of limits
+	keeping side // of what was counted
 
 	// Only the listener's goroutine uses these.
 	place place
@@ -168,6 +175,9 @@ type Journal struct {
 	book   *lease.Book   // this node's parts of limits
 	shares chan struct{} // there are some
 	left   chan struct{} // closed when nobody asks for any more
+
+	keeper *keep.Keeper
+	kept   chan struct{} // closed when it has ended
 }
 
 // side is one half of the journal's work, hearing or saving.
@@ -209,7 +219,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// New returns a journal and starts its three goroutines. It does not wait for Redis.
+// New returns a journal and starts its four goroutines. It does not wait for Redis.
 // Call Close when no pool uses it any more.
 func New(o Options) *Journal {
 	o.setDefaults()
@@ -233,7 +243,9 @@ func New(o Options) *Journal {
 		clock:   clock{state: o.State},
 		shares:  make(chan struct{}, 1),
 		left:    make(chan struct{}),
+		kept:    make(chan struct{}),
 	}
+	j.keeper = keep.NewKeeper(counts{j}, j.now, func(err error) { j.note(&j.keeping, err) })
 	j.book = lease.NewBook(j.state.Unix(j.now()))
 	j.done.Go(func() {
 		defer close(j.written)
@@ -248,6 +260,12 @@ func New(o Options) *Journal {
 		defer close(j.left)
 		if begins(ctx, o.Begin) {
 			j.divideLimits(ctx)
+		}
+	})
+	j.done.Go(func() {
+		defer close(j.kept)
+		if begins(ctx, o.Begin) {
+			j.keeper.Run(ctx)
 		}
 	})
 	return j
@@ -329,6 +347,11 @@ func (j *Journal) Close() error {
 		j.leave(ctx)
 	case <-ctx.Done():
 	}
+	select {
+	case <-j.kept:
+		j.keeper.Flush(ctx)
+	case <-ctx.Done():
+	}
 	err := j.client.Close() // which ends what still waits for Redis
 	j.done.Wait()
 	return err
@@ -379,7 +402,7 @@ func (j *Journal) note(s *side, err error) {
 	if err != nil {
 		j.health.Fails++
 	}
-	healthy := j.hearing.err == nil && j.saving.err == nil && j.sharing.err == nil
+	healthy := j.hearing.err == nil && j.saving.err == nil && j.sharing.err == nil && j.keeping.err == nil
 	turned := healthy != j.health.Healthy
 	switch {
 	case healthy:

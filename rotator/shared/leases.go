@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/lease"
+	"github.com/keycycler/keycycler/rotator/shared/lua"
 )
 
 // leaseTick is how often a node looks whether it needs more of its limits, or less, where
@@ -88,7 +89,7 @@ func (j *Journal) leave(ctx context.Context) {
 func (j *Journal) divide(ctx context.Context, c lease.Call) error {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
-	words, err := divide.Run(ctx, j.client, []string{j.names.leases, j.names.lapses}, leaseArguments(j.node, c)...).StringSlice()
+	words, err := lua.Divide.Run(ctx, j.client, []string{j.names.leases, j.names.lapses}, leaseArguments(j.node, c)...).StringSlice()
 	var reply lease.Reply
 	if err == nil {
 		reply, err = parseLeases(words, len(c.Asks))

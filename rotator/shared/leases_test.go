@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/keycycler/keycycler/rotator/lease"
+	"github.com/keycycler/keycycler/rotator/shared/lua"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 	"github.com/keycycler/keycycler/rotator/statetest"
 )
@@ -214,7 +215,7 @@ func compareLeases(t *testing.T, client *redis.Client, calls int, pass func(*ran
 			}
 			c.Asks = append(c.Asks, a)
 		}
-		words, err := divide.Run(ctx, client, []string{names.leases, names.lapses}, leaseArguments(node, c)...).StringSlice()
+		words, err := lua.Divide.Run(ctx, client, []string{names.leases, names.lapses}, leaseArguments(node, c)...).StringSlice()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -595,7 +596,7 @@ func BenchmarkLeaseScript(b *testing.B) {
 				}
 				ask := func(i int) {
 					call.Number, call.Beat = int64(i), i < nodes
-					if err := divide.Run(context.Background(), client, []string{names.leases, names.lapses}, leaseArguments(fmt.Sprint("n", i%nodes), call)...).Err(); err != nil {
+					if err := lua.Divide.Run(context.Background(), client, []string{names.leases, names.lapses}, leaseArguments(fmt.Sprint("n", i%nodes), call)...).Err(); err != nil {
 						b.Fatal(err)
 					}
 				}

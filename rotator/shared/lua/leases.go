@@ -1,8 +1,13 @@
-package shared
+// Package lua has scripts that Redis runs: how limits are divided among nodes, and what answers
+// have used is counted. Each says its keys, arguments and reply.
+//
+// It knows Redis alone. Scripts of limits and usage go here; those of cooldowns stand in
+// rotator/shared beside what they are told.
+package lua
 
 import "github.com/redis/go-redis/v9"
 
-// divide answers what a node asks for of limits, as statetest.Ledger does: a node gets what
+// Divide answers what a node asks for of limits, as statetest.Ledger does: a node gets what
 // it wants, as far as the others have left it and no node that has less goes without. What
 // it says that it holds it has, whatever stands here: so what was lost is found again.
 //
@@ -27,7 +32,7 @@ import "github.com/redis/go-redis/v9"
 //	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held,
 //	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or "exact", or nothing
 //	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, its level, and how much others have not got
-var divide = redis.NewScript(`
+var Divide = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local known, node, call, term = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
