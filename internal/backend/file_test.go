@@ -129,7 +129,7 @@ func TestPlacesOfTheStateFile(t *testing.T) {
 	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	home, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +138,11 @@ func TestPlacesOfTheStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ path, want, err string }{
-		{"{env.STATE_FILE}", filepath.Join(real, "from env.state"), ""},
-		{filepath.Join(dir, "link", "a.state"), filepath.Join(real, "a.state"), ""},
-		{"linked.state", filepath.Join(real, "there.state"), ""},
-		{"relative.state", filepath.Join(real, "relative.state"), ""},
-		{"./x/y/../z.state", filepath.Join(real, "x", "z.state"), ""},
+		{"{env.STATE_FILE}", filepath.Join(home, "from env.state"), ""},
+		{filepath.Join(dir, "link", "a.state"), filepath.Join(home, "a.state"), ""},
+		{"linked.state", filepath.Join(home, "there.state"), ""},
+		{"relative.state", filepath.Join(home, "relative.state"), ""},
+		{"./x/y/../z.state", filepath.Join(home, "x", "z.state"), ""},
 		{"", "", "a path is needed, since Caddy's storage is not the file system: 'state file <path>'"},
 		{"{env.EMPTY}", "", "evaluated placeholder {env.EMPTY} is empty"},
 		{"{nonsense}", "", `unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`},

@@ -220,13 +220,24 @@ func (j *Journal) Begin() error {
 
 func (j *Journal) begin() error {
 	err := j.file.hold()
-	switch {
-	case errors.Is(err, errInUse), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errors.ErrUnsupported):
-		return err
-	case err != nil:
-		return nil
-	case j.isStale():
-		// It was another process's until now.
+	if err == nil {
+		err = j.resume()
+	} else if !lasts(err) {
+		err = nil // the writer tries again
+	}
+	j.introduceOwners()
+	rouse(j.wake)
+	return err
+}
+
+// lasts tells whether what keeps the file from being taken is nothing that passes by itself.
+func lasts(err error) bool {
+	return errors.Is(err, errInUse) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, errors.ErrUnsupported)
+}
+
+// resume goes on with the file, which is this process's now.
+func (j *Journal) resume() error {
+	if j.isStale() { // it was another process's until now
 		if err := j.load(); err != nil {
 			return err
 		}
@@ -235,8 +246,6 @@ func (j *Journal) begin() error {
 		at := j.clock.at(j.now()) / int64(time.Millisecond)
 		_ = j.file.resume(size, size*int64(j.read.useful(at))/int64(j.read.lines)) // or else it is written anew
 	}
-	j.introduceOwners()
-	rouse(j.wake)
 	return nil
 }
 
