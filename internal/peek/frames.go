@@ -41,7 +41,7 @@ func (f *Frames) Stop() {
 const (
 	lastFrame    = 0x80 // of its message
 	compressed   = 0x40 // so is its message
-	furtherFrame = lastFrame | 0x0
+	furtherFrame = lastFrame
 	textFrame    = lastFrame | 0x1
 	bytesFrame   = lastFrame | 0x2
 	closeFrame   = lastFrame | 0x8
