@@ -69,7 +69,7 @@ func ValidName(name string) bool {
 	return name != "" && len(name) <= 1025 && strings.IndexByte(Kinds, name[0]) >= 0 && utf8.ValidString(name)
 }
 
-// Other, behind the kind, stands for the names beyond the bound.
+// Other is a name that stands, behind its kind, for those beyond the bound.
 const Other = "other"
 
 // Batch is what a node has counted in a span since its last batch.

@@ -23,7 +23,6 @@ type page struct {
 	batches []batch // in order: of those that the store has the latest, and all that it is still to get
 	had     int64   // the last batch that the store has
 	made    int64   // the last one that there is
-	cells   int     // of the batches that the store has
 
 	known bool   // the store has had the span, and this node knows what was in it
 	lost  bool   // but it is not there any more, or not sound

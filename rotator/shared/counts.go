@@ -83,7 +83,8 @@ func (c counts) Add(ctx context.Context, node string, batches []keep.Batch) ([]i
 func (c counts) Read(ctx context.Context, spans []keep.Span, versions []string) ([]keep.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.j.timeout)
 	defer cancel()
-	args := []any{readFields}
+	args := make([]any, 1, 1+len(versions))
+	args[0] = readFields
 	for _, v := range versions {
 		args = append(args, v)
 	}

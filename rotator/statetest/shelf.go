@@ -14,30 +14,30 @@ import (
 // is safe for concurrent use. The zero value is empty.
 type Shelf struct {
 	mu    sync.Mutex
-	spans map[keep.Span]shelved
+	spans map[keep.Span]Shelved
 	n     int // changes of any span
 	calls int // of its methods
 }
 
-// shelved is what there is of a span.
-type shelved struct {
+// Shelved is what there is of a span, to be kept by who copies it.
+type Shelved struct {
 	version string
 	had     map[string]int64
 	sums    map[string]keep.Counts
 }
 
-func (s shelved) clone() shelved {
-	return shelved{s.version, maps.Clone(s.had), maps.Clone(s.sums)}
+func (s Shelved) clone() Shelved {
+	return Shelved{s.version, maps.Clone(s.had), maps.Clone(s.sums)}
 }
 
 // Flush forgets everything.
 func (s *Shelf) Flush() { s.Return(nil) }
 
 // Copy returns all there is now, and Return makes that all there is.
-func (s *Shelf) Copy() map[keep.Span]shelved {
+func (s *Shelf) Copy() map[keep.Span]Shelved {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make(map[keep.Span]shelved)
+	all := make(map[keep.Span]Shelved)
 	for span, c := range s.spans {
 		all[span] = c.clone()
 	}
@@ -45,10 +45,10 @@ func (s *Shelf) Copy() map[keep.Span]shelved {
 }
 
 // Return makes all that there is what it was at that time.
-func (s *Shelf) Return(all map[keep.Span]shelved) {
+func (s *Shelf) Return(all map[keep.Span]Shelved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spans = make(map[keep.Span]shelved)
+	s.spans = make(map[keep.Span]Shelved)
 	for span, c := range all {
 		s.spans[span] = c.clone()
 	}
@@ -66,13 +66,13 @@ func (s *Shelf) Calls() (n int) {
 func (s *Shelf) call() (end func()) {
 	s.mu.Lock()
 	if s.calls++; s.spans == nil {
-		s.spans = make(map[keep.Span]shelved)
+		s.spans = make(map[keep.Span]Shelved)
 	}
 	return s.mu.Unlock
 }
 
 // put writes what is there of a span now.
-func (s *Shelf) put(span keep.Span, c shelved) {
+func (s *Shelf) put(span keep.Span, c Shelved) {
 	s.n++
 	c.version = fmt.Sprint("v", s.n)
 	s.spans[span] = c
@@ -88,7 +88,7 @@ func (s *Shelf) Add(_ context.Context, node string, batches []keep.Batch) (had [
 			had = append(had, keep.Lost)
 			continue
 		case !there:
-			c = shelved{had: make(map[string]int64), sums: make(map[string]keep.Counts)}
+			c = Shelved{had: make(map[string]int64), sums: make(map[string]keep.Counts)}
 		}
 		if b.Seq == c.had[node]+1 {
 			c.had[node] = b.Seq
@@ -100,7 +100,7 @@ func (s *Shelf) Add(_ context.Context, node string, batches []keep.Batch) (had [
 	return had, nil
 }
 
-func (s shelved) add(cells []keep.Cell) {
+func (s Shelved) add(cells []keep.Cell) {
 	for _, cell := range cells {
 		name, kind := cell.Name, cell.Name[:1]
 		if _, known := s.sums[name]; !known && s.names(kind) >= keep.MaxNames[slices.Index([]byte(keep.Kinds), kind[0])] {
@@ -110,7 +110,7 @@ func (s shelved) add(cells []keep.Cell) {
 	}
 }
 
-func (s shelved) names(kind string) (n int) {
+func (s Shelved) names(kind string) (n int) {
 	for name := range s.sums {
 		if name[:1] == kind {
 			n++
@@ -140,7 +140,7 @@ func (s *Shelf) Read(_ context.Context, spans []keep.Span, versions []string) (a
 func (s *Shelf) Restore(_ context.Context, span keep.Span, version string, to keep.Snapshot) error {
 	defer s.call()()
 	if s.spans[span].version == version {
-		c := shelved{had: maps.Clone(to.Had), sums: make(map[string]keep.Counts)}
+		c := Shelved{had: maps.Clone(to.Had), sums: make(map[string]keep.Counts)}
 		for _, cell := range to.Cells {
 			c.sums[cell.Name] = cell.Counts
 		}
