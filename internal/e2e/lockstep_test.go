@@ -131,6 +131,9 @@ func TestHealthyAnswersComeInLockStep(t *testing.T) {
 		{"transport keycycler", "keycycler {\n keys " + demoKeys(2) + "\n keepalive 1h\n}", "keycycler"},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			if way.transport == "keycycler" && !live.Long() {
+				t.Skip("it takes long: KEYCYCLER_LONG=1 runs it")
+			}
 			g := newGateway(t)
 			g.global = "servers {\n protocols h1 h2 h2c\n}"
 			g.start(fmt.Sprintf("%s\n@h2c header X-Upstream h2c\nreverse_proxy @h2c %s {\n transport %[3]s\n}\nreverse_proxy %s {\n transport %[3]s\n}", way.keycycler, h2c, way.transport, plain))
