@@ -436,21 +436,22 @@ func checkPeak(t *testing.T, all *tally, most int) {
 var lostLeases = []struct {
 	name  string
 	parts bool // what nodes have is lost, unnoticed
+	crowd bool // for a term there seem to be so many nodes that the limit is small: parts may be a unit a node more
 	do    [][]any
 }{
-	{"all is flushed", false, [][]any{{"FLUSHALL"}}},
-	{"the hash is lost", false, [][]any{{"DEL", "{keycycler}:leases"}}},
-	{"the times are lost", false, [][]any{{"DEL", "{keycycler}:lapses"}}},
-	{"a string for the hash", false, [][]any{{"DEL", "{keycycler}:leases"}, {"SET", "{keycycler}:leases", "junk"}}},
-	{"a list for the times", false, [][]any{{"DEL", "{keycycler}:lapses"}, {"RPUSH", "{keycycler}:lapses", "junk"}}},
-	{"junk for the meta data", false, [][]any{{"HSET", "{keycycler}:leases", "meta", "junk"}}},
-	{"huge numbers in the meta data", false, [][]any{{"HSET", "{keycycler}:leases", "meta", "e" + strings.Repeat(" "+strings.Repeat("9", 40), 4)}}},
-	{"far times in the meta data", false, [][]any{{"HSET", "{keycycler}:leases", "meta", "e 9000000000000 9000000000000 999999 9000000000000"}}},
-	{"junk for the nodes", false, [][]any{{"HSET", "{keycycler}:leases", "nodes", strings.Repeat("x 99999999999999999999;", 1000)}}},
-	{"junk for the limit", true, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), "x y z; 1 2 3"}}},
-	{"huge numbers for the limit", false, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), "x" + strings.Repeat(" "+strings.Repeat("9", 400), 4) + ";"}}},
-	{"megabytes for the limit", true, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), strings.Repeat("x 1 1 9000000000000 1;", 100_000)}}},
-	{"scripts are forgotten", false, [][]any{{"SCRIPT", "FLUSH"}}},
+	{"all is flushed", false, false, [][]any{{"FLUSHALL"}}},
+	{"the hash is lost", false, false, [][]any{{"DEL", "{keycycler}:leases"}}},
+	{"the times are lost", false, false, [][]any{{"DEL", "{keycycler}:lapses"}}},
+	{"a string for the hash", false, false, [][]any{{"DEL", "{keycycler}:leases"}, {"SET", "{keycycler}:leases", "junk"}}},
+	{"a list for the times", false, false, [][]any{{"DEL", "{keycycler}:lapses"}, {"RPUSH", "{keycycler}:lapses", "junk"}}},
+	{"junk for the meta data", false, false, [][]any{{"HSET", "{keycycler}:leases", "meta", "junk"}}},
+	{"huge numbers in the meta data", false, false, [][]any{{"HSET", "{keycycler}:leases", "meta", "e" + strings.Repeat(" "+strings.Repeat("9", 40), 4)}}},
+	{"far times in the meta data", false, false, [][]any{{"HSET", "{keycycler}:leases", "meta", "e 9000000000000 9000000000000 999999 9000000000000"}}},
+	{"junk for the nodes", false, true, [][]any{{"HSET", "{keycycler}:leases", "nodes", strings.Repeat("x 99999999999999999999;", 1000)}}},
+	{"junk for the limit", true, false, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), "x y z; 1 2 3"}}},
+	{"huge numbers for the limit", false, false, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), "x" + strings.Repeat(" "+strings.Repeat("9", 400), 4) + ";"}}},
+	{"megabytes for the limit", true, false, [][]any{{"HSET", "{keycycler}:leases", lease.Hash("client ada"), strings.Repeat("x 1 1 9000000000000 1;", 100_000)}}},
+	{"scripts are forgotten", false, false, [][]any{{"SCRIPT", "FLUSH"}}},
 }
 
 // Whatever is lost or written by others: nobody dies of it, nodes keep what they have, and
@@ -483,7 +484,11 @@ func TestLostLeases(t *testing.T) {
 			}
 			until(t, "the rest of the limit", use(func() bool { return all.count() > 900 }))
 			until(t, "another window", use(func() bool { return time.Since(begin) > lease.Term/2+3*per }))
-			checkPeak(t, all, 1000)
+			most := 1000
+			if row.crowd {
+				most += len(nodes)
+			}
+			checkPeak(t, all, most)
 			for i, n := range nodes {
 				if h := n.journal.Health(); !h.Healthy {
 					t.Errorf("node %d: %+v", i, h)
