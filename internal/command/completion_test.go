@@ -107,9 +107,12 @@ func TestCompletionWithoutAGateway(t *testing.T) {
 	t.Cleanup(silent.CloseClientConnections)
 	for _, address := range []string{"127.0.0.1:" + live.FreePort(t), "https://nowhere", strings.TrimPrefix(silent.URL, "http://")} {
 		for _, args := range [][]string{{"show", "--address", address, ""}, {"list", "--address", address, "--pool", ""}} {
-			if words, files := completed(t, args...); len(words) > 0 || files {
-				t.Errorf("%s: %q", address, words)
-			}
+			t.Run(args[0]+" "+address, func(t *testing.T) {
+				t.Parallel() // each waits
+				if words, files := completed(t, args...); len(words) > 0 || files {
+					t.Errorf("%q", words)
+				}
+			})
 		}
 	}
 }

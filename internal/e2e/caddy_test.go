@@ -37,6 +37,9 @@ type gateway struct {
 	sites   string // more sites
 }
 
+// sites is how many sites a gateway's directives stand in: each reads its files itself.
+const sites = 2
+
 // startGateway runs Caddy with these directives in front of both an HTTP and an
 // HTTPS site. It logs everything to a file.
 func startGateway(t *testing.T, directives string) *gateway {

@@ -37,6 +37,8 @@ type faultCase struct {
 	// in the midst of it.
 	lasts bool
 
+	slow bool // ten seconds: KEYCYCLER_LONG=1 runs it
+
 	options string   // of the pool
 	proxy   string   // of reverse_proxy
 	again   bool     // transport keycycler sends the call again, and it is served
@@ -122,7 +124,12 @@ func TestFaultMatrix(t *testing.T) {
 			if reload && !c.lasts {
 				continue
 			}
-			t.Run(c.name(reload), func(t *testing.T) { m.play(t, c, reload) })
+			t.Run(c.name(reload), func(t *testing.T) {
+				if c.slow && !live.Long() {
+					t.Skip("it takes long: KEYCYCLER_LONG=1 runs it")
+				}
+				m.play(t, c, reload)
+			})
 		}
 	}
 }

@@ -231,7 +231,7 @@ var upstreamFaults = []faultCase{
 		}, says(fine)},
 	},
 	{
-		fault: "A 429 has a body that never ends, a few bytes a second", client: served, calls: 2, cools: 1,
+		fault: "A 429 has a body that never ends, a few bytes a second", client: served, calls: 2, cools: 1, slow: true,
 		answers: []onWire{func(w *wire) {
 			w.readBody()
 			w.say(limitedChunked)

@@ -53,7 +53,6 @@ func TestPricesThroughCaddy(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	const sites = 2 // of the gateway: each of them reads the file
 	path := filepath.Join(t.TempDir(), "prices.json")
 	write := func(text string) {
 		t.Helper()

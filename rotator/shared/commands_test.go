@@ -1,7 +1,7 @@
 package shared
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -149,16 +149,22 @@ func monitor(t *testing.T, s *redistest.Server) func() string {
 	if _, err := io.ReadFull(conn, make([]byte, len("+OK\r\n"))); err != nil {
 		t.Fatal(err)
 	}
-	var text bytes.Buffer
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		io.Copy(&text, conn)
-	}()
 	t.Cleanup(func() { conn.Close() })
 	return func() string {
-		conn.Close()
-		<-ended
+		const end = "all that was sent before this"
+		client := s.Client()
+		if err := client.Echo(t.Context(), end).Err(); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(limit))
+		var text strings.Builder
+		for lines := bufio.NewReader(conn); !strings.Contains(text.String(), end); {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			text.WriteString(line)
+		}
 		return text.String()
 	}
 }

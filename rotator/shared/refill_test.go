@@ -121,7 +121,7 @@ func TestStreamIsBounded(t *testing.T) {
 		for k := range batch {
 			facts[fmt.Sprintf("%012x", k)] = fact{until: now + 60_000 + int64(i)*200, learned: now, source: strings.Repeat("x", 100)}
 		}
-		s.save(s.now(), facts)
+		s.saveNow(facts)
 	}
 	used, _ := server.Do("MEMORY", "USAGE", s.names.log, "SAMPLES", 0).(int64)
 	entries := server.Client().XLen(context.Background(), s.names.log).Val()

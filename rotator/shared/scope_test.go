@@ -163,7 +163,7 @@ func TestScriptAgainstStateInScopes(t *testing.T) {
 				if f.until == 0 || r.IntN(3) == 0 {
 					f.cleared = now - 200*r.Int64N(10)
 				}
-				s.save(s.now(), map[string]fact{about.field(): f})
+				s.saveNow(map[string]fact{about.field(): f})
 				j.state.Learn(begin, j.local(about, f), j)
 				want := make(map[subject]fact)
 				j.state.Known(begin, j, func(c rotator.Change) bool { want[subjectOf(c)] = j.remote(c); return true })
@@ -199,16 +199,16 @@ func TestScopesAreForgotten(t *testing.T) {
 		id := rotator.IDOf("sk-1").String()
 		now := s.now()
 		long, short := now+60_000, now+2000
-		s.save(now, map[string]fact{id + " long": {until: long, learned: now}, id + " short": {until: short, learned: now}})
-		if n := s.save(now, map[string]fact{
+		s.saveNow(map[string]fact{id + " long": {until: long, learned: now}, id + " short": {until: short, learned: now}})
+		if n := s.saveNow(map[string]fact{
 			id + " unknown": {cleared: now}, id + " over": {until: now - 1, cleared: now}, id + " kept": {until: short, cleared: now}, id + " long": {cleared: now},
 		}); n != 2 || s.known(id+" kept") != (fact{cleared: now}) {
 			t.Errorf("%d were news, want the clearing of what is known and that of what may come", n)
 		}
-		if n := s.save(now, map[string]fact{id + " kept": {until: short, learned: now}}); n != 0 {
+		if n := s.saveNow(map[string]fact{id + " kept": {until: short, learned: now}}); n != 0 {
 			t.Error("what was cleared before it was known has come")
 		}
-		s.save(now, map[string]fact{id + " long": {until: short, learned: now + 1, cleared: now}})
+		s.saveNow(map[string]fact{id + " long": {until: short, learned: now + 1, cleared: now}})
 		if got := s.known(id + " long"); got != (fact{until: short, learned: now + 1, cleared: now}) {
 			t.Errorf("after the clearing, %+v", got)
 		}
@@ -216,14 +216,14 @@ func TestScopesAreForgotten(t *testing.T) {
 		if until := c.ZScore(ctx, s.names.deadlines, id+" long").Val(); int64(until) != long {
 			t.Errorf("kept until %d, want %d", int64(until), long)
 		}
-		if n := s.save(now, map[string]fact{id + " long": {until: long, learned: now - 1}}); n != 0 {
+		if n := s.saveNow(map[string]fact{id + " long": {until: long, learned: now - 1}}); n != 0 {
 			t.Error("what was cleared is back")
 		}
 		if n := c.HLen(ctx, s.names.state).Val(); n != 3 {
 			t.Errorf("%d fields", n)
 		}
 		until(t, "the short cooldown to end", func() bool { return s.now() > short })
-		s.save(s.now(), nil)
+		s.saveNow(nil)
 		if n := c.HLen(ctx, s.names.state).Val(); n != 1 || c.ZCard(ctx, s.names.deadlines).Val() != 1 {
 			t.Errorf("%d fields when one is over", n)
 		}

@@ -68,6 +68,16 @@ func (s *saver) save(sent int64, facts map[string]fact) int64 {
 	return news
 }
 
+// saveNow is save, again for as long as the machine is too slow to be in time.
+func (s *saver) saveNow(facts map[string]fact) (news int64) {
+	s.Helper()
+	until(s, "a write in time", func() bool {
+		news = s.save(s.now(), facts)
+		return news != -1
+	})
+	return news
+}
+
 func (s *saver) known(id string) fact {
 	s.Helper()
 	text, err := s.client.HGet(context.Background(), s.names.state, id).Result()
@@ -101,7 +111,7 @@ func TestAClearingIsNewsOnce(t *testing.T) {
 			{"its end, soon", fact{cleared: now - 380}, 1},
 			{"an end much later", fact{cleared: now}, 1},
 		} {
-			if n := s.save(s.now(), map[string]fact{"fa97607a83f3": step.fact}); n != step.news {
+			if n := s.saveNow(map[string]fact{"fa97607a83f3": step.fact}); n != step.news {
 				t.Errorf("step %d, %s: %d news, want %d", i, step.says, n, step.news)
 			}
 		}
@@ -122,7 +132,7 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 			"g": {until: now + 60_000, learned: now, off: -5_000_000_000_000, source: "x"},
 			"e": {until: now + 3_600_000_001, learned: now, source: strings.Repeat("x", maxSource)},
 		}
-		if n := s.save(now, facts); n != int64(len(facts)) {
+		if n := s.saveNow(facts); n != int64(len(facts)) {
 			t.Errorf("%d were news", n)
 		}
 		for id, want := range facts {
@@ -130,7 +140,7 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 				t.Errorf("%s: wrote %+v, read %+v", id, want, got)
 			}
 		}
-		if n := s.save(now, facts); n != 0 {
+		if n := s.saveNow(facts); n != 0 {
 			t.Errorf("the same again: %d were news", n)
 		}
 		entries, err := c.XRange(context.Background(), s.names.log, "-", "+").Result()
@@ -164,7 +174,7 @@ func TestScriptAgainstState(t *testing.T) {
 					f.cleared = now - 200*r.Int64N(10)
 				}
 				f.off = rotator.Switch(r.Int64N(9) - 4)
-				s.save(s.now(), map[string]fact{id: f})
+				s.saveNow(map[string]fact{id: f})
 				j.state.Learn(begin, j.local(subject{id: key[0].ID()}, f), j)
 				got, want := s.known(id), fact{}
 				j.state.Known(begin, j, func(c rotator.Change) bool { want = j.remote(c); return true })
@@ -183,12 +193,12 @@ func TestScriptRefusesWhatIsLate(t *testing.T) {
 		s := newSaver(t, c)
 		now := s.now()
 		facts := map[string]fact{"a": {until: now + 60_000, learned: now}}
-		for _, off := range []int64{-3000, 3000, -now} {
+		for _, off := range []int64{-3000, 60_000, -now} {
 			if n := s.save(now+off, facts); n != -1 || s.known("a") != (fact{}) {
 				t.Errorf("sent %d ms off: %d, known %+v", off, n, s.known("a"))
 			}
 		}
-		if n := s.save(now, facts); n != 1 {
+		if n := s.saveNow(facts); n != 1 {
 			t.Errorf("in time: %d", n)
 		}
 	})
@@ -207,10 +217,10 @@ func TestScriptForgets(t *testing.T) {
 			end = s.now() + span
 			saveMany(s, 2500, end)
 		}
-		s.save(s.now(), map[string]fact{"clearing": {cleared: s.now()}})
+		s.saveNow(map[string]fact{"clearing": {cleared: s.now()}})
 		until(t, "the cooldowns to end", func() bool { return s.now() > end })
 		for _, want := range []int64{1503, 503, 3, 3} {
-			s.save(s.now(), map[string]fact{"stays": {until: s.now() + 60_000, learned: 1}, "stays too": {until: s.now() + 60_000, learned: 1}})
+			s.saveNow(map[string]fact{"stays": {until: s.now() + 60_000, learned: 1}, "stays too": {until: s.now() + 60_000, learned: 1}})
 			if n := c.HLen(ctx, s.names.state).Val(); n != want || c.ZCard(ctx, s.names.deadlines).Val() != n {
 				t.Errorf("%d fields, want %d", n, want)
 			}
@@ -224,7 +234,7 @@ func saveMany(s *saver, n int, end int64) {
 	for i := range n {
 		facts[fmt.Sprint(i)] = fact{until: end, learned: 1}
 		if len(facts) == batch {
-			s.save(s.now(), facts)
+			s.saveNow(facts)
 			clear(facts)
 		}
 	}
@@ -238,7 +248,7 @@ func TestSwitchesAreKept(t *testing.T) {
 	eachRedis(t, func(t *testing.T, c *redis.Client) {
 		s := newSaver(t, c)
 		now := s.now()
-		s.save(now, map[string]fact{
+		s.saveNow(map[string]fact{
 			"disabled": {off: rotator.Switch(now)},
 			"enabled":  {off: rotator.Switch(-now)},
 		})
