@@ -310,8 +310,8 @@ func checkPatterns(patterns []string) error {
 		return fmt.Errorf("%d are too many: at most %d", len(patterns), maxPatterns)
 	}
 	for i, p := range patterns {
-		if !catalog.IsName(p) {
-			return fmt.Errorf("%s must be 1 to %d bytes of printable characters", directive.Shown(p), catalog.MaxName)
+		if err := catalog.CheckPattern(p); err != nil {
+			return fmt.Errorf("%s %w", directive.Shown(p), err)
 		}
 		if slices.Contains(patterns[:i], p) {
 			return fmt.Errorf("%s stands twice", directive.Shown(p))

@@ -33,6 +33,11 @@ const maxKeysFile = 256 << 20
 // byteOrderMark is what some editors put before UTF-8 text.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
+// isUTF16 tells whether a file begins as one of UTF-16 does, which PowerShell writes.
+func isUTF16(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff"))
+}
+
 // Set collects keys, each once, in order.
 type Set struct {
 	Keys    []rotator.Key
@@ -281,6 +286,9 @@ func EachLine(r io.Reader, whole string, at func(n int) string, add func(secret 
 		n++
 		line := lines.Bytes()
 		if n == 1 {
+			if isUTF16(line) {
+				return fmt.Errorf("%s: the file is UTF-16: save it as UTF-8", whole)
+			}
 			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		line = bytes.TrimSpace(line)
