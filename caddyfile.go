@@ -190,7 +190,7 @@ func checkKeys(keys []string) error {
 	for i, text := range keys {
 		err := keyset.CheckText(text)
 		if _, isOption := new(Group).options("keys")[text]; isOption {
-			err = fmt.Errorf("'%s' is an option and no key: options stand in a block, as in { %s … }", text, text)
+			err = fmt.Errorf("'%s' is an option and no key: options stand in a block behind the keys, each on a line of its own", text)
 		}
 		if err != nil {
 			return fmt.Errorf("keys: key %d of the line: %w", i+1, err)
@@ -206,7 +206,7 @@ func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
 	}
 	line := *d
 	if d.NextArg() {
-		return d.Errf("keys_file: surplus argument")
+		return d.Errf("keys_file: surplus argument: it takes one path: write it once for each file")
 	}
 	if err := h.addGroup(d, "keys_file", nil, []string{path}); err != nil {
 		return err

@@ -134,7 +134,7 @@ func TestEveryBoundHolds(t *testing.T) {
 		{"and is told one", func(h *Handler) { h.Provider, h.Check = "generic", &check.Config{URI: "/v1/models"} }, ""},
 		{"a negative keepalive", func(h *Handler) { h.Keepalive = -1 }, "keepalive: -1ns is out of range"},
 		{"an unknown provider", func(h *Handler) { h.Provider = "opneai" }, "provider: unknown provider 'opneai': did you mean 'openai'?"},
-		{"a provider that is like none", func(h *Handler) { h.Provider = "mistral" }, "provider: unknown provider 'mistral': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
+		{"a provider that is like none", func(h *Handler) { h.Provider = "bedrock" }, "provider: unknown provider 'bedrock': one of anthropic, azure, cohere, gemini, generic, github, openai, volcengine"},
 		{"a provider's name in capitals", func(h *Handler) { h.Provider = "OpenAI" }, "provider: unknown provider 'OpenAI': did you mean 'openai'?"},
 		{"an account's header of another provider", func(h *Handler) { h.Provider, h.KeepHeaders = "azure", []string{"openai-project"} }, ""},
 		{"fewer attempts than none", func(h *Handler) { h.MaxAttempts = -1 }, "max_attempts: -1 is out of range: 1 to 1000"},

@@ -186,7 +186,7 @@ func (c *Limits) CheckPriced(priced bool) error {
 	}
 	for name, l := range c.Limits {
 		if l != nil && slices.ContainsFunc(l.Budgets, func(b Budget) bool { return b.Unit == unitUSD }) {
-			return fmt.Errorf("clients %s: budget: usd needs prices", directive.Shown(name))
+			return fmt.Errorf("clients %s: budget: usd needs prices: add 'prices <path>'", directive.Shown(name))
 		}
 	}
 	return nil
