@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -319,11 +318,10 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	id := backend.StateNamespace + "." + module
-	if _, err := caddy.GetModule(id); err != nil {
-		return d.Errf("state: unknown backend %s: %s", directive.Shown(module), directive.Instead(module, strings.Split(backend.StateBackends(), ", "), "one of "+backend.StateBackends()))
+	if err := checkBackend(module); err != nil {
+		return d.WrapErr(err)
 	}
-	mod, err := caddyfile.UnmarshalModule(d, id)
+	mod, err := caddyfile.UnmarshalModule(d, backend.StateNamespace+"."+module)
 	if err != nil {
 		return err
 	}

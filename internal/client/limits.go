@@ -266,6 +266,9 @@ func (r *Rate) check(name string, most int64) error {
 		return fmt.Errorf("%s: %d is out of range: 1 to %d", name, r.Most, most)
 	}
 	if per := time.Duration(r.Per); per < minPer || per > maxPer {
+		if err := directive.CheckUnit(name, per); err != nil {
+			return err
+		}
 		return fmt.Errorf("%s: %s is out of range: %s to %s", name, per, minPer, maxPer)
 	}
 	return nil

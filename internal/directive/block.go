@@ -1,11 +1,12 @@
-// Package directive reads blocks of a Caddyfile, and says what errors may show: never what
-// could be a key.
+// Package directive reads blocks of a Caddyfile and objects of a JSON config, and says what
+// errors may show: never what could be a key.
 //
 // It knows Caddy's tokens and nothing of what the options mean. A helper that two
 // directives share goes here; the parser of one option stands beside its field.
 package directive
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -196,6 +197,15 @@ func Number(s string) (float64, bool) {
 		n = round
 	}
 	return n, err == nil
+}
+
+// CheckUnit finds a duration that nobody means: a number of nanoseconds, as JSON has them,
+// written for one of seconds.
+func CheckUnit(name string, d time.Duration) error {
+	if d > 0 && d < time.Millisecond {
+		return fmt.Errorf("%s: %s is less than a millisecond: a number in JSON is one of nanoseconds, write \"%ds\" for seconds", name, d, d)
+	}
+	return nil
 }
 
 // Wrap adds file and line to an error; nil stays nil.
