@@ -238,12 +238,17 @@ func ReadFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, p
 		return fmt.Errorf("%w%s", err, remedy(err, path))
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return fmt.Errorf("%s: it is a directory: name a file in it", shown)
+	}
 	return read(f, path)
 }
 
 // remedy says what to do about a file that cannot be opened.
 func remedy(err error, path string) string {
 	switch dir, dirErr := os.Getwd(); {
+	case strings.ContainsAny(path, "*?"):
+		return ": a path is that of one file: write the option once for each"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf(": let the user that Caddy runs as, number %d, read it", os.Getuid())
 	case !errors.Is(err, fs.ErrNotExist):
