@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -190,7 +189,7 @@ func checkKeys(keys []string) error {
 	for i, text := range keys {
 		err := keyset.CheckText(text)
 		if _, isOption := new(Group).options("keys")[text]; isOption {
-			err = fmt.Errorf("'%s' is an option and no key: options stand in a block, as in { %s … }", text, text)
+			err = fmt.Errorf("'%s' is an option and no key: options stand in a block behind the keys, each on a line of its own", text)
 		}
 		if err != nil {
 			return fmt.Errorf("keys: key %d of the line: %w", i+1, err)
@@ -206,7 +205,7 @@ func (h *Handler) parseKeysFile(d *caddyfile.Dispenser) error {
 	}
 	line := *d
 	if d.NextArg() {
-		return d.Errf("keys_file: surplus argument")
+		return d.Errf("keys_file: surplus argument: it takes one path: write it once for each file")
 	}
 	if err := h.addGroup(d, "keys_file", nil, []string{path}); err != nil {
 		return err
@@ -319,11 +318,10 @@ func (h *Handler) parseState(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	id := backend.StateNamespace + "." + module
-	if _, err := caddy.GetModule(id); err != nil {
-		return d.Errf("state: unknown backend %s: %s", directive.Shown(module), directive.Instead(module, strings.Split(backend.StateBackends(), ", "), "one of "+backend.StateBackends()))
+	if err := checkBackend(module); err != nil {
+		return d.WrapErr(err)
 	}
-	mod, err := caddyfile.UnmarshalModule(d, id)
+	mod, err := caddyfile.UnmarshalModule(d, backend.StateNamespace+"."+module)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package keycycler
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,9 @@ func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
 	line := *d
 	if d.NextArg() {
 		h.Clients.Placeholder = d.Val()
+		if !isPlaceholder(d.Val()) {
+			return d.Errf("clients: one placeholder is needed, such as {http.request.header.X-Team}, or none: names of clients stand in the block")
+		}
 		if err := checkPlaceholder("clients", d.Val()); err != nil {
 			return d.WrapErr(err)
 		}
@@ -93,10 +97,11 @@ func (l *Limit) parseTokens(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	n, ok := directive.Count(s)
-	if l.Tokens = n; !ok || n < 1 || n > maxTokens {
+	n, ok := directive.Number(s)
+	if !ok || n < 1 || n > maxTokens || n != math.Trunc(n) {
 		return d.Errf("limit tokens: %s is out of range: 1 to %d, as in 90000, 90k, 2m%s", directive.Shown(s), int64(maxTokens), directive.AsRate(s))
 	}
+	l.Tokens = int64(n)
 	return l.parsePer(d, "tokens", &l.TokensPer)
 }
 
@@ -254,7 +259,11 @@ func (h *Handler) parseOnAt(rules *[]caddyfile.Dispenser) func(*caddyfile.Dispen
 // or with errors of the connection as subjects.
 func (h *Handler) parseOn(d *caddyfile.Dispenser) error {
 	var r Rule
+	first := *d
 	args := r.takeText(d)
+	if first.NextArg() && first.Token().Quoted() {
+		return d.Errf("on: a text stands behind a status or a class, as in: on 4xx \"billing\" cooldown 1h")
+	}
 	if len(args) == 0 {
 		return d.Errf("on: <status...> or <class> is missing")
 	}
@@ -285,7 +294,7 @@ func (r *Rule) addDuration(args []string) error {
 	case err != nil && r.Action != "cooldown":
 		return fmt.Errorf("on: surplus argument behind %s, which takes none: how many keys a request tries stands in 'max_attempts', not in a rule", r.Action)
 	case err != nil || dur <= 0:
-		return fmt.Errorf("on: %s is no duration above zero, such as 30s, 5m or 1d", directive.Shown(args[0]))
+		return fmt.Errorf("on: %s is no duration above zero, such as 30s, 5m or 1d%s", directive.Shown(args[0]), directive.AsDuration(args[0]))
 	case len(args) > 1:
 		return errors.New("on: surplus argument after the duration")
 	}
@@ -314,7 +323,7 @@ func (r *Rule) addSubject(s string) error {
 		status, ok := parseStatus(s)
 		switch {
 		case !ok:
-			return fmt.Errorf("on: status %s is out of range: %s", directive.Shown(s), statusRange)
+			return fmt.Errorf("on: status %s is out of range: %s%s", directive.Shown(s), statusRange, statusHint(s))
 		case r.Class != "" || len(r.Fault) > 0:
 			return errMixedRule
 		}
@@ -329,15 +338,27 @@ func (r *Rule) addSubject(s string) error {
 	case isClass && len(r.subjects()) > 0:
 		return errMixedRule
 	case !isClass && len(r.subjects()) == 0:
-		if near := directive.Near(s, append(strings.Split(classNames(), ", "), blame.Faults...)); near != "" {
-			return fmt.Errorf("on: %s is no class: did you mean '%s'?", directive.Shown(s), near)
+		if instead := directive.Instead(s, append(strings.Split(classNames(), ", "), blame.Faults...), ""); instead != "" {
+			return fmt.Errorf("on: %s is no class: %s", directive.Shown(s), instead)
 		}
 		return fmt.Errorf("on: %s is neither a status (%s) nor a class (%s) nor an error of the connection (%s)", directive.Shown(s), statusRange, classNames(), strings.Join(blame.Faults, ", "))
 	case !isClass:
-		return fmt.Errorf("on: %s is no action: %s", directive.Shown(s), blame.ActionNames)
+		return fmt.Errorf("on: %s is no action: %s", directive.Shown(s), directive.Instead(s, []string{"cooldown", "retry", "pass"}, blame.ActionNames))
 	}
 	r.Class = s
 	return nil
+}
+
+// statusHint says what to write for several statuses in one word, and for 5XX.
+func statusHint(s string) string {
+	lower := strings.ToLower(s)
+	if _, ok := parseStatus(lower); ok {
+		return ": did you mean '" + lower + "'?"
+	}
+	if strings.ContainsAny(s[1:], ",;-") {
+		return ": write several apart, with spaces between them"
+	}
+	return ""
 }
 
 // addFault adds an error of the connection.
@@ -365,7 +386,7 @@ func checkNoDuration(d caddyfile.Dispenser) error {
 		return nil
 	}
 	if _, err := caddy.ParseDuration(d.Val()); err == nil {
-		return d.Errf("cooldown: %s stands alone: write it in a block, behind an option: cooldown { default %[1]s } for limits that state no time, or min or max", d.Val())
+		return d.Errf("cooldown: %s stands alone: open a block, with 'default %[1]s' on a line of its own for limits that state no time, or min or max", d.Val())
 	}
 	return nil // ParseSubBlock tells what it is not
 }
@@ -420,6 +441,9 @@ func (c *Cooldown) parseJitter(d *caddyfile.Dispenser) error {
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 	if err != nil {
 		return d.Errf("cooldown jitter: %s is no percentage such as 10%%", directive.Shown(s))
+	}
+	if few := percent > 0 && percent < 1; few && !strings.HasSuffix(s, "%") {
+		return d.Errf("cooldown jitter: %s is less than one percent: did you mean '%g%%'? (%[1]s%%, if not)", s, percent*100)
 	}
 	c.Jitter = &percent
 	return nil

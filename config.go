@@ -2,6 +2,7 @@ package keycycler
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/keycycler/keycycler/internal/backend"
 	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
@@ -75,7 +77,7 @@ func (h *Handler) setDefaults() {
 // option, so that an error names the line too.
 func (h *Handler) check() error {
 	for _, check := range []func() error{
-		h.checkPool, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
+		h.checkPool, h.checkState, h.checkUnits, func() error { return checkUpstream(h.Upstream) }, h.checkKeysFiles, h.checkGroups, h.checkProvider, h.Auth.check, h.checkMaxAttempts, h.checkTryDuration,
 		h.checkFirstByte, h.checkMaxWait, h.checkMaxWaiting, h.checkKeepalive, h.checkModelsEndpoint, h.checkExhausted,
 		h.Cooldown.check, h.checkOn, h.Replay.check, h.Select.check, h.Limit.check, h.checkKeepHeaders, h.checkPrices, h.checkCosts,
 		h.Check.Check, h.checkChecks,
@@ -95,6 +97,61 @@ func (h *Handler) checkPool() error {
 		return fmt.Errorf("pool: the name %s must be 1 to %d letters, digits, dots, dashes or underscores", directive.Shown(h.Pool), directive.MaxName)
 	case strings.HasPrefix(h.Pool, "sk-"):
 		return errors.New("pool: the name begins with sk-, as keys do: keys belong behind 'keys'")
+	}
+	return nil
+}
+
+// checkState finds out that no backend is named: Caddy's own error would show all of the
+// state's config, with the password.
+func (h *Handler) checkState() error {
+	if h.StateRaw == nil {
+		return nil
+	}
+	var members map[string]any
+	if json.Unmarshal(h.StateRaw, &members) != nil {
+		return errors.New(`state: an object is needed, such as {"backend": "memory"}`)
+	}
+	name, _ := members["backend"].(string)
+	if name == "" {
+		return fmt.Errorf(`state: "backend" is missing, the name of a backend: one of %s`, backend.StateBackends())
+	}
+	return checkBackend(name)
+}
+
+func checkBackend(name string) error {
+	if _, err := caddy.GetModule(backend.StateNamespace + "." + name); err == nil {
+		return nil
+	}
+	all := backend.StateBackends()
+	return fmt.Errorf("state: unknown backend %s: %s", directive.Shown(name), directive.Instead(name, strings.Split(all, ", "), "one of "+all))
+}
+
+// checkUnits finds durations that somebody meant to be of seconds.
+func (h *Handler) checkUnits() error {
+	type named struct {
+		name string
+		of   *caddy.Duration
+	}
+	all := []named{{"try_duration", &h.TryDuration}, {"first_byte", &h.FirstByte}, {"max_wait", &h.MaxWait}, {"keepalive", &h.Keepalive}}
+	if c := h.Cooldown; c != nil {
+		all = append(all, named{"cooldown default", c.Default}, named{"cooldown min", c.Min}, named{"cooldown max", c.Max})
+	}
+	if l := h.Limit; l != nil {
+		all = append(all, named{"limit requests", &l.Per}, named{"limit tokens", &l.TokensPer})
+	}
+	if h.Check != nil {
+		all = append(all, named{"check interval", h.Check.Interval})
+	}
+	for i := range h.On {
+		all = append(all, named{"on", &h.On[i].Duration})
+	}
+	for _, d := range all {
+		if d.of == nil {
+			continue
+		}
+		if err := directive.CheckUnit(d.name, time.Duration(*d.of)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

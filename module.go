@@ -34,6 +34,7 @@ import (
 	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	_ "github.com/keycycler/keycycler/internal/command" // registers caddy keycycler
+	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/gateway"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/misuse"
@@ -371,6 +372,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 		ID:  "http.handlers.keycycler",
 		New: func() caddy.Module { return new(Handler) },
 	}
+}
+
+// UnmarshalJSON reads the config. Its errors name the option, and show no value.
+func (h *Handler) UnmarshalJSON(data []byte) error {
+	type plain Handler
+	return directive.Decode(data, (*plain)(h))
 }
 
 // Provision makes the gateway: it reads the keys and joins the shared state. It calls no

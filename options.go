@@ -183,8 +183,8 @@ func checkPatterns(patterns []string) error {
 	}
 	seen := make(map[string]struct{}, len(patterns))
 	for _, p := range patterns {
-		if !catalog.IsName(p) {
-			return fmt.Errorf("%s must be 1 to %d bytes of printable characters", directive.Shown(p), catalog.MaxName)
+		if err := catalog.CheckPattern(p); err != nil {
+			return fmt.Errorf("%s %w", directive.Shown(p), err)
 		}
 		if _, twice := seen[p]; twice {
 			return fmt.Errorf("%s stands twice", directive.Shown(p))

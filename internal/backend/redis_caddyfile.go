@@ -90,9 +90,6 @@ func (r *RedisState) parseDB(d *caddyfile.Dispenser) error {
 func (r *RedisState) parseTLS(d *caddyfile.Dispenser) error {
 	t := new(RedisTLS)
 	r.TLS = t
-	if d.NextArg() {
-		return d.Errf("redis tls: surplus argument")
-	}
 	_, err := directive.ParseBlock(d, "redis tls", map[string]directive.Option{
 		"ca_file":              stringOption("redis tls ca_file", "<path>", &t.CAFile),
 		"cert_file":            stringOption("redis tls cert_file", "<path>", &t.CertFile),
@@ -106,7 +103,7 @@ func (r *RedisState) parseTLS(d *caddyfile.Dispenser) error {
 // stringOption takes one word.
 func stringOption(name, want string, field *string) directive.Option {
 	return directive.Option{Parse: func(d *caddyfile.Dispenser) (err error) {
-		*field, err = directive.Value(d, name, want)
+		*field, err = directive.Value(d, name, want, directive.OrUnset)
 		return err
 	}}
 }

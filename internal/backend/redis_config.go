@@ -146,6 +146,12 @@ func checkRedisAddress(address string) error {
 	if strings.Contains(address, "://") || strings.Contains(address, "@") {
 		return errors.New("redis address: it is a URL, not " + forms + "; user, password and tls are options")
 	}
+	switch {
+	case strings.ContainsAny(address, ",; "):
+		return errors.New("redis address: several stand in one word: write them apart, with spaces between them")
+	case address != "" && strings.Trim(address, "0123456789") == "":
+		return errors.New("redis address: it is a port alone: write <host>:<port>, as one word")
+	}
 	_, port, err := net.SplitHostPort(withPort(address))
 	if n, bad := strconv.ParseUint(port, 10, 16); address == "" || err != nil || bad != nil || n == 0 {
 		return errors.New("redis address: it is not " + forms)

@@ -6,6 +6,8 @@
 package catalog
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -54,6 +56,20 @@ func (o *Offer) Name(model string) (string, bool) {
 
 // MaxName is the longest name of a model, and the longest pattern, in bytes.
 const MaxName = 256
+
+// CheckPattern tells whether the text is a name or a pattern, and nothing else that people
+// write in their place. The error says what to write.
+func CheckPattern(text string) error {
+	switch {
+	case !IsName(text):
+		return fmt.Errorf("must be 1 to %d bytes of printable characters", MaxName)
+	case strings.ContainsAny(text, ",;"):
+		return errors.New("must have no comma: write several apart, with spaces between them")
+	case strings.HasPrefix(text, "^") || strings.HasSuffix(text, "$") || strings.Contains(text, ".*"):
+		return errors.New("must be no regular expression: a * stands for any text, as in gpt-4o*")
+	}
+	return nil
+}
 
 // IsName tells whether the text can be a name or a pattern: printable, and of a length
 // within the bounds.

@@ -85,3 +85,17 @@ func TestIsName(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckPattern(t *testing.T) {
+	for text, want := range map[string]string{
+		"gpt-4o": "", "gpt-4o*": "", "*": "", "ft:gpt-4o:acme::x1": "", "meta-llama/Llama-3.1": "", "Llama 3": "", "o1.": "",
+		"": "1 to 256 bytes", strings.Repeat("m", MaxName+1): "1 to 256 bytes", "a\tb": "1 to 256 bytes",
+		"gpt-4o,o3": "no comma", "gpt-4o,": "no comma", "gpt-4o;o3": "no comma",
+		"^gpt-4": "no regular expression", "gpt-4.*": "no regular expression", "gpt-4$": "no regular expression",
+	} {
+		err := CheckPattern(text)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -186,7 +186,7 @@ func (c *Limits) CheckPriced(priced bool) error {
 	}
 	for name, l := range c.Limits {
 		if l != nil && slices.ContainsFunc(l.Budgets, func(b Budget) bool { return b.Unit == unitUSD }) {
-			return fmt.Errorf("clients %s: budget: usd needs prices", directive.Shown(name))
+			return fmt.Errorf("clients %s: budget: usd needs prices: add 'prices <path>'", directive.Shown(name))
 		}
 	}
 	return nil
@@ -266,6 +266,9 @@ func (r *Rate) check(name string, most int64) error {
 		return fmt.Errorf("%s: %d is out of range: 1 to %d", name, r.Most, most)
 	}
 	if per := time.Duration(r.Per); per < minPer || per > maxPer {
+		if err := directive.CheckUnit(name, per); err != nil {
+			return err
+		}
 		return fmt.Errorf("%s: %s is out of range: %s to %s", name, per, minPer, maxPer)
 	}
 	return nil
@@ -310,8 +313,8 @@ func checkPatterns(patterns []string) error {
 		return fmt.Errorf("%d are too many: at most %d", len(patterns), maxPatterns)
 	}
 	for i, p := range patterns {
-		if !catalog.IsName(p) {
-			return fmt.Errorf("%s must be 1 to %d bytes of printable characters", directive.Shown(p), catalog.MaxName)
+		if err := catalog.CheckPattern(p); err != nil {
+			return fmt.Errorf("%s %w", directive.Shown(p), err)
 		}
 		if slices.Contains(patterns[:i], p) {
 			return fmt.Errorf("%s stands twice", directive.Shown(p))

@@ -2,8 +2,6 @@ package client
 
 import (
 	"math"
-	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -26,6 +24,9 @@ func (c *Limits) Parse(d *caddyfile.Dispenser) error {
 			return d.Errf("clients: %s stands twice", directive.Shown(name))
 		}
 		l := new(Limit)
+		if _, isOption := l.options()[name]; isOption && hasMore(*d) {
+			return d.Errf("clients: '%s' is an option of a client: it stands in the block of the client's name, or of *", name)
+		}
 		if err := directive.ParseSubBlock(d, "clients "+directive.Shown(name), l.options()); err != nil {
 			return err
 		}
@@ -33,6 +34,9 @@ func (c *Limits) Parse(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
+
+// hasMore tells whether an argument follows.
+func hasMore(d caddyfile.Dispenser) bool { return d.NextArg() }
 
 // options are those of a client.
 func (l *Limit) options() map[string]directive.Option {
@@ -87,31 +91,11 @@ func parseMost(d *caddyfile.Dispenser, name string, most int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, ok := number(s)
+	n, ok := directive.Number(s)
 	if !ok || n < 1 || n > float64(most) || n != math.Trunc(n) {
 		return 0, d.Errf("%s: %s is out of range: 1 to %d%s", name, directive.Shown(s), most, directive.AsRate(s))
 	}
 	return int64(n), nil
-}
-
-// number reads a decimal number, also one such as 90k or 1.5m.
-func number(s string) (float64, bool) {
-	unit := 1.0
-	switch digits := strings.ToLower(s); {
-	case strings.HasSuffix(digits, "k"):
-		s, unit = s[:len(s)-1], 1e3
-	case strings.HasSuffix(digits, "m"):
-		s, unit = s[:len(s)-1], 1e6
-	}
-	if s == "" || strings.Trim(s, "0123456789.") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(s, 64)
-	n *= unit
-	if whole := math.Round(n); math.Abs(n-whole) < minBudgetUSD {
-		n = whole // 1.1k
-	}
-	return n, err == nil
 }
 
 // parseBudget parses `<n> tokens|usd <duration>`, or `day [<zone>]` or `month [<zone>]` in the
@@ -123,9 +107,9 @@ func (l *Limit) parseBudget(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if len(args) < 3 {
-		return d.Errf("%s: %s is needed", name, wantedBudget)
+		return d.Errf("%s: %s is needed, as in 5 usd month", name, wantedBudget)
 	}
-	n, ok := number(args[0])
+	n, ok := directive.Number(args[0])
 	if !ok {
 		return d.Errf("%s: %s is no number", name, directive.Shown(args[0]))
 	}
@@ -148,7 +132,7 @@ func (l *Limit) parseBudget(d *caddyfile.Dispenser) error {
 func (b *Budget) parsePer(d *caddyfile.Dispenser, s string) error {
 	per, err := caddy.ParseDuration(s)
 	if err != nil {
-		return d.Errf("clients budget: %s is neither day nor month nor a duration such as 24h", directive.Shown(s))
+		return d.Errf("clients budget: %s is neither day nor month nor a duration such as 24h or 7d", directive.Shown(s))
 	}
 	b.Per = caddy.Duration(per)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/quota"
 )
 
@@ -112,12 +113,12 @@ func TestPlanOfABlock(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for text, want := range map[string]float64{"1": 1, "90k": 90_000, "1.1k": 1100, "1.5M": 1_500_000, "2.50": 2.5, "0.000001": 0.000001, "100000000": 1e8, "999999999999": 999999999999} {
-		if got, ok := number(text); !ok || got != want {
+		if got, ok := directive.Number(text); !ok || got != want {
 			t.Errorf("%s is %v, %t", text, got, ok)
 		}
 	}
 	for _, text := range []string{"", "k", "-1", "+1", "1e3", "1_000", "0x10", "NaN", "Inf", "1.2.3", "1g", "1 k", "."} {
-		if got, ok := number(text); ok {
+		if got, ok := directive.Number(text); ok {
 			t.Errorf("%q is %v", text, got)
 		}
 	}

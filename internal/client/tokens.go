@@ -104,6 +104,9 @@ func CheckTokens(texts []string) error {
 		if strings.ContainsAny(text, "{}") {
 			continue
 		}
+		if keyset.IsPath(text) {
+			return fmt.Errorf("client_tokens: token %d: it looks like a path: a file of tokens belongs behind 'client_tokens_file'", i+1)
+		}
 		if _, err := parseClient(strings.TrimSpace(text)); err != nil {
 			return fmt.Errorf("client_tokens: token %d: %w", i+1, err)
 		}

@@ -74,6 +74,9 @@ func socketPath(text string) (path string, ok bool) {
 
 // parseHost reads a host, a port, or both.
 func parseHost(text string) (endpoint, error) {
+	if host, ok := strings.CutSuffix(text, "/"); ok && strings.Contains(host, ":") {
+		text = host // as it is copied from a browser
+	}
 	if text != "" && strings.Trim(text, "0123456789") == "" {
 		text = ":" + text
 	}

@@ -20,7 +20,7 @@ func TestParseAddress(t *testing.T) {
 		{":2019", "localhost:2019"}, {"2019", "localhost:2019"}, {"0.0.0.0:2019", "localhost:2019"}, {"[::]:2019", "localhost:2019"}, {"tcp/:2019", "localhost:2019"},
 		{"tcp/10.0.0.1:2019", "10.0.0.1:2019"}, {"tcp4/localhost:2019", "tcp4/localhost:2019"}, {" localhost:2019\n", "localhost:2019"},
 		{"http://localhost:2019", "localhost:2019"}, {"http://localhost:2019/", "localhost:2019"}, {"http://:2019", "localhost:2019"}, {"HTTP://gateway:80/keycycler/pools?x=1", "gateway:80"},
-		{"http://gateway", "gateway:2019"}, {"http://[::1]:2019", "[::1]:2019"},
+		{"http://gateway", "gateway:2019"}, {"localhost:2019/", "localhost:2019"}, {"[::1]:2019/", "[::1]:2019"}, {":2019/", "localhost:2019"}, {"localhost:2019//", ""}, {"localhost:2019/x", ""}, {"http://[::1]:2019", "[::1]:2019"},
 		{"unix//run/caddy/admin.sock", "unix//run/caddy/admin.sock"}, {"unix//run/admin.sock|0220", "unix//run/admin.sock|0220"}, {"unix/admin.sock", "unix/admin.sock"},
 		{"unix+h2c//run/admin.sock", "unix//run/admin.sock"}, {"unix:///run/admin.sock", "unix//run/admin.sock"}, {"unix:/run/admin.sock", "unix//run/admin.sock"},
 		{"/run/admin.sock", "unix//run/admin.sock"}, {"unix/@caddy", "unix/@caddy"},

@@ -44,7 +44,7 @@ func TestClassifyErrors(t *testing.T) {
 	for args, want := range map[string]string{
 		"classify":                                  "--status: the answer's status is missing",
 		"classify --status 302":                     "--status: the answer's status is missing",
-		"classify --status x":                       "--status: 'x' is no int",
+		"classify --status x":                       "--status: 'x' is no whole number",
 		"classify --status 429 --provider opneai":   "--provider: unknown provider 'opneai': did you mean 'openai'?",
 		"classify --status 429 --header Retry":      "--header: a header is <name>: <value>",
 		"classify --status 429 --now today":         "--now: 'today' is no time",

@@ -110,6 +110,9 @@ func noCommand(cmd *cobra.Command, args []string) error {
 		names = append(names, sub.Name())
 	}
 	all := "one of " + strings.Join(names, ", ")
+	if len(args) > 0 && args[0] == "help" {
+		return helpOn(cmd, args[1:])
+	}
 	if len(args) > 0 {
 		return wrongf("unknown command %s: %s", directive.Shown(args[0]), directive.Instead(args[0], names, all))
 	}
@@ -118,6 +121,15 @@ func noCommand(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return wrongf("a command is missing: %s", all)
+}
+
+// helpOn is `caddy keycycler help [<command>]`, as people write it.
+func helpOn(cmd *cobra.Command, args []string) error {
+	sub, rest, err := cmd.Find(args)
+	if err != nil || len(rest) > 0 {
+		return noCommand(cmd, args)
+	}
+	return sub.Help()
 }
 
 func listCommand() *cobra.Command {

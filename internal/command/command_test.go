@@ -556,8 +556,10 @@ func TestCommandErrors(t *testing.T) {
 		{"--none", 2, "unknown flag '--none'"},
 		{"forget --address localhost", 2, "unknown command 'forget': one of add, classify, clear"},
 		{"--json forget", 2, "unknown command 'forget': one of add, classify, clear"},
-		{"--json=maybe forget", 2, "--json: 'maybe' is no bool"},
+		{"--json=maybe forget", 2, "--json: 'maybe' is neither true nor false"},
 		{"remov --none", 2, "unknown command 'remov': did you mean 'remove'?"},
+		{"help lst", 2, "unknown command 'lst': did you mean 'list'?"},
+		{"ls", 2, "unknown command 'ls': here it is 'list'"},
 		{"lst --none", 2, "unknown command 'lst': did you mean 'list'?"},
 		{"Clear 000000000001", 2, "unknown command 'Clear': did you mean 'clear'?"},
 		{"list --adddress x", 2, "unknown flag '--adddress': did you mean '--address'?"},
@@ -571,8 +573,8 @@ func TestCommandErrors(t *testing.T) {
 		{"list main", 2, "list takes no arguments"},
 		{"list --limit", 2, "--limit: its value is missing"},
 		{"list --limit -1", 2, "--limit: -1 is out of range"},
-		{"list --limit sk-demo-1", 2, "--limit: (not shown: it could be a key) is no int"},
-		{"list --json=maybe", 2, "--json: 'maybe' is no bool"},
+		{"list --limit sk-demo-1", 2, "--limit: (not shown: it could be a key) is no whole number"},
+		{"list --json=maybe", 2, "--json: 'maybe' is neither true nor false"},
 		{"list --state tired", 2, "--state: unknown state 'tired': ready, cooling or disabled"},
 		{"list --class tired", 2, "--class: unknown class 'tired': one of "},
 		{"list --class=", 2, "--class: its value is missing"},
@@ -866,5 +868,14 @@ func TestCommandAsksTheAdminAPI(t *testing.T) {
 	}
 	if r := runCLI("", "show", "0123456789ab", "--address", address); r.code != 1 || !strings.Contains(r.errors, "pool command-test has no key 0123456789ab") {
 		t.Errorf("an unknown key: exit code %d, %s", r.code, r.errors)
+	}
+}
+
+// Help is where people look for it, also as a word behind the command.
+func TestHelpOfACommand(t *testing.T) {
+	for args, want := range map[string]string{"help list": "Lists the pools, and the keys of each", "help": "Shows the API keys of a running gateway"} {
+		if r := runCLI("", strings.Fields(args)...); r.code != 0 || !strings.HasPrefix(r.out, want) {
+			t.Errorf("%s: exit code %d, %.80s%s", args, r.code, r.out, r.errors)
+		}
 	}
 }

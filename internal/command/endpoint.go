@@ -223,7 +223,7 @@ func (g endpoint) failure(err error) error {
 	text := err.Error()
 	if request, ok := strings.CutPrefix(text, "performing request: "); ok {
 		_, cause, _ := strings.Cut(request, `": `) // behind the method and the URL
-		text = fmt.Sprintf("cannot ask Caddy: %s: is it running, and is its admin endpoint at %s? (--address, --config)", cause, string(g))
+		text = fmt.Sprintf("cannot ask Caddy: %s: is it running, and is its admin endpoint at %s? (--address, --config; with 'admin off' it has none)", cause, string(g))
 	}
 	return errors.New(text)
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,13 +54,16 @@ func flagError(cmd *cobra.Command, err error) error {
 		return wrongf("unknown flag %s%s", directive.Shown(dashes+e.GetSpecifiedName()), nearFlag(cmd, e.GetSpecifiedName()))
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return wrongf("--%s: %s is no %s", e.GetFlag().Name, directive.Shown(e.GetValue()), e.GetFlag().Value.Type())
+		return wrongf("--%s: %s %s", e.GetFlag().Name, directive.Shown(e.GetValue()), cmp.Or(flagKinds[e.GetFlag().Value.Type()], "is no value of it"))
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
 		return wrongf("--%s: its value is missing", e.GetFlag().Name)
 	}
 	return wrongf("a flag is malformed: it must be --<name> <value> or --<name>=<value>")
 }
+
+// flagKinds are what flags take, by what package pflag calls it.
+var flagKinds = map[string]string{"int": "is no whole number", "bool": "is neither true nor false"}
 
 // nearFlag tells of the command's flag that somebody may have meant.
 func nearFlag(cmd *cobra.Command, name string) string {

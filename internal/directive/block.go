@@ -1,11 +1,12 @@
-// Package directive reads blocks of a Caddyfile, and says what errors may show: never what
-// could be a key.
+// Package directive reads blocks of a Caddyfile and objects of a JSON config, and says what
+// errors may show: never what could be a key.
 //
 // It knows Caddy's tokens and nothing of what the options mean. A helper that two
 // directives share goes here; the parser of one option stands beside its field.
 package directive
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -44,18 +45,39 @@ func ParseBlock(d *caddyfile.Dispenser, block string, options map[string]Option)
 		if err := o.Parse(d); err != nil {
 			return nil, err
 		}
-		if d.NextArg() {
-			return nil, d.Errf("%s: surplus argument", optionName(block, name))
+		if err := noMore(d, optionName(block, name), name); err != nil {
+			return nil, err
 		}
 		last = optionName(block, name)
 	}
 	return seen, nil
 }
 
+// noMore finds an argument that a parser left.
+func noMore(d *caddyfile.Dispenser, option, name string) error {
+	tookNone := d.Val() == name
+	switch {
+	case !d.NextArg():
+		return nil
+	case tookNone && (d.Val() == "off" || d.Val() == "false" || d.Val() == "no"):
+		return d.Errf("%s: surplus argument: it takes none, and is off where it is left out", option)
+	case tookNone:
+		return d.Errf("%s: surplus argument: it takes none", option)
+	default:
+		return d.Errf("%s: surplus argument", option)
+	}
+}
+
 // unknownOption says what to write in the place of an option that there is not.
 func unknownOption(name string, options map[string]Option) string {
 	names := slices.Sorted(maps.Keys(options))
 	shown := ShownName(name)
+	if strings.HasPrefix(name, "//") {
+		return "unknown option " + shown + ": a comment begins with #"
+	}
+	if left, _, found := strings.Cut(name, "="); found && Near(left, names) != "" {
+		return "unknown option " + shown + ": did you mean '" + Near(left, names) + "'? Its value follows after a space, without ="
+	}
 	if Near(name, names) != "" {
 		shown = Shown(name) // also one with a dash
 	}
@@ -90,16 +112,24 @@ func Value(d *caddyfile.Dispenser, option, want string, hints ...string) (string
 	if !d.NextArg() {
 		return "", d.Errf("%s: %s is missing%s", option, want, strings.Join(hints, ""))
 	}
-	return d.Val(), nil
+	return d.Val(), noSign(d, option)
+}
+
+// noSign finds a sign between an option and its value, as other languages have it.
+func noSign(d *caddyfile.Dispenser, option string) error {
+	if d.Val() == "=" || d.Val() == ":" || d.Val() == ":=" {
+		return d.Errf("%s: '%s' is too much: the value follows the option after a space", option, d.Val())
+	}
+	return nil
 }
 
 // Values returns all arguments of the option, of which there must be one.
 func Values(d *caddyfile.Dispenser, option, want string, hints ...string) ([]string, error) {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return nil, d.Errf("%s: %s is missing%s", option, want, strings.Join(hints, ""))
+	first, err := Value(d, option, want, hints...)
+	if err != nil {
+		return nil, err
 	}
-	return args, nil
+	return append([]string{first}, d.RemainingArgs()...), nil
 }
 
 // OnOff returns the option's argument, which is on or off.
@@ -122,7 +152,10 @@ func DurationValue(d *caddyfile.Dispenser, option string) (time.Duration, error)
 	}
 	dur, err := caddy.ParseDuration(s)
 	if err != nil {
-		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d", option, Shown(s))
+		if s == "per" && d.NextArg() {
+			s += " " + d.Val()
+		}
+		return 0, d.Errf("%s: %s is no duration such as 30s, 5m or 1d%s", option, Shown(s), AsDuration(s))
 	}
 	return dur, nil
 }
@@ -142,6 +175,37 @@ func Count(text string) (n int64, ok bool) {
 		return 0, false
 	}
 	return n * scale, true
+}
+
+// Number reads a decimal number of 0 or more, also one such as 90k or 1.5m, for thousands and
+// millions.
+func Number(s string) (float64, bool) {
+	const whole = 1e-6 // how far from a whole number 1.1k may be
+	unit := 1.0
+	switch digits := strings.ToLower(s); {
+	case strings.HasSuffix(digits, "k"):
+		s, unit = s[:len(s)-1], 1e3
+	case strings.HasSuffix(digits, "m"):
+		s, unit = s[:len(s)-1], 1e6
+	}
+	if s == "" || strings.Trim(s, "0123456789.") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	n *= unit
+	if round := math.Round(n); math.Abs(n-round) < whole {
+		n = round
+	}
+	return n, err == nil
+}
+
+// CheckUnit finds a duration that nobody means: a number of nanoseconds, as JSON has them,
+// written for one of seconds.
+func CheckUnit(name string, d time.Duration) error {
+	if d > 0 && d < time.Millisecond {
+		return fmt.Errorf("%s: %s is less than a millisecond: a number in JSON is one of nanoseconds, write \"%ds\" for seconds", name, d, d)
+	}
+	return nil
 }
 
 // Wrap adds file and line to an error; nil stays nil.

@@ -17,3 +17,16 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestNumber(t *testing.T) {
+	for text, want := range map[string]float64{"90000": 90_000, "90k": 90_000, "90K": 90_000, "1.5m": 1_500_000, "1.1k": 1100, "0.5": 0.5, "0": 0} {
+		if n, ok := Number(text); n != want || !ok {
+			t.Errorf("%q: %v, %t", text, n, ok)
+		}
+	}
+	for _, text := range []string{"", "k", "90kk", "-3", "1e3", "many", "1.2.3", "90 k", "NaN", "Inf"} {
+		if n, ok := Number(text); ok {
+			t.Errorf("%q is %v", text, n)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func TestSlips(t *testing.T) {
 
 func TestInstead(t *testing.T) {
 	names := []string{"list", "show"}
-	for text, want := range map[string]string{"lst": "did you mean 'list'?", "remove": "one of list, show"} {
+	for text, want := range map[string]string{"ls": "here it is 'list'", "Status": "here it is 'list'", "rm": "one of list, show", "lst": "did you mean 'list'?", "remove": "one of list, show"} {
 		if got := Instead(text, names, "one of "+strings.Join(names, ", ")); got != want {
 			t.Errorf("%s: %s", text, got)
 		}
@@ -64,9 +64,41 @@ func TestAsRate(t *testing.T) {
 	for text, want := range map[string]string{
 		"500/min": ": did you mean '500 1m'?", "500/m": ": did you mean '500 1m'?", "90k/Minute": ": did you mean '90k 1m'?", "5/s": ": did you mean '5 1s'?",
 		"10/day": ": did you mean '10 1d'?", "500": "", "500/": "", "/min": "", "500/week": "", "many/min": "", "sk-demo-1/min": "",
+		"500rpm": ": did you mean '500 1m'?", "90ktpm": ": did you mean '90k 1m'?", "rpm": "", "manyrpm": "",
 	} {
 		if got := AsRate(text); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestAsDuration(t *testing.T) {
+	for text, want := range map[string]string{
+		"60": "60s", "60sec": "60s", "60secs": "60s", "5min": "5m", "5minutes": "5m", "2hours": "2h", "1day": "1d", "minute": "1m", "m": "1m", "per minute": "1m", "Per Day": "1d",
+		"": "", "s": "1s", "many": "", "month": "", "1month": "", "per": "", "per client": "", "-3": "", "1.5": "", "sk-demo-1": "", "5m2": "",
+	} {
+		if want != "" {
+			want = ": did you mean '" + want + "'?"
+		}
+		if got := AsDuration(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A word of other programs is told of where that is an option, and is no option of ours.
+func TestElsewhere(t *testing.T) {
+	for name, words := range elsewhere {
+		for _, word := range strings.Fields(words) {
+			if got := Here(word, []string{"x", name}); got != name {
+				t.Errorf("%s: %q, want %q", word, got, name)
+			}
+			if _, ours := elsewhere[word]; ours && word != "order" {
+				t.Errorf("%s is a name of ours", word)
+			}
+		}
+	}
+	if got := Instead("retries", []string{"max_attempts", "metrics"}, ""); got != "here it is 'max_attempts'" {
+		t.Error(got)
 	}
 }

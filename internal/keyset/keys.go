@@ -33,6 +33,11 @@ const maxKeysFile = 256 << 20
 // byteOrderMark is what some editors put before UTF-8 text.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
+// isUTF16 tells whether a file begins as one of UTF-16 does, which PowerShell writes.
+func isUTF16(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff"))
+}
+
 // Set collects keys, each once, in order.
 type Set struct {
 	Keys    []rotator.Key
@@ -233,12 +238,17 @@ func ReadFile(repl *caddy.Replacer, text, shown string, read func(r io.Reader, p
 		return fmt.Errorf("%w%s", err, remedy(err, path))
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return fmt.Errorf("%s: it is a directory: name a file in it", shown)
+	}
 	return read(f, path)
 }
 
 // remedy says what to do about a file that cannot be opened.
 func remedy(err error, path string) string {
 	switch dir, dirErr := os.Getwd(); {
+	case strings.ContainsAny(path, "*?"):
+		return ": a path is that of one file: write the option once for each"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf(": let the user that Caddy runs as, number %d, read it", os.Getuid())
 	case !errors.Is(err, fs.ErrNotExist):
@@ -281,6 +291,9 @@ func EachLine(r io.Reader, whole string, at func(n int) string, add func(secret 
 		n++
 		line := lines.Bytes()
 		if n == 1 {
+			if isUTF16(line) {
+				return fmt.Errorf("%s: the file is UTF-16: save it as UTF-8", whole)
+			}
 			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		line = bytes.TrimSpace(line)

@@ -207,6 +207,7 @@ func slips() (texts []string) {
 
 var allSlips = []error{
 	errEmpty, errLines, errQuotes, errJSON, errList, errVariable, errScheme, errItem, errHeader, errComment, errTwo, errWords, errInBlock,
+	errPlain, errSample, errPath,
 	errNoName, errNameKey, errNameID,
 }
 
@@ -218,4 +219,14 @@ func shownPiece(text, line string) string {
 		}
 	}
 	return ""
+}
+
+// A file that PowerShell wrote says so, instead of telling of odd characters.
+func TestUTF16(t *testing.T) {
+	for _, begin := range []string{"\xff\xfes\x00k\x00", "\xfe\xff\x00s\x00k"} {
+		_, err := (&Source{Groups: &[]Group{{Files: []string{testkit.WriteFile(t, "utf16.keys", begin)}}}, Log: zap.NewNop()}).Load()
+		if err == nil || !strings.HasSuffix(err.Error(), "utf16.keys: the file is UTF-16: save it as UTF-8") {
+			t.Error(err)
+		}
+	}
 }

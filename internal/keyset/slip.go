@@ -2,6 +2,7 @@ package keyset
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/keycycler/keycycler/internal/directive"
@@ -23,6 +24,9 @@ var (
 	errComment  = errors.New("a comment stands behind it: write comments on lines of their own, only a key's name may stand behind the key")
 	errTwo      = errors.New("what stands behind the key looks like another key: write one key a line, or each as a word of its own behind 'keys'")
 	errWords    = errors.New("the line has more than two words: a line is <key> or <key> <name>")
+	errPlain    = errors.New("it is the name of a variable, which nobody replaces here: in the config write {env.<name>}, in a file the value")
+	errSample   = errors.New("it is what an example shows in a key's place: write your own")
+	errPath     = errors.New("it looks like a path: name the file behind 'keys_file', or write {file.<path>} for one that holds nothing else")
 	errInBlock  = errors.New("a second word stands behind the key: its name belongs into a block, as 'name <label>'")
 
 	errNoName  = errors.New("the name must be 1 to 64 letters, digits, dots, dashes or underscores")
@@ -52,6 +56,8 @@ func ParseLine(line string) (secret, name string, err error) {
 	}
 	secret, name, named := cutWord(line)
 	switch {
+	case hasName(secret):
+		return "", "", errHeader
 	case !named:
 		return secret, "", nil
 	case strings.HasSuffix(secret, ":"):
@@ -88,8 +94,17 @@ func CheckText(text string) error {
 	if strings.ContainsAny(text, "{}") {
 		return nil
 	}
+	if IsPath(strings.TrimSpace(text)) {
+		return errPath
+	}
 	_, err := parseInline(text)
 	return err
+}
+
+// IsPath tells whether what stands in the place of a secret is the path of a file.
+func IsPath(text string) bool {
+	return !directive.LooksLikeKey(text) && !strings.ContainsAny(text, "=+") &&
+		slices.ContainsFunc([]string{"/", "./", "../", "~/", "@/", "@./"}, func(begin string) bool { return len(text) > len(begin) && strings.HasPrefix(text, begin) })
 }
 
 // Slip tells whether the text is something that people write by mistake where a secret
@@ -102,6 +117,10 @@ func Slip(text string) error {
 		return errScheme
 	case first == "-":
 		return errItem
+	case isPlain(text):
+		return errPlain
+	case isSample(text):
+		return errSample
 	case isVariable(text), several && (first == "export" || first == "set") && isVariable(rest):
 		return errVariable
 	case isJSON(text):
@@ -148,6 +167,36 @@ func isQuoted(text string) bool {
 	return text != "" && strings.ContainsRune(quotes, rune(text[0])) && strings.IndexByte(text[1:], text[0]) >= 0
 }
 
+// isPlain tells whether the text is a variable as shells and others write it, or a placeholder
+// that has lost its braces.
+func isPlain(text string) bool {
+	name := ""
+	switch {
+	case strings.HasPrefix(text, "$"):
+		name = strings.TrimSuffix(strings.TrimPrefix(text[1:], "{"), "}")
+	case strings.HasPrefix(text, "env."):
+		name = text[len("env."):]
+	case len(text) > 2 && text[0] == '%' && text[len(text)-1] == '%':
+		name = text[1 : len(text)-1]
+	}
+	return isIdentifier(name) && name == strings.ToUpper(name)
+}
+
+// isSample tells whether the text is what documentation has where a key belongs.
+func isSample(text string) bool {
+	inner := strings.TrimSuffix(strings.TrimPrefix(text, "<"), ">")
+	lower := strings.ToLower(text)
+	return len(text) > 2 && len(inner) == len(text)-2 && strings.Trim(inner, directive.NameBytes+" ") == "" ||
+		directive.HasKeyPrefix(text) && (strings.HasSuffix(text, "...") || strings.HasSuffix(text, "…")) ||
+		strings.HasPrefix(lower, "your") && (strings.HasSuffix(lower, "key") || strings.HasSuffix(lower, "key_here"))
+}
+
+// hasName tells whether a name and a colon stand before a key.
+func hasName(text string) bool {
+	_, behind, found := strings.Cut(text, ":")
+	return found && directive.HasKeyPrefix(behind)
+}
+
 // isJSON tells whether the text is an array or an object, or a line of one.
 func isJSON(text string) bool {
 	if item, found := strings.CutSuffix(text, ","); found && isQuoted(item) && strings.Count(item, item[:1]) == 2 {
@@ -174,12 +223,8 @@ func isList(text string) bool {
 	if len(parts) == 0 {
 		return false
 	}
-	for _, part := range parts {
-		if !directive.LooksLikeKey(part) {
-			return directive.HasKeyPrefix(parts[0])
-		}
-	}
-	return true
+	return !slices.ContainsFunc(parts, func(part string) bool { return !directive.LooksLikeKey(part) }) ||
+		slices.ContainsFunc(parts, directive.HasKeyPrefix)
 }
 
 // isVariable tells whether the text sets a variable. A secret may hold a = as well: at its

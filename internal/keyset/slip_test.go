@@ -59,6 +59,15 @@ func TestWhatIsNoKey(t *testing.T) {
 		{"two keys without a prefix", hex32 + "\t" + strings.ToUpper(hex32), errTwo},
 		{"two keys and a name", "sk-demo-1 east sk-demo-2", errTwo},
 		{"a UUID behind a key", "sk-demo-1 01234567-89ab-cdef-0123-456789abcdef", errTwo},
+		{"a key behind a name", "east:sk-demo-1", errHeader},
+		{"a line of CSV, the name first", "east,sk-demo-1", errList},
+		{"a variable of a shell", "$OPENAI_API_KEY", errPlain},
+		{"one in braces", "${OPENAI_API_KEY}", errPlain},
+		{"one of Windows, by its name", "%OPENAI_API_KEY%", errPlain},
+		{"a placeholder without braces", "env.OPENAI_API_KEY", errPlain},
+		{"an example", "<your-api-key>", errSample},
+		{"an example with dots", "sk-...", errSample},
+		{"an example in capitals", "YOUR_API_KEY", errSample},
 		{"three words", "sk-demo-1 east asia", errWords},
 		{"option words", "sk-demo-1 weight 3", errWords},
 		{"a name with a letter outside ASCII", "sk-demo-1 münchen", errNoName},
@@ -92,6 +101,7 @@ func TestWhatMayBeAKey(t *testing.T) {
 		"sk-demo-1", "sk-proj-a_b-C9", hex32, "QUJDREVGRw==", "abcd+efgh/ijkl=", "ABCDEF=", "AIzaSyDemo_1-2", "pass,word", "a;b", "p#ss", "it's", `a"b`,
 		"session=0123456789abcdef0123456789", "a=b", "x=", "=", "==", ",", "Bearerless", "-x", "[x", "x]", "{x", "(x)", "'", `"`, `"x`, "export", "key:1",
 		"0123456789ab", "01234567-89ab-cdef-0123-456789abcdef", "sk-demo-1#2", "a=b,c=d",
+		"$2b$12$abc", "$abc", "$", "%", "%%", "env.x", "<x", "<>", "x...", "yours-1", "%2F%3D", "/x", "/etc/caddy/openai.keys",
 	} {
 		secret, name, err := ParseLine(line)
 		if err != nil || secret != line || name != "" {
@@ -119,6 +129,7 @@ func TestValuesOfTheConfig(t *testing.T) {
 		{"a comment", "sk-demo-1 # prod", "keys: key 1: " + errComment.Error()},
 		{"a scheme", "Bearer sk-demo-1", "keys: key 1: " + errScheme.Error()},
 		{"quotes", "'sk-demo-1'", "keys: key 1: " + errQuotes.Error()},
+		{"a variable", "$OPENAI_API_KEY", "keys: key 1: " + errPlain.Error()},
 	} {
 		source := Source{Groups: &[]Group{{Texts: []string{test.text}}}, Log: zap.NewNop()}
 		if _, err := source.Load(); testkit.Message(err) != test.err {
@@ -163,6 +174,19 @@ func TestANameStandsForOneKey(t *testing.T) {
 		_, err := (&Source{Groups: &[]Group{{Texts: []string{"secret-0"}, Label: "inline"}, {Files: []string{path}}}, Log: zap.NewNop()}).Load()
 		if got := strings.ReplaceAll(testkit.Message(err), path, "PATH"); strings.TrimPrefix(got, "keys_file: ") != test.err {
 			t.Errorf("%s: %q, want %q", test.name, got, test.err)
+		}
+	}
+}
+
+// A path behind 'keys' is told of while the config is read, where keys stand that nobody has
+// to escape.
+func TestPathsAmongKeys(t *testing.T) {
+	for text, want := range map[string]error{
+		"/etc/caddy/openai.keys": errPath, "./openai.keys": errPath, "../openai.keys": errPath, "~/openai.keys": errPath, "/run/secrets/openai": errPath, "@./openai.keys": errPath,
+		"/": nil, "/ab+cd=": nil, "/0123456789abcdefghij0123": nil, "@x": nil, "sk-/x": nil, "{file./run/secrets/openai}": nil, "a/b": nil,
+	} {
+		if err := CheckText(text); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", text, err, want)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (r *reader) model(name string) error {
 		return fmt.Errorf("a model has 1 to %d bytes of printable characters", catalog.MaxName)
 	}
 	prices := make(map[string]uint64)
-	err := r.members(func(kind string) error { return r.price(prices, kind) }, errors.New("the prices are no object"))
+	err := r.members(func(kind string) error { return r.price(prices, kind) }, errors.New(`the prices are no object such as {"input": 2.5, "output": 10}`))
 	if err == nil && len(prices) == 0 {
 		err = errors.New("it has no price")
 	}
@@ -180,6 +180,9 @@ func (r *reader) fits(name string) error {
 // price reads what a million tokens of a kind cost.
 func (r *reader) price(prices map[string]uint64, kind string) error {
 	if !slices.Contains(usage.Names[:], kind) {
+		if strings.HasSuffix(kind, "_per_token") {
+			return fmt.Errorf("%s is of another program's list: here it is, in USD per million tokens, one of %s", directive.Shown(kind), strings.Join(usage.Names[:], ", "))
+		}
 		return fmt.Errorf("unknown kind of tokens %s: one of %s", directive.Shown(kind), strings.Join(usage.Names[:], ", "))
 	}
 	t, err := r.next()
@@ -188,7 +191,7 @@ func (r *reader) price(prices map[string]uint64, kind string) error {
 	}
 	number, ok := t.(json.Number)
 	if !ok {
-		return fmt.Errorf("%s: the price is no number", kind)
+		return fmt.Errorf("%s: the price is no number: it is USD per million tokens, without quotes", kind)
 	}
 	if prices[kind], err = parsePrice(number.String()); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
@@ -199,7 +202,7 @@ func (r *reader) price(prices map[string]uint64, kind string) error {
 // parsePrice returns USD per million tokens as pico-USD a token.
 func parsePrice(text string) (uint64, error) {
 	if len(text) > maxDigits || strings.Trim(text, "0123456789.") != "" {
-		return 0, fmt.Errorf("the price must be a decimal from 0 to %d such as 0.075", maxPrice)
+		return 0, fmt.Errorf("the price must be a decimal from 0 to %d such as 0.075: USD per million tokens", maxPrice)
 	}
 	price, _ := new(big.Rat).SetString(text) // as JSON and this alphabet have it
 	if price.Cmp(big.NewRat(maxPrice, 1)) > 0 {

@@ -43,6 +43,7 @@ func TestBadFiles(t *testing.T) {
 		{`{"m": {}}`, "line 1: model 'm': it has no price"},
 		{"{\n\"m\": {\n\"input\": 1,\n\"outputs\": 2}}", "line 4: model 'm': unknown kind of tokens 'outputs': one of input, cached, cache_write, output, reasoning"},
 		{`{"m": {"sk-demo-1": 2}}`, "line 1: model 'm': unknown kind of tokens " + hidden},
+		{`{"m": {"input_cost_per_token": 2.5e-6}}`, "line 1: model 'm': 'input_cost_per_token' is of another program's list: here it is, in USD per million tokens, one of input"},
 		{`{"m": {"input": "2.5"}}`, "line 1: model 'm': input: the price is no number"},
 		{`{"m": {"input": null}}`, "line 1: model 'm': input: the price is no number"},
 		{`{"m": {"input": {"usd": 1}}}`, "line 1: model 'm': input: the price is no number"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -75,6 +76,9 @@ func (d *Dynamic) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error
 		if lack := d.lacks(a.Site); lack != "" {
 			d.told.tell(d.logger, placed(r, "the upstream of key {http.keycycler.key_id} of pool {http.keycycler.pool} "+lack))
 			break
+		}
+		if twice := a.Site.twice(r.URL.Path); twice != "" && d.told.due(time.Now(), twice) {
+			d.logger.Warn(placed(r, "requests of pool {http.keycycler.pool} go to a path with "+twice+" in it twice: clients write it, too: take it out of 'upstream <url>'"))
 		}
 		o := new(one)
 		o.upstream.Dial, o.list[0] = a.Site.Dial, &o.upstream

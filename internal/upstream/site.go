@@ -76,5 +76,16 @@ func siteOf(u *url.URL) Site {
 	return s
 }
 
+// twice returns the end of the base path, such as /v1, if an attempt's path repeats it behind
+// the base; "" if not.
+func (s Site) twice(path string) string {
+	own, ok := strings.CutPrefix(path, s.Base)
+	last := s.Base[strings.LastIndexByte(s.Base, '/')+1:]
+	if rest, again := strings.CutPrefix(strings.TrimPrefix(own, "/"), last); ok && last != "" && again && strings.HasPrefix(rest, "/") {
+		return "/" + last
+	}
+	return ""
+}
+
 // port returns the port of the site.
 func (s Site) port() string { return s.Dial[strings.LastIndex(s.Dial, ":")+1:] }

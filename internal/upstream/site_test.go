@@ -46,3 +46,15 @@ func TestSitesOfOneAddress(t *testing.T) {
 		t.Errorf("shown as %q", got)
 	}
 }
+
+func TestBaseTwice(t *testing.T) {
+	for _, test := range []struct{ base, path, want string }{
+		{"/v1", "/v1/v1/chat/completions", "/v1"}, {"/openai/v1", "/openai/v1/v1/models", "/v1"},
+		{"/v1", "/v1/chat/completions", ""}, {"/v1", "/v1/v1beta/models", ""}, {"/v1", "/v1/v1", ""}, {"", "/v1/v1/models", ""}, {"", "//x/", ""},
+		{"/base", "/elsewhere/base/x", ""}, {"/openai/v1", "/openai/v1/openai/v1/x", ""},
+	} {
+		if got := (Site{Base: test.base}).twice(test.path); got != test.want {
+			t.Errorf("%s, %s: %q, want %q", test.base, test.path, got, test.want)
+		}
+	}
+}
