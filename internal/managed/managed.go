@@ -8,7 +8,9 @@ package managed
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,12 +104,23 @@ func (f *Files) heed() error {
 	return nil
 }
 
-// explain says which file an error is about, unless it says what to do itself.
+// explain says which file an error is about, and what to do unless it says that itself.
 func explain(file string, err error) error {
 	if refusal, ok := errors.AsType[*observe.RefusalError](err); ok {
 		return &observe.RefusalError{Status: refusal.Status, Err: fmt.Errorf("%s: %w", file, refusal.Err)}
 	}
-	return refusef(http.StatusInternalServerError, "%s cannot be written: %w", file, err)
+	return refusef(http.StatusInternalServerError, "%s cannot be written: %w%s", file, err, remedy(err))
+}
+
+// remedy says what to do about a file that cannot be written.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf(": let the user that Caddy runs as, number %d, read it and make files in its folder", os.Getuid())
+	case errors.Is(err, fs.ErrNotExist):
+		return ": make its folder"
+	}
+	return ""
 }
 
 // with returns the text with those of the entries that the pool has not got, if the pool
@@ -118,8 +131,8 @@ func (f *Files) with(added *observe.KeysAdded, m keyset.Managed, text []byte, en
 		return nil, refusef(http.StatusConflict, "the keys that are there cannot be read: %w", err)
 	}
 	fresh := sift(added, now, entries)
-	if len(fresh) == 0 {
-		return text, nil
+	if err := namesClash(now, entries, fresh); err != nil || len(fresh) == 0 {
+		return text, err
 	}
 	text = keyfile.Add(text, fresh)
 	if _, err := f.source.Would(map[string][]byte{m.Path: text}); err != nil {
@@ -148,6 +161,23 @@ func sift(added *observe.KeysAdded, now *keyset.Set, entries []keyfile.Entry) []
 	return fresh
 }
 
+// namesClash tells which of the fresh entries have a name that another key has: by their
+// places among all that are to be added, since they have no lines yet.
+func namesClash(now *keyset.Set, all, fresh []keyfile.Entry) error {
+	taken, wrong, next := now.Named(), []string(nil), 0
+	for i, e := range all {
+		if next == len(fresh) || fresh[next].Key != e.Key {
+			continue
+		}
+		next++
+		if at, clashes := taken[e.Name]; clashes && e.Name != "" {
+			wrong = append(wrong, fmt.Sprintf("keys[%d]: the key's name is that of another key, at %s: a name stands for one key", i, at))
+		}
+		taken[e.Name] = fmt.Sprintf("keys[%d]", i)
+	}
+	return nothingAdded(http.StatusConflict, wrong)
+}
+
 // maxTold is of how many keys that are none is told at a time.
 const maxTold = 10
 
@@ -164,11 +194,16 @@ func entriesOf(keys []observe.NewKey) ([]keyfile.Entry, error) {
 			wrong = append(wrong, fmt.Sprintf("keys[%d]: %s", i, err))
 		}
 	}
+	return entries, nothingAdded(http.StatusBadRequest, wrong)
+}
+
+// nothingAdded is the refusal for what is wrong, the first of it; nil where nothing is.
+func nothingAdded(status int, wrong []string) error {
 	if len(wrong) == 0 {
-		return entries, nil
+		return nil
 	}
 	if more := len(wrong) - maxTold; more > 0 {
 		wrong = append(wrong[:maxTold], fmt.Sprintf("and %d more", more))
 	}
-	return nil, refusef(http.StatusBadRequest, "nothing was added: %s", strings.Join(wrong, "; "))
+	return refusef(status, "nothing was added: %s", strings.Join(wrong, "; "))
 }

@@ -1,8 +1,10 @@
 package managed
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -20,7 +22,7 @@ func (f *Files) Remove(id rotator.ID) (removed observe.KeyRemoved, err error) {
 	for _, m := range f.source.Managed() {
 		lines, err := f.removeFrom(m, id)
 		if err != nil {
-			return removed, explain(m.Text, err)
+			return removed, f.halfway(removed.Files, explain(m.Text, err))
 		}
 		if lines > 0 {
 			removed.Files = append(removed.Files, filepath.Base(m.Path))
@@ -31,6 +33,15 @@ func (f *Files) Remove(id rotator.ID) (removed observe.KeyRemoved, err error) {
 	}
 	f.log.Info("key was removed by an operator", zap.Stringer("key_id", id), zap.Strings("files", removed.Files))
 	return removed, f.heed()
+}
+
+// halfway adds to an error which files are without the key already. The pool has it from the
+// other one.
+func (f *Files) halfway(done []string, err error) error {
+	if len(done) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; %s is without the key already", err, strings.Join(done, ", "))
 }
 
 // removeFrom takes the key out of one file, if it stands nowhere else but in managed ones,
