@@ -33,7 +33,7 @@ func (pageSource) Add(pool, file, text string) (status.Added, error) {
 	}
 	done, err := v.Add(keys)
 	if err != nil {
-		return status.Added{}, err
+		return status.Added{}, errors.New(found.InLines(err.Error()))
 	}
 	added := status.Added{Keys: len(done.Added)}
 	for _, skipped := range done.Skipped {

@@ -153,8 +153,17 @@ func failureOf(ctx context.Context, w *recorder, err error) error {
 	case err == nil:
 		return nil
 	}
+	cause := causeOf(err)
 	if f, _ := upstream.FaultOf(err, upstream.Unseen); f != upstream.None {
-		return fmt.Errorf("%s: %w", f, err)
+		return fmt.Errorf("%s: %w", f, cause)
+	}
+	return cause
+}
+
+// causeOf is the error without what Caddy's own logs say around it: an id and a line of its source.
+func causeOf(err error) error {
+	if e, ok := errors.AsType[caddyhttp.HandlerError](err); ok && e.Err != nil {
+		return e.Err
 	}
 	return err
 }

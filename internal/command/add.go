@@ -158,7 +158,7 @@ func send(cmd *cobra.Command, found keyfile.Found) error {
 		observe.KeysAdded
 	}
 	if err := g.call(http.MethodPost, keysPath(pool), body, &done.KeysAdded); err != nil {
-		return err
+		return errors.New(found.InLines(err.Error()))
 	}
 	done.Pool = pool
 	if wantsJSON(cmd) {
@@ -181,13 +181,30 @@ func (g endpoint) poolFor(pools []observe.PoolStatus, file string) (string, erro
 	case len(pools) == 0:
 		return "", g.noPool()
 	case len(with) == 1:
-		return with[0].Pool, nil
+		return with[0].Pool, onlyFile(with[0], file)
 	case len(with) > 1:
 		return "", wrongf("--pool is needed, since several pools have such a file: %s", poolNames(with))
-	case file != "":
-		return "", errors.New("no pool has a managed file of that name: 'caddy keycycler list --json' names them as managed_files")
+	}
+	if all := filesOf(pools); file != "" && len(all) > 0 {
+		return "", fmt.Errorf("no pool has a managed file of that name (--file): there is %s", strings.Join(all, ", "))
 	}
 	return "", errors.New("no pool has a file that keycycler may write: add 'managed' to the block of a keys_file")
+}
+
+// onlyFile tells whether one of the pool's managed files is meant.
+func onlyFile(p observe.PoolStatus, file string) error {
+	if file == "" && len(p.Files) > 1 {
+		return wrongf("--file is needed, since pool %s has several managed files: %s", p.Pool, strings.Join(p.Files, ", "))
+	}
+	return nil
+}
+
+// filesOf returns the managed files of the pools.
+func filesOf(pools []observe.PoolStatus) (all []string) {
+	for _, p := range pools {
+		all = append(all, p.Files...)
+	}
+	return all
 }
 
 // printAdded tells what was added, and what was not.

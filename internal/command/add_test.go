@@ -73,9 +73,9 @@ func TestCommandAddsAndRemoves(t *testing.T) {
 			"line 3: key " + id("sk-demo-2") + " stands on line 1 already\nline 1: key " + id("sk-demo-2") + " stands at main.keys:2 already\nline 2: key " + id("sk-demo-inline") + " stands at keys: key 1 already\n0 of 2 keys were added to main.keys of pool main\n", "sk-demo-1\nsk-demo-2 east\n"},
 		{"nothing", "\n", "add", 1, "nothing was added: there is no key", "sk-demo-1\nsk-demo-2 east\n"},
 		{"one good line and two bad ones", "sk-demo-5\nKEY=sk-demo-6\nBearer sk-demo-7\n", "add", 1, "nothing was added: line 2: a variable's name and = stand in front: write the value alone; line 3: 'Bearer' stands", "sk-demo-1\nsk-demo-2 east\n"},
-		{"a name that is taken", "sk-demo-5 east\n", "add", 1, "the key's name is that of another key", "sk-demo-1\nsk-demo-2 east\n"},
+		{"a name that is taken", "sk-demo-5 east\n", "add", 1, "nothing was added: line 1: the key's name is that of another key, at main.keys:2: a name stands for one key", "sk-demo-1\nsk-demo-2 east\n"},
 		{"an argument", "", "add sk-demo-5", 2, "add takes no arguments: other users", "sk-demo-1\nsk-demo-2 east\n"},
-		{"another file", "sk-demo-5\n", "add --file sk-demo-9", 1, "no pool has a managed file of that name", "sk-demo-1\nsk-demo-2 east\n"},
+		{"another file", "sk-demo-5\n", "add --file sk-demo-9", 1, "no pool has a managed file of that name (--file): there is " + file, "sk-demo-1\nsk-demo-2 east\n"},
 		{"another pool", "sk-demo-5\n", "add --pool spare", 1, "no pool is named 'spare': there is main", "sk-demo-1\nsk-demo-2 east\n"},
 		{"keys of several providers", "", "import " + env, 1, "nothing was added: the keys are of several providers: anthropic (1), openai (1): say which, since a pool is of one (--provider)", "sk-demo-1\nsk-demo-2 east\n"},
 		{"those of one", "", "import --provider anthropic " + env, 0, "line 3: the variable is left out: only those are taken whose name has API_KEY in it\n" + id("sk-demo-4") + " was added\n1 of 1 keys were added to main.keys of pool main\n", "sk-demo-1\nsk-demo-2 east\nsk-demo-4\n"},
@@ -127,6 +127,34 @@ func TestCommandAddsToOneOfSeveralPools(t *testing.T) {
 	if r := runCLI("sk-demo-1\n", "add", "--address", address); r.code != 1 || !strings.Contains(r.errors, "no pool has a file that keycycler may write: add 'managed' to the block of a keys_file") {
 		t.Errorf("without managed files: %d %s", r.code, r.errors)
 	}
+}
+
+// Where a pool has several files it must be said which: that is wrong usage, as without --pool.
+func TestCommandAddsToOneOfSeveralFiles(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one.keys"), filepath.Join(dir, "two.keys")
+	groups := []keyset.Group{{Rank: rotator.Rank{Tier: 1, Weight: 1}, Files: []string{one, two}, Managed: true}}
+	pools.New(t, 0, func(c *gateway.Config) {
+		c.Pool, c.Keys = "main", &keyset.Source{Groups: &groups, Log: zap.NewNop()}
+	})
+	server := httptest.NewServer(adminapi.Mux())
+	t.Cleanup(server.Close)
+	for _, row := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"add", 2, "--file is needed, since pool main has several managed files: " + one + ", " + two},
+		{"add --file two.keys", 0, "1 of 1 keys were added to two.keys of pool main"},
+		{"add --file one.keys", 0, "line 1: key " + testkit.IDOf("sk-demo-1") + " stands at two.keys:1 already\n0 of 1 keys were added to one.keys"},
+	} {
+		r := runCLI("sk-demo-1\n", append(strings.Fields(row.args), "--address", strings.TrimPrefix(server.URL, "http://"))...)
+		if r.code != row.code || !strings.Contains(r.out+r.errors, row.says) {
+			t.Errorf("%s: exit code %d\n%s%s\nwant %d and %s", row.args, r.code, r.out, r.errors, row.code, row.says)
+		}
+	}
+	fileHas(t, one, "")
+	fileHas(t, two, "sk-demo-1\n")
 }
 
 // Many keys come in one write, and are told in one line.

@@ -24,9 +24,8 @@ const (
 	// patience is how long one block may run. The first of README.md builds a Caddy.
 	patience = 3 * time.Minute
 
-	requireTools = "KEYCYCLER_REQUIRE_TOOLS" // with 1 a missing program is a failure
-	demoConfig   = "examples/demo.Caddyfile"
-	home         = "https://github.com/keycycler/keycycler"
+	demoConfig = "examples/demo.Caddyfile"
+	home       = "https://github.com/keycycler/keycycler"
 )
 
 // TestCommands runs each page's commands in order, as they stand.

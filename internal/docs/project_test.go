@@ -393,6 +393,9 @@ func TestTheUnit(t *testing.T) {
 	}
 }
 
+// requireTools names what makes a missing program a failure, with 1.
+const requireTools = "KEYCYCLER_REQUIRE_TOOLS"
+
 // Where systemd is, it reads the unit: what it does not know would do nothing.
 func TestSystemdReadsTheUnit(t *testing.T) {
 	program, err := exec.LookPath("systemd-analyze")

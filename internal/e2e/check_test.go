@@ -263,6 +263,24 @@ func TestWhatCannotBeTested(t *testing.T) {
 	}
 }
 
+// An upstream that does not answer says nothing of the key, and why in words for people:
+// without the ids and lines of source that Caddy's own log has.
+func TestATestOfAnUpstreamThatFails(t *testing.T) {
+	const key = "sk-check-failing-1"
+	plain := startVendor(t, "/v1/models")
+	for _, row := range []struct{ sentence, upstream, want string }{
+		{"nobody is at the address", "http://127.0.0.1:1", "connect: dial tcp 127.0.0.1:1: "},
+		{"it speaks no TLS", "https" + strings.TrimPrefix(plain.URL, "http"), "connect: tls: first record does not look like a TLS handshake"},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			startGateway(t, "keycycler failing-e2e {\n keys "+key+"\n}\nreverse_proxy "+row.upstream)
+			if s := test(t, "failing-e2e", key); s.Result != "failed" || !strings.HasPrefix(s.Error, row.want) || s.Did != "nothing" || s.State != "ready" {
+				t.Errorf("%+v, want %s", s, row.want)
+			}
+		})
+	}
+}
+
 // With check, a pool finds bad keys out by itself, and keys that were mended; a reload does
 // not ask again, and the checks end with the config.
 func TestAPoolChecksItsKeys(t *testing.T) {

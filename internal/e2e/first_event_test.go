@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,46 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/keycycler/keycycler/internal/testkit/live"
 )
-
-// compressor returns what writes a content coding, nil for none.
-func compressor(t *testing.T, coding string, to io.Writer) io.WriteCloser {
-	t.Helper()
-	switch coding {
-	case "gzip":
-		return gzip.NewWriter(to)
-	case "br":
-		return brotli.NewWriter(to)
-	case "zstd":
-		w, err := zstd.NewWriter(to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return w
-	}
-	return nil
-}
-
-// inCoding returns the text in a content coding.
-func inCoding(t *testing.T, coding, text string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := compressor(t, coding, &out)
-	if w == nil {
-		return []byte(text)
-	}
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 // Through a real Caddy, an error in a success moves on to the next key, whatever comes
 // before it, in whatever pieces it comes, and compressed.

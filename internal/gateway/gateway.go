@@ -25,9 +25,9 @@ import (
 	"github.com/keycycler/keycycler/internal/check"
 	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/credential"
-	"github.com/keycycler/keycycler/internal/keeper"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/line"
+	"github.com/keycycler/keycycler/internal/managed"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/price"
 	"github.com/keycycler/keycycler/internal/provider"
@@ -112,7 +112,7 @@ type Gateway struct {
 
 	resources *provider.Resources           // nil: ids are not followed
 	roster    atomic.Pointer[roster.Roster] // changes when a keys file does
-	keeper    *keeper.Keeper                // reads the keys again, one at a time, and writes managed files
+	managed   *managed.Files                // reads the keys again, one at a time, and writes managed files
 	unwatch   func()                        // ends the watching of keys files; nil where there is none
 	clients   *client.Clients               // nil: everybody is let in
 
@@ -189,7 +189,7 @@ func (g *Gateway) start() error {
 		return err
 	}
 	g.roster.Store(keys)
-	g.keeper = keeper.New(g.Keys, g.reloadKeys, g.Logger)
+	g.managed = managed.New(g.Keys, g.reloadKeys, g.Logger)
 	if err := g.show(); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (g *Gateway) start() error {
 	if g.prices, err = price.Open(g.Prices, g.Logger); err != nil {
 		return err
 	}
-	g.unwatch = g.Keys.Inputs().Watch(sources, g.keeper.Reread, func(err error) {
+	g.unwatch = g.Keys.Inputs().Watch(sources, g.managed.Reread, func(err error) {
 		g.Logger.Warn("keys were not read again: going on with the last good ones", zap.Error(err))
 	})
 	g.Logger.Info("pool is ready", zap.Int("keys", len(set.Keys)), zap.String("provider", g.Provider.Name))
@@ -220,7 +220,7 @@ func (g *Gateway) show() (err error) {
 		Usage:   g.Usage, Priced: g.Prices != "", PerKey: g.MetricsPerKey, Gather: gather,
 	}
 	if g.Keys.Manages() {
-		g.seen.Keeper = g.keeper
+		g.seen.Managed = g.managed
 	}
 	if g.metrics, err = observe.NewMetrics(g.Registry, g.seen, slices.Concat(replay.Collectors, upstream.CollectorsOf(g.Pool), usage.CollectorsOf(g.ledger), quota.CollectorsOf(g.Pool), check.CollectorsOf(g.Pool))...); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

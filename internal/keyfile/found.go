@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keycycler/keycycler/internal/keyset"
@@ -54,6 +56,21 @@ func (f *Found) Check() error {
 		return fmt.Errorf("there is no key: %s", Told(f.Skipped))
 	}
 	return errors.New("there is no key")
+}
+
+// inKeys is how the admin API names one of the keys that it was sent.
+var inKeys = regexp.MustCompile(`keys\[(\d+)\]`)
+
+// InLines is an answer of the admin API, to which the entries were sent, with the lines where
+// keys stand.
+func (f *Found) InLines(answer string) string {
+	return inKeys.ReplaceAllStringFunc(answer, func(place string) string {
+		i, err := strconv.Atoi(place[len("keys[") : len(place)-1])
+		if err != nil || i >= len(f.Entries) {
+			return place
+		}
+		return fmt.Sprintf("line %d", f.Entries[i].Line)
+	})
 }
 
 // Only keeps the entries of the provider, and those of which the text says nothing of that.

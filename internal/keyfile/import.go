@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"bytes"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -20,7 +21,10 @@ const unnamed = "unnamed"
 // key or a list of them, NAME=value lines of a .env file, JSON, LiteLLM's config.
 func Parse(text []byte) Found {
 	c := newCollector()
-	switch plain := bytes.TrimSpace(bytes.TrimPrefix(text, mark)); {
+	text = bytes.TrimPrefix(text, mark)
+	switch plain := bytes.TrimSpace(text); {
+	case isWide(text):
+		c.wrong(1, "the text is UTF-16, as Windows writes it: save it as UTF-8")
 	case len(plain) > 0 && (plain[0] == '[' || plain[0] == '{'):
 		c.json(text)
 	case modelList.Match(text):
@@ -29,6 +33,11 @@ func Parse(text []byte) Found {
 		c.eachLine(text, c.loose)
 	}
 	return c.Found
+}
+
+// isWide tells whether the text begins as UTF-16 does.
+func isWide(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff"))
 }
 
 // modelList begins the models of LiteLLM's config.
@@ -75,9 +84,12 @@ func (c *collector) variable(n int, line string) {
 		name = words[len(words)-1] // behind export or set
 	}
 	provider, ok := providerOf(name)
-	switch value = valueOf(value); {
+	value, err := valueOf(value)
+	switch {
 	case !ok:
 		c.skip(n, "the variable is left out: only those are taken whose name has API_KEY in it")
+	case err != nil:
+		c.wrong(n, err.Error())
 	case value == "":
 		c.skip(n, "the variable is empty")
 	case strings.HasPrefix(value, "$"):
@@ -89,16 +101,27 @@ func (c *collector) variable(n int, line string) {
 	}
 }
 
+var (
+	errUnclosed = errors.New("a quote before the value is not closed on its line")
+	errBehind   = errors.New("behind the quotes stands what is no comment")
+)
+
 // valueOf returns a variable's value, without its quotes and a comment behind it.
-func valueOf(text string) string {
+func valueOf(text string) (string, error) {
 	text = strings.TrimSpace(text)
-	if text != "" && strings.ContainsRune(quotes, rune(text[0])) {
-		if inner, _, closed := strings.Cut(text[1:], text[:1]); closed {
-			return strings.TrimSpace(inner)
-		}
+	if text == "" || !strings.ContainsRune(quotes, rune(text[0])) {
+		text, _, _ = strings.Cut(text, " #")
+		return strings.TrimSpace(text), nil
 	}
-	text, _, _ = strings.Cut(text, " #")
-	return strings.TrimSpace(text)
+	inner, rest, closed := strings.Cut(text[1:], text[:1])
+	rest = strings.TrimLeft(rest, " \t")
+	switch {
+	case !closed:
+		return "", errUnclosed
+	case strings.Trim(rest, ",;") != "" && rest[0] != '#':
+		return "", errBehind
+	}
+	return strings.TrimSpace(inner), nil
 }
 
 const quotes = "\"'`"

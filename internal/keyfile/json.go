@@ -3,6 +3,8 @@ package keyfile
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 )
 
@@ -22,10 +24,13 @@ type reader struct {
 // json reads an array of keys, or an object that has one as "keys". A key is a text, or an
 // object that has one.
 func (c *collector) json(text []byte) {
-	text = bytes.TrimPrefix(text, mark)
 	r := &reader{collector: c, text: text, decoder: json.NewDecoder(bytes.NewReader(text)), line: 1}
 	if !r.document() {
 		c.wrong(r.at(), "the JSON cannot be read from here on")
+		return
+	}
+	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
+		c.wrong(r.at(), "this stands behind the array or object: put all keys into one")
 	}
 }
 

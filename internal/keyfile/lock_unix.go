@@ -31,9 +31,8 @@ func lock(name string) (unlock func(), err error) {
 	}
 }
 
-// own gives the file the owner that another has, if this process may.
-func own(f *os.File, like os.FileInfo) {
-	if of, ok := like.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(of.Uid), int(of.Gid)) // otherwise it is this process's, which has to read it
-	}
+// own gives the file the owner that another has, and reports false where this process may not.
+func own(f *os.File, like os.FileInfo) bool {
+	of, ok := like.Sys().(*syscall.Stat_t)
+	return ok && f.Chown(int(of.Uid), int(of.Gid)) == nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,8 +36,9 @@ var (
 
 // Update gives the file the text that edit makes of the one that it has. There is none where
 // the file does not exist: then it is made. Whoever reads the file finds the old text or the
-// new one, whole, whatever happens meanwhile, and after an error the old one. Symbolic links
-// stay, and what they lead to is written.
+// new one, whole, whatever happens meanwhile, and after an error the old one: but for a disk
+// that fails when it is told to keep the new one. Symbolic links stay, and what they lead to is
+// written.
 //
 // Nobody's change is lost: others that call Update wait for their turn, and where an editor
 // has changed the file in the meantime, edit is called again. Only the moment between the
@@ -53,7 +55,7 @@ func Update(path string, edit func(text []byte, exists bool) ([]byte, error)) er
 	defer turn.Unlock()
 	unlock, err := lock(beside(target, ".lock"))
 	if err != nil {
-		return pathless(err)
+		return fmt.Errorf("its lock, the hidden file beside it: %w", pathless(err))
 	}
 	defer unlock()
 	for range maxTries {
@@ -175,8 +177,7 @@ func write(name string, text []byte, like os.FileInfo) error {
 	}
 	_, err = f.Write(text)
 	if err == nil && like != nil {
-		own(f, like)
-		err = f.Chmod(like.Mode().Perm() & private)
+		err = f.Chmod(modeLike(f, like))
 	}
 	if err == nil {
 		err = f.Sync()
@@ -187,20 +188,34 @@ func write(name string, text []byte, like os.FileInfo) error {
 	return nil
 }
 
-// private is the mode of files with keys.
-const private = 0o600
+// private is the mode of files with keys, and readable what is left of it at least where the
+// file gets another owner: this process, which has to read it.
+const (
+	private  = 0o600
+	readable = 0o400
+)
+
+// modeLike gives the file the owner that another has, and returns its mode.
+func modeLike(f *os.File, like os.FileInfo) fs.FileMode {
+	mode := like.Mode().Perm() & private
+	if !own(f, like) {
+		mode |= readable
+	}
+	return mode
+}
 
 // syncFolder puts on the disk that a file has another name.
 func syncFolder(name string) error {
 	folder, err := os.Open(name)
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(folder.Sync(), folder.Close())
 	}
-	err = folder.Sync()
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrInvalid) {
-		err = nil // there are file systems that do it at once, and say so
+	for _, unable := range []error{errors.ErrUnsupported, fs.ErrInvalid, syscall.EINVAL, fs.ErrPermission} {
+		if errors.Is(err, unable) {
+			return nil // some file systems, Windows, and folders that one may write and not list
+		}
 	}
-	return errors.Join(err, folder.Close())
+	return err
 }
 
 // Read returns the file's text; there is none where the file does not exist. Errors do not

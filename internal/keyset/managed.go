@@ -90,3 +90,14 @@ func (s *Set) Find(id rotator.ID) string {
 	}
 	return s.Origins.Of(i)
 }
+
+// Named returns where the keys with names stand, for people.
+func (s *Set) Named() map[string]string {
+	all := make(map[string]string)
+	for i, name := range s.Names {
+		if name != "" {
+			all[name] = s.Origins.Of(i)
+		}
+	}
+	return all
+}

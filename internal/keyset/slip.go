@@ -228,7 +228,7 @@ func isList(text string) bool {
 }
 
 // isVariable tells whether the text sets a variable. A secret may hold a = as well: at its
-// end, as padding of Base64, and in a cookie.
+// end, as padding of Base32 and Base64, and in a cookie.
 func isVariable(text string) bool {
 	name, value, ok := strings.Cut(text, "=")
 	if name = strings.Trim(name, blanks); !ok || !isIdentifier(name) {
@@ -237,7 +237,7 @@ func isVariable(text string) bool {
 	lower := strings.ToLower(name)
 	secret := strings.HasSuffix(lower, "key") || strings.HasSuffix(lower, "token") || strings.HasSuffix(lower, "secret")
 	if value = strings.Trim(value, blanks); strings.Trim(value, "=") == "" {
-		return name != lower && secret && strings.Contains(name, "_")
+		return strings.Contains(name, "_") && name != lower && (secret || name == strings.ToUpper(name))
 	}
 	return name == strings.ToUpper(name) || secret || isQuoted(value) || directive.HasKeyPrefix(value)
 }

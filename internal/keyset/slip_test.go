@@ -32,6 +32,7 @@ func TestWhatIsNoKey(t *testing.T) {
 		{"a variable with spaces", "KEY = sk-demo-1", errVariable},
 		{"a variable in quotes", `k="demo"`, errVariable},
 		{"an empty variable", "OPENAI_API_KEY=", errVariable},
+		{"an empty variable with a number", "OPENAI_API_KEY_2=", errVariable},
 		{"an exported one", "export OPENAI_API_KEY=sk-demo-1", errVariable},
 		{"one of Windows", "set OPENAI_API_KEY=sk-demo-1", errVariable},
 		{"double quotes", `"sk-demo-1"`, errQuotes},
@@ -98,7 +99,7 @@ func TestWhatIsNoKey(t *testing.T) {
 // own servers, is not refused for one alone.
 func TestWhatMayBeAKey(t *testing.T) {
 	for _, line := range []string{
-		"sk-demo-1", "sk-proj-a_b-C9", hex32, "QUJDREVGRw==", "abcd+efgh/ijkl=", "ABCDEF=", "AIzaSyDemo_1-2", "pass,word", "a;b", "p#ss", "it's", `a"b`,
+		"sk-demo-1", "sk-proj-a_b-C9", hex32, "QUJDREVGRw==", "abcd+efgh/ijkl=", "ABCDEF=", "GEZDGNBVGY3TQ===", "a_B_2=", "AIzaSyDemo_1-2", "pass,word", "a;b", "p#ss", "it's", `a"b`,
 		"session=0123456789abcdef0123456789", "a=b", "x=", "=", "==", ",", "Bearerless", "-x", "[x", "x]", "{x", "(x)", "'", `"`, `"x`, "export", "key:1",
 		"0123456789ab", "01234567-89ab-cdef-0123-456789abcdef", "sk-demo-1#2", "a=b,c=d",
 		"$2b$12$abc", "$abc", "$", "%", "%%", "env.x", "<x", "<>", "x...", "yours-1", "%2F%3D", "/x", "/etc/caddy/openai.keys",

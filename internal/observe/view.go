@@ -39,7 +39,7 @@ type Pool struct {
 	Keys     func() *Index // of now
 	Waiting  func() int64  // requests
 	ByModel  bool          // its keys may cool for one model alone
-	Keeper   Keeper        // of the files of keys that keycycler may write; nil: there are none
+	Managed  ManagedFiles  // the files of keys that keycycler may write; nil: there are none
 	Usage    bool          // it is counted what answers have used …
 	Priced   bool          // … and what they cost
 	PerKey   bool          // it is counted by key what happens

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -235,13 +234,13 @@ func (s *Server) Wipe() {
 // and the kernel goes on accepting new ones.
 func (s *Server) Stall() {
 	s.t.Helper()
-	s.signal(syscall.SIGSTOP)
+	s.signal(stop)
 }
 
 // Resume lets a stalled server go on (SIGCONT).
 func (s *Server) Resume() {
 	s.t.Helper()
-	s.signal(syscall.SIGCONT)
+	s.signal(goOn)
 }
 
 func (s *Server) signal(sig os.Signal) {

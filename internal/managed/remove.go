@@ -1,8 +1,10 @@
-package keeper
+package managed
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -12,30 +14,39 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// Remove implements observe.Keeper.
-func (k *Keeper) Remove(id rotator.ID) (removed observe.KeyRemoved, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// Remove implements observe.ManagedFiles.
+func (f *Files) Remove(id rotator.ID) (removed observe.KeyRemoved, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	removed.ID = id.String()
-	for _, m := range k.source.Managed() {
-		lines, err := k.removeFrom(m, id)
+	for _, m := range f.source.Managed() {
+		lines, err := f.removeFrom(m, id)
 		if err != nil {
-			return removed, explain(m.Text, err)
+			return removed, f.halfway(removed.Files, explain(m.Text, err))
 		}
 		if lines > 0 {
 			removed.Files = append(removed.Files, filepath.Base(m.Path))
 		}
 	}
 	if len(removed.Files) == 0 {
-		return removed, k.elsewhere(id)
+		return removed, f.elsewhere(id)
 	}
-	k.log.Info("key was removed by an operator", zap.Stringer("key_id", id), zap.Strings("files", removed.Files))
-	return removed, k.heed()
+	f.log.Info("key was removed by an operator", zap.Stringer("key_id", id), zap.Strings("files", removed.Files))
+	return removed, f.heed()
+}
+
+// halfway adds to an error which files are without the key already. The pool has it from the
+// other one.
+func (f *Files) halfway(done []string, err error) error {
+	if len(done) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; %s is without the key already", err, strings.Join(done, ", "))
 }
 
 // removeFrom takes the key out of one file, if it stands nowhere else but in managed ones,
 // and returns how many lines it had.
-func (k *Keeper) removeFrom(m keyset.Managed, id rotator.ID) (lines int, err error) {
+func (f *Files) removeFrom(m keyset.Managed, id rotator.ID) (lines int, err error) {
 	text, err := keyfile.Read(m.Path)
 	if _, lines = keyfile.Remove(text, id); lines == 0 || err != nil {
 		return 0, err
@@ -45,22 +56,22 @@ func (k *Keeper) removeFrom(m keyset.Managed, id rotator.ID) (lines int, err err
 		if lines = n; n == 0 {
 			return text, nil
 		}
-		return rest, k.without(id)
+		return rest, f.without(id)
 	})
 	return lines, err
 }
 
 // without tells why the key would stay, if all managed files were without it.
-func (k *Keeper) without(id rotator.ID) error {
+func (f *Files) without(id rotator.ID) error {
 	texts := make(map[string][]byte)
-	for _, m := range k.source.Managed() {
+	for _, m := range f.source.Managed() {
 		text, err := keyfile.Read(m.Path)
 		if err != nil {
 			return err
 		}
 		texts[m.Path], _ = keyfile.Remove(text, id)
 	}
-	rest, err := k.source.Would(texts)
+	rest, err := f.source.Would(texts)
 	if err != nil {
 		return refusef(http.StatusConflict, "nothing was removed: %w", err)
 	}
@@ -71,8 +82,8 @@ func (k *Keeper) without(id rotator.ID) error {
 }
 
 // elsewhere says where a key stands that no managed file has.
-func (k *Keeper) elsewhere(id rotator.ID) error {
-	now, err := k.source.Would(nil)
+func (f *Files) elsewhere(id rotator.ID) error {
+	now, err := f.source.Would(nil)
 	if err != nil {
 		return refusef(http.StatusConflict, "nothing was removed: %w", err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// Keeper changes the managed files of a pool. It is safe for concurrent use.
-type Keeper interface {
+// ManagedFiles changes the managed files of a pool. It is safe for concurrent use.
+type ManagedFiles interface {
 	// Files returns the managed files, as the config has them.
 	Files() []string
 
@@ -45,10 +45,10 @@ func refusef(status int, format string, args ...any) error {
 // Files returns the managed files of all gateways of the pool.
 func (v *View) Files() (all []string) {
 	for _, p := range v.Pools {
-		if p.Keeper == nil {
+		if p.Managed == nil {
 			continue
 		}
-		for _, file := range p.Keeper.Files() {
+		for _, file := range p.Managed.Files() {
 			if !slices.Contains(all, file) {
 				all = append(all, file)
 			}
@@ -63,8 +63,8 @@ func (v *View) Add(keys NewKeys) (KeysAdded, error) {
 	if err != nil {
 		return KeysAdded{}, err
 	}
-	i := slices.IndexFunc(v.Pools, func(p *Pool) bool { return p.Keeper != nil && slices.Contains(p.Keeper.Files(), file) })
-	added, err := v.Pools[i].Keeper.Add(file, keys.Keys)
+	i := slices.IndexFunc(v.Pools, func(p *Pool) bool { return p.Managed != nil && slices.Contains(p.Managed.Files(), file) })
+	added, err := v.Pools[i].Managed.Add(file, keys.Keys)
 	if err == nil {
 		Live.reread(v.Pools[i])
 	}
@@ -95,7 +95,7 @@ func (v *View) fileFor(name string) (string, error) {
 func (v *View) Remove(id rotator.ID) (removed KeyRemoved, err error) {
 	holders := slices.DeleteFunc(slices.Clone(v.Pools), func(p *Pool) bool { return !p.holds(id) })
 	for _, p := range holders {
-		if p.Keeper == nil {
+		if p.Managed == nil {
 			at, _ := p.Keys().Find(id)
 			return removed, refusef(http.StatusConflict, "key %s stands at %s, which is not managed: take it away there", id, at.Label().Origin)
 		}
@@ -105,7 +105,7 @@ func (v *View) Remove(id rotator.ID) (removed KeyRemoved, err error) {
 		if !p.holds(id) { // its file was the one before
 			continue
 		}
-		one, err := p.Keeper.Remove(id)
+		one, err := p.Managed.Remove(id)
 		if err != nil {
 			return removed, err
 		}
@@ -127,8 +127,8 @@ func (r *registry) reread(but *Pool) {
 	pools := slices.Clone(r.pools)
 	r.mu.Unlock()
 	for _, p := range pools {
-		if p != but && p.Keeper != nil {
-			_ = p.Keeper.Reread()
+		if p != but && p.Managed != nil {
+			_ = p.Managed.Reread()
 		}
 	}
 }
