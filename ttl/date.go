@@ -9,14 +9,22 @@ import (
 // HTTP-date (RFC 9110, section 5.6.7), a time as in RFC 3339, or what comes near it.
 func timestamp(s string, now time.Time) (float64, bool) {
 	if len(s) >= len("2006-01-02T15:04:05Z") && s[4] == '-' {
-		if t, err := time.Parse(time.RFC3339, s); err == nil {
-			return unix(t), true
+		if looksLikeRFC3339(s) { // time.Parse allocates where it fails
+			if t, err := time.Parse(time.RFC3339, s); err == nil {
+				return unix(t), true
+			}
 		}
-		t, ok := moment(s, 0, false)
+		t, ok := moment(s, now, 0, false)
 		return unix(t), ok
 	}
 	t, ok := httpDate(s, now)
 	return unix(t), ok
+}
+
+// looksLikeRFC3339 tells of a text that is long enough whether it has the capital T and a
+// zone where RFC 3339 has them.
+func looksLikeRFC3339(s string) bool {
+	return s[10] == 'T' && (s[len(s)-1] == 'Z' || s[len(s)-3] == ':')
 }
 
 func unix(t time.Time) float64 {

@@ -136,6 +136,18 @@ func TestMomentsInWords(t *testing.T) {
 		{"hours, in China", "将在 2小时30分钟 后重置", 9000},
 		{"a day's, in China", "已达到今日调用次数上限", 14400},
 		{"days", "Monthly usage limit reached. Resets in 13 days. To continue", 1123200},
+		{"the hour alone", "Weekly limit reached, resets 3pm (UTC)", 10800},
+		{"the hour alone, in words", "It resets at 12 am UTC", 43200},
+		{"a month's name", "You've hit your limit. It resets Jun 3 at 9am (UTC)", 162000},
+		{"a month's name, written out", "Your quota resets on June 2, 2026 at 00:00 UTC", 43200},
+		{"the day first", "available again at 2nd Jun 2026 00:00 GMT", 43200},
+		{"next year", "resets Jan 2, 00:00 UTC", 18532800},
+		{"a month's name, the clock that of a city", "resets Jun 3, 1:59pm (America/Los_Angeles)", -1},
+		{"a month in China", "额度将于6月2日 08:00重置", 43200},
+		{"a month and a year in China", "将在2026年6月2日08:00:00 重置", 43200},
+		{"no month", "resets Abc 3 at 9am (UTC)", -1},
+		{"no day", "resets Jun 32 at 9am (UTC)", -1},
+		{"no hour", "resets 13pm (UTC)", -1},
 		{"no zone", "Resets at 2026-06-01 21:00:00", -1},
 		{"no zone of a day", "Resets at 10:00", -1},
 		{"no time", "请稍后再试", -1},
@@ -162,9 +174,31 @@ func TestMembersThatStateATime(t *testing.T) {
 		{`{"error":{"retry_after_seconds":9}}`, 9, "body:retry_after"},
 		{`{"Error":{"Message":"Please try again in 3s"}}`, 3, "body:message"},
 		{`{"error":{"metadata":{"headers":{"X-RateLimit-Reset":"1780315260000"}}}}`, 60, "body:error.metadata.headers.X-RateLimit-Reset"},
+		{`{"error":{"message":"x","resetAt":"2026-06-01T12:01:00Z"}}`, 60, "body:reset_at"},
+		{`{"error":{"resetsInSeconds":61}}`, 61, "body:error.resets_in_seconds"},
+		{`{"retryAfterSeconds":8}`, 8, "body:retry_after"},
 	} {
 		if got, want := OpenAI.Judge(Response{Status: 429, Body: []byte(c.body), Now: noon}), says(c.want, c.source); got != want {
 			t.Errorf("%s: got %+v, want %+v", c.body, got, want)
+		}
+	}
+}
+
+// A day's allowance begins anew at midnight where its provider is.
+func TestDaysOfProviders(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		status int
+		body   string
+		want   Verdict
+	}{
+		{"Zhipu", 429, `{"error":{"code":"1304","message":"该API当日调用次数已达上限"}}`, Verdict{Class: QuotaExhausted, Stated: true, Seconds: 4 * 3600, Source: "body:message"}},
+		{"Baidu, in a 200", 200, `{"error_code":17,"error_msg":"Open api daily request limit reached"}`, says(4*3600, "body:message")},
+		{"Cloudflare", 429, `{"success":false,"errors":[{"code":4006,"message":"you have used up your daily free allocation of 10,000 neurons"}]}`, Verdict{Class: QuotaExhausted, Stated: true, Seconds: 12 * 3600, Source: "body:message"}},
+	} {
+		r := Response{Status: c.status, Body: []byte(c.body), Now: noon}
+		if got, _ := OpenAI.Explain(r); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.why, got, c.want)
 		}
 	}
 }

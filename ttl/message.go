@@ -39,10 +39,10 @@ const (
 	lastRole
 )
 
-// roles tells, by the path in the body in lower case, where errors keep their code,
-// their message and their times. Everything else in a body may be an echo of what the
-// client sent.
-var roles = map[string]role{
+// roles tells, by the path in the body, where errors keep their code, their message and
+// their times. Everything else in a body may be an echo of what the client sent. Case and
+// underscores make no difference: it is Message or message, resetAt or reset_at.
+var roles = spelled(map[string]role{
 	".error.code":               isCode, // OpenAI; a number at OpenRouter and Gemini
 	".error.type":               isCode,
 	".error.status":             isCode, // Gemini
@@ -109,10 +109,17 @@ var roles = map[string]role{
 	".error.metadata.retry_after_seconds":       isRetryAfter,
 	".error.retry_after":                        isRetryAfter,
 	".error.retry_after_seconds":                isRetryAfter,
-	".error.retryafter":                         isRetryAfter,
 	".retry_after":                              isRetryAfter, // Cloudflare
 	".retry_after_seconds":                      isRetryAfter,
-	".retryafter":                               isRetryAfter,
+})
+
+// spelled returns the roles by their paths as appendSpelled has them.
+func spelled(roles map[string]role) map[string]role {
+	out := make(map[string]role, len(roles))
+	for path, r := range roles {
+		out[string(appendSpelled(nil, []byte(path)))] = r
+	}
+	return out
 }
 
 // maxPath is no less than the longest key of roles has, and a little more for
@@ -204,7 +211,7 @@ func (e *errorBody) read(body []byte, prefix string, roles map[string]role) bool
 	w.Leaf = func(path, value []byte, quoted bool) {
 		var lower [maxPath]byte
 		if len(path) <= maxPath && len(value) > 0 && len(path) >= len(prefix) && string(path[:len(prefix)]) == prefix {
-			e.take(roles[string(appendLower(lower[:0], path[len(prefix):]))], value, quoted)
+			e.take(roles[string(appendSpelled(lower[:0], path[len(prefix):]))], value, quoted)
 		}
 	}
 	return w.Value(0) && len(bytes.TrimSpace(w.Rest)) == 0
@@ -216,6 +223,7 @@ func (e *errorBody) take(r role, value []byte, quoted bool) {
 	case r == 0:
 	case r < isRetryDelay && r >= isMessage && !quoted: // a message is a text
 	case !quoted && !isDigit(value[0]): // true, false, null and negative numbers say nothing
+	case r == isCode && string(value) == "0": // it went well
 	case r == isCode:
 		e.codes.add(value)
 	case r == isLimit && string(value) != "0":
@@ -226,13 +234,15 @@ func (e *errorBody) take(r role, value []byte, quoted bool) {
 	}
 }
 
-// appendLower appends text in lower case: some write Message and Error.
-func appendLower(to, text []byte) []byte {
-	for _, c := range text {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
+// appendSpelled appends a path in lower case and without underscores.
+func appendSpelled(to, path []byte) []byte {
+	for _, c := range path {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			to = append(to, c|0x20)
+		case c != '_':
+			to = append(to, c)
 		}
-		to = append(to, c)
 	}
 	return to
 }

@@ -7,12 +7,12 @@ import (
 )
 
 // moment reads the date and the time that a text begins with, as providers write them:
-// "2026-04-01 at 00:00 UTC", "2026-08-03 23:59:59 +0800 CST", "2026-03-06t22:19:54z".
-// Where the text names no zone, local is how many seconds the provider's clock is ahead
+// "2026-04-01 at 00:00 UTC", "2026-08-03 23:59:59 +0800 CST", "2026-03-06t22:19:54z",
+// "Jun 3, 9am (UTC)". Where the text names no zone, local is how many seconds the provider's clock is ahead
 // of UTC, if that is known; otherwise it states nothing.
-func moment(text string, local int, known bool) (time.Time, bool) {
+func moment(text string, now time.Time, local int, known bool) (time.Time, bool) {
 	p := dateParser{rest: text}
-	d := p.isoDate()
+	d := p.spokenDate(now)
 	for _, joint := range []string{" at ", ", ", " ", "t", "T"} {
 		if rest, found := strings.CutPrefix(p.rest, joint); found {
 			p.rest = rest
@@ -29,28 +29,122 @@ func moment(text string, local int, known bool) (time.Time, bool) {
 	return t.Add(-time.Duration(local) * time.Second), ok && known && !p.bad
 }
 
-// timeOfDay reads "10:00", "10:00:00.5" and "4:12 pm".
-func (p *dateParser) timeOfDay(d *civil) {
-	if n := digits(p.rest); n == 1 && len(p.rest) > 1 && p.rest[1] == ':' {
-		p.rest = "0" + p.rest
+// spokenDate reads "2026-04-01", "June 2, 2026", "3 Jun", "2026年6月2日" and "6月2日". One
+// without a year is the next of its kind, or has been within a day.
+func (p *dateParser) spokenDate(now time.Time) (d civil) {
+	n := digits(p.rest)
+	switch after := p.rest[n:]; {
+	case strings.HasPrefix(after, "-"):
+		return p.isoDate()
+	case strings.HasPrefix(after, "年"), strings.HasPrefix(after, "月"):
+		d = p.chineseDate()
+	case n == 0:
+		d.month = p.monthName()
+		p.oneOf(" ")
+		d.day = p.dayOfMonth()
+		d.year = p.yearIfAny()
+	default:
+		d.day = p.dayOfMonth()
+		p.oneOf(" ")
+		d.month = p.monthName()
+		d.year = p.yearIfAny()
 	}
-	p.wallClock(d)
+	if d.year == 0 {
+		d.year = now.Year()
+		if t, _ := d.time(); t.Before(now.AddDate(0, 0, -2)) {
+			d.year++
+		}
+	}
+	return d
+}
+
+func (p *dateParser) chineseDate() (d civil) {
+	if n := digits(p.rest); strings.HasPrefix(p.rest[n:], "年") {
+		d.year = p.number(4, 4)
+		p.rest = p.rest[len("年"):]
+	}
+	d.month = time.Month(p.number(1, 2))
+	after, isMonth := strings.CutPrefix(p.rest, "月")
+	p.rest = after
+	d.day = p.number(1, 2)
+	after, isDay := strings.CutPrefix(p.rest, "日")
+	p.rest = after
+	p.bad = p.bad || !isMonth || !isDay || d.month < time.January || d.month > time.December
+	return d
+}
+
+// monthName reads "jun", "sept." or "june".
+func (p *dateParser) monthName() time.Month {
+	name := p.rest[:letters(p.rest)]
+	p.rest = strings.TrimPrefix(p.rest[len(name):], ".")
+	for m := time.January; m <= time.December && len(name) >= 3; m++ {
+		if strings.HasPrefix(strings.ToLower(m.String()), name) {
+			return m
+		}
+	}
+	p.bad = true
+	return 0
+}
+
+// dayOfMonth reads "3" and "3rd".
+func (p *dateParser) dayOfMonth() int {
+	day := p.number(1, 2)
+	if n := letters(p.rest); n == 2 && strings.Contains("st nd rd th", p.rest[:n]) {
+		p.rest = p.rest[n:]
+	}
+	return day
+}
+
+// yearIfAny reads ", 2026" and " 2026", 0 where neither comes next.
+func (p *dateParser) yearIfAny() int {
+	after := strings.TrimLeft(p.rest, ", ")
+	if digits(after) != 4 {
+		return 0
+	}
+	p.rest = after
+	return p.number(4, 4)
+}
+
+// timeOfDay reads "10:00", "10:00:00.5", "4:12 pm" and "3pm".
+func (p *dateParser) timeOfDay(d *civil) {
+	n := digits(p.rest)
+	if n > 0 && halfOfDay(p.rest[n:]) != 0 {
+		d.hour = p.number(1, 2)
+	} else {
+		if n == 1 && strings.HasPrefix(p.rest[n:], ":") {
+			p.rest = "0" + p.rest
+		}
+		p.wallClock(d)
+	}
 	if rest, found := strings.CutPrefix(p.rest, "."); found && digits(rest) > 0 {
 		p.rest = rest[digits(rest):]
 	}
-	rest := strings.TrimPrefix(p.rest, " ")
-	switch half := rest[:min(letters(rest), 2)]; {
-	case !strings.EqualFold(half, "am") && !strings.EqualFold(half, "pm"):
+	p.inHalf(d)
+}
+
+// inHalf reads the half of the day, if one comes next.
+func (p *dateParser) inHalf(d *civil) {
+	half := halfOfDay(p.rest)
+	switch {
+	case half == 0:
 		return
 	case d.hour < 1 || d.hour > 12:
 		p.bad = true
+	case half == 'p':
+		d.hour = d.hour%12 + 12
 	default:
 		d.hour %= 12
-		if half[0]|0x20 == 'p' {
-			d.hour += 12
-		}
-		p.rest = rest[2:]
 	}
+	p.rest = strings.TrimPrefix(p.rest, " ")[len("am"):]
+}
+
+// halfOfDay returns 'a' or 'p' for a text that begins with " am" or "pm", and otherwise 0.
+func halfOfDay(text string) byte {
+	text = strings.TrimPrefix(text, " ")
+	if letters(text) == 2 && text[1]|0x20 == 'm' && (text[0]|0x20 == 'a' || text[0]|0x20 == 'p') {
+		return text[0] | 0x20
+	}
+	return 0
 }
 
 // china is how far ahead of UTC the clocks of China are, in seconds.

@@ -115,6 +115,7 @@ var moneyRules = []rule{
 			"doesn't have any credits",
 			"included credits", // Hugging Face
 			"spending limit", "spend limit", "spending cap", "spend cap",
+			"cost limit", "费用限制", // relays: what somebody set
 			"key limit exceeded",        // OpenRouter: what somebody set for the key
 			"user quota", "token quota", // One API
 			"quota is not enough", "quota has been exhausted", "quota exhausted", "quota has been used up", "subscription quota",
@@ -125,6 +126,8 @@ var moneyRules = []rule{
 			"reached your session usage limit", "reached your hourly usage limit", // Ollama
 			"reached your daily usage limit", "reached your weekly usage limit", "reached your monthly usage limit",
 			"please recharge",
+			"total request limit reached", // Baidu
+			"预扣费",                         // New API
 			"余额不足", "余额已用", "欠费", "额度不足", "额度已用", "额度已耗尽", "额度用尽", "使用上限", "套餐已到期", "套餐已过期", "请充值",
 		},
 	},
@@ -155,10 +158,12 @@ var keyRules = []rule{
 			"token_invalidated", "token_revoked", "token_expired", "invalid_token", "expired_token", // Codex
 			"invalid_iam_token", "iam_certification_failed", // Baidu
 			"ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", // AWS
+			"AuthFailure", "AuthFailure.InvalidSecretId", "AuthFailure.SecretIdNotFound", "AuthFailure.SignatureFailure", "AuthFailure.TokenFailure", // Tencent
 		},
 		base: []string{"1004", "2049"},
 		begins: []string{
 			"invalid iam", "iam certification failed",
+			"access token invalid", "access token expired", // Baidu
 		},
 	},
 	{
@@ -193,9 +198,10 @@ var keyRules = []rule{
 			"security token included in the request is", // AWS
 			"your api key is valid",                     // AWS: "Please make sure your API Key is valid"
 			"account has been suspended", "account has been disabled", "account has been banned", "account has been locked", "account is suspended",
+			"user has been disabled", "user has been banned", "token status is", // New API
 			"organization has been disabled", "has been denied access", "consumer has been suspended",
 			"无效的令牌", "令牌无效", "令牌已过期", "令牌状态不可用", "令牌不存在", "令牌验证失败",
-			"无效的api", "无效的 api", "key无效", "key 无效", "key不存在", "密钥无效", "密钥错误", "鉴权失败", "身份验证失败", "账号已被封禁", "账户已被锁定",
+			"无效的api", "无效的 api", "key无效", "key 无效", "key不存在", "密钥无效", "密钥错误", "鉴权失败", "身份验证失败", "账号已被封禁", "账户已被锁定", "用户已被封禁", "用户已被禁用",
 		},
 	},
 	{
@@ -256,7 +262,7 @@ var capacityRules = []rule{
 			"peak load", // Azure
 			"high traffic", "high demand", "high load",
 			"model busy", "model is busy", "server is busy", "server busy", "system is busy", "engine is busy", "too busy",
-			"no available channel", "no available account",
+			"no available channel", "no available account", "load is saturated", // New API
 			"error code: 1015",
 			"error 1015",
 			`cf-error-code">1015`,
@@ -278,7 +284,13 @@ var limitRules = []rule{
 			"rate_limit_exceeded", "rate_limit_error", "rate_limit_reached_error", "rate_limited", "too_many_requests",
 			"ThrottlingException", "TooManyRequestsException", "Throttling", "Throttling.RateQuota", "Throttling.AllocationQuota",
 			"RateLimitReached", "RateLimitExceeded",
+			"LimitExceeded", "RequestLimitExceeded", // Tencent
 		},
+	},
+	{
+		class:    RateLimited,
+		statuses: []int{403, 500},
+		phrases:  []string{"rate limit exceeded", "rate limit reached", "too many requests", "request limit reached", "请求过于频繁", "速率限制"},
 	},
 	{class: RateLimited, statuses: all, base: []string{"1002", "1039", "1041", "2045", "2056"}},
 	// A payment that is asked for with a time to come back is a rate limit

@@ -34,12 +34,27 @@ func wordOfStanding(status int, e *errorBody) string {
 	if e.message == "" || e.message[0] == '<' { // a page says many words
 		return ""
 	}
-	text := e.message
+	text := withoutQuotes(e.message)
 	if provokable(status) {
-		text = text[:max(strings.IndexAny(text+":", "'\"`:"), 0)]
+		text = providersOwn(e.message)
 	}
-	text = withoutQuotes(text)
 	return cmp.Or(part(text, standingSigns), beginningOfWord(text, standingWords))
+}
+
+// providersOwn returns what a message begins with that is not the client's: all before a
+// colon or a quote. An apostrophe within a word is none.
+func providersOwn(message string) string {
+	for i := range len(message) {
+		switch c := message[i]; c {
+		case ':', '"', '`':
+			return message[:i]
+		case '\'':
+			if i == 0 || !inWord(message[i-1]) {
+				return message[:i]
+			}
+		}
+	}
+	return message
 }
 
 // provokable tells of a status that it is mostly the request that is refused.

@@ -25,6 +25,7 @@ var sayings = []saying{
 	{"resets at", onDate},
 	{"reset on", onDate},
 	{"resets on", onDate},
+	{"resets", onDate}, // "resets 3pm (UTC)"
 	{"try again at", onDate},
 	{"retry at", onDate},
 	{"available at", onDate},
@@ -109,7 +110,7 @@ func clock(text string) (seconds float64, ok bool) {
 func onDate(a answer, text string) (float64, bool) {
 	text = strings.TrimLeft(text, ` :"：（`)
 	local, known := a.localTime()
-	if t, ok := moment(text, local, known); ok {
+	if t, ok := moment(text, a.now, local, known); ok {
 		return a.until(unix(t)), true
 	}
 	p, d := dateParser{rest: text}, civil{}

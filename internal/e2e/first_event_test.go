@@ -17,7 +17,7 @@ import (
 // Through a real Caddy, an error in a success moves on to the next key, whatever comes
 // before it, in whatever pieces it comes, and compressed.
 func TestErrorsInSuccessesMoveOn(t *testing.T) {
-	const stream, document = "text/event-stream", "application/json"
+	const stream, document, lines = "text/event-stream", "application/json", "application/x-ndjson"
 	const limited = `{"error":{"code":429,"message":"Rate limit exceeded"}}`
 	type answer struct {
 		media, coding string
@@ -33,6 +33,11 @@ func TestErrorsInSuccessesMoveOn(t *testing.T) {
 		{stream, "data: {\"id\":\"x\",\"choices\":[],\"error\":{\"code\":429,\"message\":\"No\"}}\r\n\r\n"},
 		{stream, "event:error\ndata:{\"code\":\"Throttling\",\"message\":\"No\"}\n\n"},
 		{stream, "data: {\"base_resp\":{\"status_code\":1002,\"status_msg\":\"rate limit\"}}\n\n"},
+		{stream, "data: {\"error\":\"Rate limit exceeded\"}\n\n"},
+		{stream, "data: {\"error_code\":18,\"error_msg\":\"Open api qps request limit reached\"}\n\n"},
+		{lines, "{\"error\":\"you have reached your session usage limit\"}\n"},
+		{document, `{"code":1302,"msg":"No","success":false}`},
+		{document, `{"Response":{"Error":{"Code":"RequestLimitExceeded","Message":"No"},"RequestId":"x"}}`},
 		{document, "{\n  \"error\" : {\n    \"code\" : 429\n  }\n}\n"},
 		{document, `{"id":"x","base_resp":{"status_code":1002,"status_msg":"rate limit"}}`},
 	} {

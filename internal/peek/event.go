@@ -72,7 +72,8 @@ func documentBegins(p []byte) Beginning {
 		return Healthy
 	case len(p) < maxDocument && !isWhole(p):
 		return Undecided
-	case mentionsError(p[:min(len(p), maxDocument)]):
+	}
+	if p = p[:min(len(p), maxDocument)]; mentionsError(p) || bytes.Contains(p, []byte(`"success"`)) {
 		return Suspect
 	}
 	return Healthy
@@ -95,24 +96,35 @@ func isWhole(p []byte) bool {
 	return document.state == jsonComma
 }
 
-// mentionsError tells whether there is an "error" in the JSON text that is not null, as it
-// is in every healthy response of OpenAI's, or a status of MiniMax's that is not 0.
+// mentionsError tells whether there is an "error", "Error" or "error_code" in the JSON text
+// that is not null, as it is in every healthy response of OpenAI's, or a status of MiniMax's
+// that is not 0.
 func mentionsError(p []byte) bool {
 	if bytes.Contains(p, []byte("base_resp")) && bytes.Contains(p, []byte(`"base_resp"`)) {
 		return true
 	}
-	for bytes.Contains(p, partOfError) {
-		_, after, found := bytes.Cut(p, []byte(`"error"`))
-		if !found {
+	for {
+		i := bytes.Index(p, partOfError)
+		if i < 0 {
 			return false
 		}
-		value, isMember := bytes.CutPrefix(bytes.TrimLeft(after, " \t\r\n"), []byte(":"))
-		if !isMember || !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("null")) {
+		after := p[i+len(partOfError):]
+		if i > 1 && p[i-1]|0x20 == 'e' && p[i-2] == '"' && namesError(after) {
 			return true
 		}
 		p = after
 	}
-	return false
+}
+
+// namesError tells whether a text begins with the end of such a name, or value, and does
+// not go on with null.
+func namesError(text []byte) bool {
+	after, ends := bytes.CutPrefix(bytes.TrimPrefix(text, []byte("_code")), []byte(`"`))
+	if !ends {
+		return false
+	}
+	value, isMember := bytes.CutPrefix(bytes.TrimLeft(after, " \t\r\n"), []byte(":"))
+	return !isMember || !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("null"))
 }
 
 // partOfError and partOfFailed are in "error" and in "response.failed", and begin with letters

@@ -26,7 +26,8 @@ func mayOpenWithError(status int, header http.Header) (may, stream bool) {
 	}
 	media := peek.First(header, "Content-Type")
 	stream = peek.IsEventStream(media)
-	return (stream || strings.HasPrefix(media, "application/json")) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
+	document := strings.HasPrefix(media, "application/json") || strings.HasPrefix(media, "application/x-ndjson") // Ollama's lines
+	return (stream || document) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
 }
 
 // open makes a response the client's whose head has waited for its body, if there is one.

@@ -144,6 +144,7 @@ var instants = []struct {
 	{regexp.MustCompile(`[A-Z][a-z]+day, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d`), "Monday, 02-Jan-06 15:04:05"},
 	{regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}`), time.ANSIC},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`), "2006-01-02T15:04:05"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dt\d\d:\d\d:\d\d`), "2006-01-02t15:04:05"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), time.DateTime},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d at \d\d:\d\d`), "2006-01-02 at 15:04"},
 }
