@@ -13,13 +13,13 @@ const (
 
 // answerLimits are where requests state the most that the answer may have: OpenAI's chat,
 // Anthropic's messages and Cohere; OpenAI's reasoning models; OpenAI's responses; Gemini.
-var answerLimits = []Member{
+var answerLimits = Object([]Member{
 	{Name: "max_tokens", Number: 1},
 	{Name: "max_completion_tokens", Number: 1},
 	{Name: "max_output_tokens", Number: 1},
 	{Name: "generationConfig", Members: []Member{{Name: "maxOutputTokens", Number: 1}}},
 	{Name: "generation_config", Members: []Member{{Name: "max_output_tokens", Number: 1}}},
-}
+})
 
 // Estimate is about how many tokens a request will use, at most.
 type Estimate struct {

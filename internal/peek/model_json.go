@@ -410,7 +410,7 @@ func stringEnd(p []byte) int {
 			return -1
 		}
 		end += i + 1
-		if !endsInEscape(p[:end-1]) {
+		if i > 0 && p[end-2] != '\\' || !endsInEscape(p[:end-1]) {
 			return end
 		}
 	}

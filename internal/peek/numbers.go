@@ -1,14 +1,54 @@
 package peek
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Member is a member of a JSON object that is looked at: a number that is looked for, or an
 // object with such members.
 type Member struct {
-	Name    string
+	Name    string   // at most maxMemberName bytes
 	Number  int      // what the number is called, from 1 on; 0: it is an object
 	Members []Member // of the object
 	Group   bool     // the numbers in the object count together, once it has come to its end
+
+	// from is where in Members those begin that have names of a length. Mostly there is one
+	// of that length, or none: one name is compared, and the others are not even touched.
+	from *[maxMemberName + 2]uint8
+}
+
+// Object returns an object with these members, in which names are found fast: fewer than 256
+// in each object. Nobody changes them any more.
+func Object(members []Member) *Member {
+	m := &Member{Members: members}
+	m.order()
+	return m
+}
+
+func (m *Member) order() {
+	slices.SortFunc(m.Members, func(a, b Member) int { return len(a.Name) - len(b.Name) })
+	m.from = new([maxMemberName + 2]uint8)
+	for i := range m.Members {
+		m.Members[i].order()
+		for length := len(m.Members[i].Name) + 1; length < len(m.from); length++ {
+			m.from[length] = uint8(i + 1)
+		}
+	}
+}
+
+// named returns the member of that name, nil for none.
+func (m *Member) named(name []byte) *Member {
+	if len(name) > maxMemberName {
+		return nil
+	}
+	same := m.Members[m.from[len(name)]:m.from[len(name)+1]]
+	for i := range same {
+		if same[i].Name == string(name) {
+			return &same[i]
+		}
+	}
+	return nil
 }
 
 // numberTaker is told of the numbers in a JSON text.
@@ -35,7 +75,7 @@ const MaxLevels = 5
 // the text and does not allocate. It is not safe for concurrent use.
 type NumberScanner struct {
 	taker  numberTaker
-	root   []Member
+	root   *Member
 	events bool   // the text is a stream of events: each line of data is a text
 	mark   []byte // stands in every line that has such numbers
 
@@ -49,7 +89,6 @@ type NumberScanner struct {
 	number   int64
 	level    int // of the object; -1: outside of any
 	path     [MaxLevels]*Member
-	top      Member
 	name     [maxMemberName]byte
 	named    int // bytes of name, of one that came in pieces
 }
@@ -73,9 +112,8 @@ const (
 
 // Begin makes s ready for a text, or for a stream of events. In a stream the mark stands in
 // every line that has numbers at these places.
-func (s *NumberScanner) Begin(taker numberTaker, root []Member, events bool, mark []byte) {
+func (s *NumberScanner) Begin(taker numberTaker, root *Member, events bool, mark []byte) {
 	s.taker, s.root, s.events, s.mark = taker, root, events, mark
-	s.top = Member{Members: root}
 	s.reset()
 }
 
@@ -169,7 +207,7 @@ func (s *NumberScanner) step(c byte) {
 	case c == '}' && (s.state == numberFirst || s.state == numberComma):
 		s.leave()
 	case s.state == numberValue:
-		s.value(c)
+		s.valueByte(c)
 	default:
 		s.state = numberDone
 	}
@@ -179,7 +217,7 @@ func (s *NumberScanner) step(c byte) {
 func (s *NumberScanner) start(c byte) {
 	switch {
 	case c == '{':
-		s.enter(&s.top)
+		s.enter(s.root)
 	case c == '[' && !s.list:
 		s.list = true
 	case c == ',' && s.list, bytes.IndexByte([]byte(jsonBOM), c) >= 0:
@@ -212,12 +250,11 @@ func (s *NumberScanner) leave() {
 	}
 }
 
-// key takes the rest of a member's name, which mostly is all of it.
+// key takes the rest of a member's name.
 func (s *NumberScanner) key(p []byte) []byte {
 	if s.named == 0 && !s.hop.escaped {
-		if end := stringEnd(p); end > 0 {
-			s.lookUp(p[:end-1])
-			return s.colon(p[end:])
+		if p = s.members(p); s.state != numberKey || len(p) == 0 {
+			return p
 		}
 	}
 	rest := s.hop.overString(p)
@@ -230,44 +267,73 @@ func (s *NumberScanner) key(p []byte) []byte {
 
 // lookUp finds the member of that name. One that is spelled with escapes nobody knows.
 func (s *NumberScanner) lookUp(name []byte) {
-	s.state, s.member = numberColon, nil
-	members := s.path[s.level].Members
-	for i := range members {
-		if m := &members[i]; m.Name == string(name) {
-			s.member = m
-			return
-		}
-	}
+	s.state, s.member = numberColon, s.path[s.level].named(name)
 }
 
 // begin begins a member, behind its first quote.
 func (s *NumberScanner) begin() { s.state, s.named, s.hop = numberKey, 0, hop{quoted: true} }
 
-// colon takes what stands behind a name: mostly it is a colon at once, and the value.
-func (s *NumberScanner) colon(p []byte) []byte {
-	if len(p) == 0 || p[0] != ':' {
-		return p
+// members takes members of which all is there, as it mostly is, from behind the first quote
+// of a name. What is not it leaves to those who take it byte by byte, from where it says.
+func (s *NumberScanner) members(p []byte) []byte {
+	for s.state == numberKey {
+		i := stringEnd(p)
+		if i < 0 {
+			return p
+		}
+		m := s.path[s.level].named(p[:i-1])
+		if i+1 >= len(p) || p[i] != ':' {
+			s.state, s.member = numberColon, m
+			return p[i:]
+		}
+		if i++; p[i] == ' ' && i+1 < len(p) {
+			i++
+		}
+		end := s.whole(m, p, i)
+		if end == 0 {
+			s.member = m
+			p = s.part(p[i:])
+			continue
+		}
+		if end+1 < len(p) && p[end] == ',' && p[end+1] == '"' {
+			p = p[end+2:] // the next one
+			continue
+		}
+		p = s.comma(p[end:])
 	}
-	s.state = numberValue
-	if p = p[1:]; len(p) > 0 && p[0] == ' ' {
-		p = p[1:]
-	}
-	if len(p) == 0 {
-		return p
-	}
-	return s.whole(p)
+	return p
 }
 
-// whole takes a value of which mostly all is there. Otherwise it leaves it to those who take
-// it byte by byte.
-func (s *NumberScanner) whole(p []byte) []byte {
-	switch c := p[0]; {
+// whole takes the value that begins at i, a string or a number that has nothing but digits,
+// and returns where it ends; 0 where that cannot be told.
+func (s *NumberScanner) whole(m *Member, p []byte, i int) int {
+	switch c := p[i]; {
 	case c == '"':
-		if end := stringEnd(p[1:]); end > 0 {
-			return s.comma(p[1+end:])
+		if end := stringEnd(p[i+1:]); end > 0 {
+			return i + 1 + end
 		}
-	case isDigit(c) && s.member != nil && s.member.Number > 0:
-		return s.integer(p)
+	case m != nil && m.Number > 0:
+		return s.integer(m, p, i)
+	}
+	return 0
+}
+
+func (s *NumberScanner) integer(m *Member, p []byte, i int) int {
+	n, first := int64(0), i
+	for ; i < len(p) && isDigit(p[i]) && n <= maxNumber; i++ {
+		n = 10*n + int64(p[i]-'0')
+	}
+	if i == first || i == len(p) || n > maxNumber || isScalar(p[i]) {
+		return 0
+	}
+	s.taker.TakeNumber(m.Number, n)
+	return i
+}
+
+// part takes as much as there is of any value of a member.
+func (s *NumberScanner) part(p []byte) []byte {
+	s.state = numberValue
+	switch c := p[0]; {
 	case c == '{' && s.wanted():
 		s.enter(s.member)
 		if len(p) > 1 && p[1] == '"' {
@@ -275,6 +341,9 @@ func (s *NumberScanner) whole(p []byte) []byte {
 			return p[2:]
 		}
 		return p[1:]
+	case c == '{', c == '[':
+		s.state, s.hop = numberHop, hop{depth: 1}
+		return s.pass(p[1:])
 	}
 	return p
 }
@@ -282,23 +351,6 @@ func (s *NumberScanner) whole(p []byte) []byte {
 // wanted tells of an object whether it is looked through.
 func (s *NumberScanner) wanted() bool {
 	return s.member != nil && s.member.Number == 0 && s.level+1 < MaxLevels
-}
-
-// integer takes a number that is there to its end, and has nothing but digits.
-func (s *NumberScanner) integer(p []byte) []byte {
-	n := int64(0)
-	for i, c := range p {
-		switch {
-		case isDigit(c) && n <= maxNumber:
-			n = 10*n + int64(c-'0')
-		case isScalar(c) || n > maxNumber:
-			return p
-		default:
-			s.taker.TakeNumber(s.member.Number, n)
-			return s.comma(p[i:])
-		}
-	}
-	return p
 }
 
 // comma takes what stands behind a value: mostly it is the beginning of the next member, or
@@ -314,8 +366,8 @@ func (s *NumberScanner) comma(p []byte) []byte {
 	return p
 }
 
-// value takes the first byte of a member's value.
-func (s *NumberScanner) value(c byte) {
+// valueByte takes the first byte of a member's value.
+func (s *NumberScanner) valueByte(c byte) {
 	switch {
 	case c == '"':
 		s.state, s.hop = numberHop, hop{quoted: true}

@@ -15,10 +15,10 @@ func (c *told) BeginGroup()                   { c.what = append(c.what, "(") }
 func (c *told) EndGroup()                     { c.what = append(c.what, ")") }
 func (c *told) TakeNumber(which int, n int64) { c.what = append(c.what, fmt.Sprint(which, "=", n)) }
 
-var numbersTree = []Member{
+var numbersTree = Object([]Member{
 	{Name: "use", Group: true, Members: []Member{{Name: "in", Number: 1}, {Name: "more", Members: []Member{{Name: "of", Number: 2}}}}},
 	{Name: "n", Number: 3},
-}
+})
 
 // TestNumbers looks for numbers in texts that are cut at every byte.
 func TestNumbers(t *testing.T) {

@@ -84,7 +84,7 @@ var forms = []form{
 }
 
 // places is where numbers stand in all the forms.
-var places = placesOf(forms)
+var places = peek.Object(placesOf(forms))
 
 func placesOf(forms []form) (all []peek.Member) {
 	for _, f := range forms {

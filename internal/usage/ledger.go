@@ -99,6 +99,7 @@ func (l *Ledger) Know(models []string) {
 // Note counts a use. It allocates for a name that is new, and for a minute or a day that is.
 func (l *Ledger) Note(now time.Time, u Use) {
 	minute, day := numbers(now)
+	counts := oneAnswer(u.Tokens, u.Cost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if day > l.day {
@@ -107,9 +108,9 @@ func (l *Ledger) Note(now time.Time, u Use) {
 	}
 	total, client, model := l.find(u.Client, u.Model)
 	for _, s := range [...]*series{client, model, of(l.keys, u.Key)} {
-		s.add(minute, day, u.Tokens, u.Cost)
+		s.add(minute, day, &counts)
 	}
-	total.add(u.Tokens, u.Cost)
+	total.add(&counts)
 	l.unkept = true
 }
 

@@ -112,10 +112,11 @@ func TestLedgerForgets(t *testing.T) {
 // TestSeriesAreBounded notes for a year, in each minute of an hour a day.
 func TestSeriesAreBounded(t *testing.T) {
 	var s series
+	one := oneAnswer(used(1, 1), NotPriced)
 	for d := range 365 {
 		for m := range 90 {
 			minute, day := numbers(noon.AddDate(0, 0, d).Add(time.Duration(m) * time.Minute))
-			s.add(minute, day, used(1, 1), NotPriced)
+			s.add(minute, day, &one)
 		}
 	}
 	if len(s.minutes) != minutes || len(s.days) != days || cap(s.minutes) > 4*minutes || cap(s.days) > 4*days {

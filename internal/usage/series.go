@@ -21,28 +21,30 @@ type Counts struct {
 	Unpriced int64 // answers that say what they used, of models that have none
 }
 
-// add counts an answer, and what it costs. t may be nil: it does not say.
-func (c *Counts) add(t *Tokens, cost USD) {
-	c.Answers++
+// oneAnswer counts one answer, and what it costs. t may be nil: it does not say.
+func oneAnswer(t *Tokens, cost USD) Counts {
 	if t == nil {
-		c.Unknown++
-		return
+		return Counts{Answers: 1, Unknown: 1}
 	}
+	c := Counts{Answers: 1, Cost: max(cost, 0)}
 	for i := range t {
-		c.Tokens[i] += t.Known(Type(i))
+		c.Tokens[i] = t.Known(Type(i))
 	}
 	if cost == NoPrice {
-		c.Unpriced++
+		c.Unpriced = 1
 	}
-	c.Cost = c.Cost.plus(max(cost, 0))
+	return c
 }
 
 // Add adds what other counts.
-func (c *Counts) Add(other Counts) {
+func (c *Counts) Add(other Counts) { c.add(&other) }
+
+// add is Add for what need not be copied: each answer is counted in several places.
+func (c *Counts) add(other *Counts) {
 	c.Answers, c.Unknown, c.Unpriced = c.Answers+other.Answers, c.Unknown+other.Unknown, c.Unpriced+other.Unpriced
 	c.Cost = c.Cost.plus(other.Cost)
-	for i, n := range other.Tokens {
-		c.Tokens[i] += n
+	for i := range c.Tokens {
+		c.Tokens[i] += other.Tokens[i]
 	}
 }
 
@@ -76,20 +78,23 @@ type series struct {
 	keptMinute, keptDay Bucket // the last ones that Take has seen, as they were then
 }
 
-func (s *series) add(minute, day int64, t *Tokens, cost USD) {
-	s.minutes = note(s.minutes, minute, minutes, t, cost)
-	s.days = note(s.days, day, days, t, cost)
+func (s *series) add(minute, day int64, c *Counts) {
+	bucket(&s.minutes, minute, minutes).add(c)
+	bucket(&s.days, day, days).add(c)
 }
 
-// note counts an answer in the bucket of that number, and drops those that are too old. A
-// clock that was set back does not reopen what is past.
-func note(all []Bucket, number, most int64, t *Tokens, cost USD) []Bucket {
-	if n := len(all); n == 0 || all[n-1].number < number {
-		old := len(all) - len(since(all, number-most+1))
-		all = append(slices.Delete(all, 0, old), Bucket{number: number})
+// bucket returns the bucket of that number, which is the last one, and drops those that are
+// too old. A clock that was set back does not reopen what is past.
+func bucket(all *[]Bucket, number, most int64) *Counts {
+	if n := len(*all); n == 0 || (*all)[n-1].number < number {
+		begin(all, number, most)
 	}
-	all[len(all)-1].add(t, cost)
-	return all
+	return &(*all)[len(*all)-1].Counts
+}
+
+func begin(all *[]Bucket, number, most int64) {
+	old := len(*all) - len(since(*all, number-most+1))
+	*all = append(slices.Delete(*all, 0, old), Bucket{number: number})
 }
 
 // since returns the buckets from that number on.
