@@ -101,7 +101,7 @@ func pageUsed(n observe.NamedUsage) status.Used {
 // pageKey is what the status page shows of a key.
 func pageKey(p observe.Place, st rotator.Status) status.Key {
 	k := status.Key{
-		ID: p.ID().String(), Name: p.Name(), Group: p.Label().Group, About: about{p, st.Stated}, State: st.Condition.String(),
+		ID: p.ID().String(), Name: p.Name(), Group: p.Group(), About: about{p, st.Stated}, State: st.Condition.String(),
 		Attempts: st.Attempts, InFlight: int64(st.InFlight), LastUsed: st.LastUsed,
 	}
 	pageCooling(&k, st)
@@ -117,7 +117,7 @@ type about struct {
 	stated []rotator.Stated // by the upstream, of its limits
 }
 
-// String implements fmt.Stringer.
+// String implements status.About.
 func (a about) String() string {
 	l := a.key.Label()
 	parts := []string{l.Name, l.Upstream, l.Origin}
@@ -132,6 +132,14 @@ func (a about) String() string {
 		parts = append(parts, text.Text())
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
+}
+
+// Managed implements status.About.
+func (a about) Managed() string {
+	if l := a.key.Label(); l.Managed {
+		return l.Origin
+	}
+	return ""
 }
 
 // pageCooling fills in why the key cools: for all requests, or else for some, or else what

@@ -9,10 +9,25 @@ import (
 	"github.com/keycycler/keycycler/internal/keyfile"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/status"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // errProviders is for people who have no flag to say it by.
 var errProviders = errors.New("paste those of one, or use 'caddy keycycler import --provider'")
+
+// Remove implements status.Source.
+func (pageSource) Remove(pool, id string) error {
+	parsed, _ := rotator.ParseID(id) // what is no id is no key's
+	v := observe.Live.View(pool)
+	if v == nil {
+		return fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
+	}
+	if _, ok := v.Find(parsed); !ok {
+		return fmt.Errorf("key %s: %w", directive.Shown(id), status.ErrNotFound)
+	}
+	_, err := v.Remove(parsed)
+	return err
+}
 
 // Add implements status.Source.
 func (pageSource) Add(pool, file, text string) (status.Added, error) {

@@ -262,8 +262,8 @@ func remedy(err error, path string) string {
 
 // addLines adds one key a line; path names the source in errors.
 func (s *Set) addLines(r io.Reader, path string) error {
-	s.Origins.paths = append(s.Origins.paths, path)
-	file := int32(len(s.Origins.paths))
+	s.Origins.files = append(s.Origins.files, keysFile{path, s.group.Managed})
+	file := int32(len(s.Origins.files))
 	where := func(n int) string { return s.Origins.where(origin{file, int32(n)}) }
 	return EachLine(r, path, where, func(text string, n int) error {
 		secret, name, err := ParseLine(text)

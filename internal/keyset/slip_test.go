@@ -151,6 +151,10 @@ func TestNamesAndOrigins(t *testing.T) {
 	if want := []string{"", "first", "east", ""}; !slices.Equal(set.Names, want) {
 		t.Errorf("names %q, want %q", set.Names, want)
 	}
+	managed, err := (&Source{Groups: &[]Group{{Texts: []string{"sk-demo-0"}}, {Files: []string{path}, Managed: true}}, Log: zap.NewNop()}).Load()
+	if err != nil || managed.Origins.Managed(0) || !managed.Origins.Managed(1) || set.Origins.Managed(2) {
+		t.Errorf("it is not known which keys stand in a managed file: %v", err)
+	}
 	for i, want := range []string{"keys: key 1", "keys: key 2", "openai.keys:2", "openai.keys:4"} {
 		if got := set.Origins.Of(i); got != want {
 			t.Errorf("key %d is of %q, want %q", i, got, want)

@@ -63,6 +63,7 @@ type Label struct {
 	Tier     int    // from 1 on
 	Upstream string // where it works: a URL; "" where the config of reverse_proxy says
 	Origin   string // where it stands: a file's base name and line, or a position in the config
+	Managed  bool   // that is a file that keycycler may write
 }
 
 // Labels tell what people know a pool's keys by. They are safe for concurrent use.
@@ -149,6 +150,12 @@ func (p Place) Label() Label {
 func (p Place) Name() string {
 	name, _ := p.names()
 	return name
+}
+
+// Group returns the name of the key's group, "" for none.
+func (p Place) Group() string {
+	_, group := p.names()
+	return group
 }
 
 func (p Place) names() (name, group string) {

@@ -93,7 +93,7 @@ func (l known) Way(s rotator.Slot) *upstream.Attempt { return l.of.Way(s) }
 // Label implements observe.Labels.
 func (l known) Label(s rotator.Slot) observe.Label {
 	r := l.of
-	k := observe.Label{Name: at(r.names, s), Group: at(r.groups, s), Tier: int(r.RankOf(s).Tier), Origin: r.origins.Of(int(s))}
+	k := observe.Label{Name: at(r.names, s), Group: at(r.groups, s), Tier: int(r.RankOf(s).Tier), Origin: r.origins.Of(int(s)), Managed: r.origins.Managed(int(s))}
 	if site := r.Place(s).Site; site.Host != "" {
 		k.Upstream = site.String()
 	}

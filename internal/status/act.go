@@ -18,7 +18,7 @@ const (
 )
 
 // past is what a verb has done to a key.
-var past = map[Verb]string{Clear: "cleared", Cool: "cooled", Disable: "disabled", Enable: "enabled", Test: "tested"}
+var past = map[Verb]string{Clear: "cleared", Cool: "cooled", Disable: "disabled", Enable: "enabled", Test: "tested", Remove: "removed"}
 
 // formError is a form that no button of the page sends.
 type formError struct {
@@ -89,29 +89,35 @@ func (h *handler) do(r *http.Request) (done, error) {
 	if id == allKeys {
 		id = ""
 	}
-	if d.verb == Test {
+	switch d.verb {
+	case Test:
 		d.found, err = h.src.Test(r, pool, id)
-	} else {
+	case Remove:
+		d.changed, err = 1, h.src.Remove(pool, id)
+	default:
 		d.changed, err = h.src.Do(pool, id, Action{d.verb, d.cool})
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return d, formErrorf(http.StatusNotFound, "Pool %.64s has no key %s.", pool, d.id)
-	case err != nil && d.verb == Test:
-		return d, formErrorf(http.StatusConflict, "Key %s cannot be tested: %v.", d.id, err)
+	case err != nil && d.verb.ofOne():
+		return d, formErrorf(http.StatusConflict, "Key %s cannot be %s: %v.", d.id, past[d.verb], err)
 	case err != nil:
 		return d, fmt.Errorf("%s: %w", d.verb, err)
 	}
 	return d, nil
 }
 
+// ofOne tells whether the verb is for one key alone. A Source can refuse it.
+func (v Verb) ofOne() bool { return v == Test || v == Remove }
+
 // parseForm reads what is to be done, and to what.
 func parseForm(form url.Values) (done, error) {
 	d := done{verb: Verb(form.Get("verb")), id: form.Get("id")}
 	if past[d.verb] == "" {
-		return d, formErrorf(http.StatusBadRequest, "There is no verb %.64q: clear, cool, disable, enable or test.", string(d.verb))
+		return d, formErrorf(http.StatusBadRequest, "There is no verb %.64q: clear, cool, disable, enable, test or remove.", string(d.verb))
 	}
-	if !isTarget(d.id) || d.verb == Test && d.id == allKeys {
+	if !isTarget(d.id) || d.verb.ofOne() && d.id == allKeys {
 		return d, formErrorf(http.StatusBadRequest, "%.64q is no key's id: 12 hex digits.", d.id)
 	}
 	if d.verb != Cool {
@@ -166,7 +172,7 @@ func (d done) query(v view) string {
 
 // anchor is where the browser goes: to the key's row, if it is still shown.
 func (d done) anchor() string {
-	if d.id == allKeys {
+	if d.id == allKeys || d.verb == Remove {
 		return "keys"
 	}
 	return "k" + d.id
@@ -198,6 +204,7 @@ func parseDone(query url.Values) done {
 type notice struct {
 	Text   string // "": nothing
 	Failed bool
+	Ask    *question // instead; nil: nothing
 }
 
 func (d done) notice() notice {

@@ -60,7 +60,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		query := r.URL.Query()
-		h.show(w, r, http.StatusOK, parseView(query), parseDone(query).notice())
+		v := parseView(query)
+		h.show(w, r, http.StatusOK, v, h.ask(query, v))
 	case http.MethodPost:
 		h.change(w, r)
 	default:

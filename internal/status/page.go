@@ -95,6 +95,7 @@ type row struct {
 	Remaining                                span
 	Attempts, Rejections, InFlight, LastUsed string
 	Actions                                  []button
+	Remove                                   string // the link to the question; "": the key cannot be removed
 }
 
 // span is a duration that the script counts down while it is a matter of seconds.
@@ -232,6 +233,9 @@ func (p *page) fill(now time.Time, v view, l *listing) {
 	p.Rows = make([]row, len(l.keys))
 	for i, k := range l.keys {
 		p.Rows[i] = newRow(now, k)
+		if heldAt(k) != "" {
+			p.Rows[i].Remove = v.removeHref(k.ID)
+		}
 		p.Suspect = p.Suspect || k.Suspect
 	}
 }

@@ -5,6 +5,7 @@
 (() => {
   const every = 5000;
   const patience = 15000;
+  const longPatience = 60000; // of a change: a key's test waits for its upstream
   const live = document.getElementById("live");
   const liveText = document.getElementById("live-text");
   const pause = document.getElementById("pause");
@@ -83,7 +84,9 @@
     document.title = next.title;
     const filter = document.getElementById("filter");
     if (asked && filter && !filter.contains(active)) filter.reset();
-    refocus(active, row);
+    const question = asked && app.querySelector("#notice [autofocus]");
+    if (question) question.focus();
+    else refocus(active, row);
   }
 
   // refocus brings the focus back to what was moved, and else near to what is gone.
@@ -96,7 +99,7 @@
   }
 
   async function read(url, options, signal) {
-    const response = await fetch(url, { ...options, mode: "same-origin", cache: "no-store", signal: AbortSignal.any([signal, AbortSignal.timeout(patience)]) });
+    const response = await fetch(url, { ...options, mode: "same-origin", cache: "no-store", signal: AbortSignal.any([signal, AbortSignal.timeout(options.method ? longPatience : patience)]) });
     const next = new DOMParser().parseFromString(await response.text(), "text/html");
     if (!next.getElementById("app")) throw new Error(`Gateway answers ${response.status}`, { cause: response });
     return next;
@@ -112,6 +115,7 @@
     const mine = new AbortController();
     mine.changes = options.method === "POST";
     busy = mine;
+    if (mine.changes) say("Working…", "held");
     try {
       const next = await read(url, options, mine.signal);
       if (busy !== mine) return false;

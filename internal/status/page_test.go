@@ -61,6 +61,11 @@ func (f *fake) Add(pool, file, text string) (Added, error) {
 	return Added{Keys: 2, Skipped: []int{2}}, nil
 }
 
+func (f *fake) Remove(pool, id string) error {
+	_, err := f.Do(pool, id, Action{Verb: Remove})
+	return err
+}
+
 func (f *fake) Test(_ *http.Request, pool, id string) (Found, error) {
 	if f.err != nil {
 		return "", f.err
@@ -362,6 +367,8 @@ func TestPageKnowsTheTime(t *testing.T) {
 type words string
 
 func (w words) String() string { return string(w) }
+
+func (w words) Managed() string { return "" }
 
 // Names stand beside ids; all that is known of a key is in a title, as what is too long for
 // the column.

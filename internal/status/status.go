@@ -1,5 +1,5 @@
 // Package status is keycycler's status page: one page of HTML that shows the pools
-// and their keys, and lets an operator clear, cool, disable and enable them.
+// and their keys, and lets an operator clear, cool, disable, enable, test, add and remove them.
 //
 // It knows nothing but the standard library: what it shows and does is a [Source]. What the
 // page shows goes here, a column or a chart; where it is served from does not.
@@ -10,7 +10,6 @@ package status
 
 import (
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"time"
@@ -38,12 +37,22 @@ type Source interface {
 	// Test asks the upstream about the pool's key of that id, for as long as the request
 	// lasts. The error is as that of Do, or says why it cannot be asked.
 	Test(r *http.Request, pool, id string) (Found, error)
+	// Remove takes the pool's key of that id out of the files that hold it. The error is as
+	// that of Do, or says why it cannot be removed: it shows nothing of a key but the id.
+	Remove(pool, id string) error
 }
 
 // Added is what has become of keys that were to be added.
 type Added struct {
 	Keys    int
 	Skipped []int // the lines of those that the pool had, or that stood twice, in order
+}
+
+// About is what is known of a key besides what the page's columns show: it is asked of the
+// keys that are shown, and of no others.
+type About interface {
+	String() string  // all that people know it by
+	Managed() string // the file and line that it can be removed from; "": it cannot be
 }
 
 // Found is what a test of a key has found out.
@@ -72,7 +81,8 @@ const (
 	Cool    Verb = "cool"    // for a while
 	Disable Verb = "disable" // until it is enabled
 	Enable  Verb = "enable"
-	Test    Verb = "test" // asks the upstream about it
+	Test    Verb = "test"   // asks the upstream about it
+	Remove  Verb = "remove" // from its file
 )
 
 // Action is what is to be done to keys.
@@ -128,7 +138,7 @@ type Key struct {
 	ID         string        // 12 hex digits
 	Name       string        // for people; "": none
 	Group      string        // of the config that it belongs to; "": none
-	About      fmt.Stringer  // all that people know it by; asked of those that are shown. nil: nothing
+	About      About         // nil: nothing
 	State      string        // Ready, Cooling or Disabled
 	Class      string        // why it cools: rate_limited, operator, …
 	Suspect    bool          // it was refused for that, and nobody knows whether that was its fault
