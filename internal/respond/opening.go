@@ -2,7 +2,6 @@ package respond
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/peek"
@@ -26,7 +25,7 @@ func mayOpenWithError(status int, header http.Header) (may, stream bool) {
 	}
 	media := peek.First(header, "Content-Type")
 	stream = peek.IsEventStream(media)
-	return (stream || strings.HasPrefix(media, "application/json")) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
+	return (stream || peek.IsMedia(media, "application/json")) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
 }
 
 // open makes a response the client's whose head has waited for its body, if there is one.
