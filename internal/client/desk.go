@@ -2,7 +2,6 @@ package client
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -55,7 +54,7 @@ func (d *Desk) Enter(r *http.Request, token string) (name string, terms *quota.T
 		return token, nil, nil
 	}
 	var need quota.Need
-	if NeedsTokens(r) {
+	if peek.IsJSON(peek.First(r.Header, "Content-Type")) {
 		need.Tokens = peek.InputOf(r.ContentLength)
 	}
 	stay = d.book.Enter(d.plan, name, time.Now().UnixNano(), need)
@@ -65,10 +64,10 @@ func (d *Desk) Enter(r *http.Request, token string) (name string, terms *quota.T
 	return name, terms, stay
 }
 
-// NeedsTokens tells whether the request's body may say what is to be read and written: what
-// is uploaded costs no tokens.
-func NeedsTokens(r *http.Request) bool {
-	return strings.Contains(peek.First(r.Header, "Content-Type"), "json") && r.ContentLength != 0
+// Tells tells whether the request's body says what it needs of its client's limits: before it is
+// read, nobody can say when there is room for it.
+func Tells(terms *quota.Terms, r *http.Request) bool {
+	return terms.Costs() && r.ContentLength != 0 && peek.IsJSON(peek.First(r.Header, "Content-Type")) && peek.First(r.Header, "Expect") == ""
 }
 
 // whose returns the name of the client that sends the request: that of its token, else the

@@ -54,7 +54,8 @@ type Limit struct {
 	Budgets []Budget `json:"budgets,omitempty"`
 
 	// Patterns of the only models that the client may ask for, such as `gpt-4o*`: a `*`
-	// stands for any text. For another one it gets a 403. Default: all models.
+	// stands for any text. For another one, or where nobody can read which one a body is for,
+	// it gets a 403. Default: all models.
 	Models []string `json:"models,omitempty"`
 
 	// Where requests wait for a key, clients are served in proportion to it: 1 to 100.

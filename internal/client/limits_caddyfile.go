@@ -117,7 +117,7 @@ func (l *Limit) parseBudget(d *caddyfile.Dispenser) error {
 	if _, dated := calendars[args[2]]; dated {
 		b.Calendar = args[2]
 		if len(args) > 3 {
-			b.Zone, args = args[3], args[:3]
+			b.Zone, args = args[3], args[1:]
 		}
 	} else if err := b.parsePer(d, args[2]); err != nil {
 		return err

@@ -120,7 +120,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	name, terms, stay := g.Desk.Enter(r, name)
 	defer client.Leave(stay)
-	if over, ok := stay.Over(); ok {
+	if over, ok := stay.Over(); ok && !client.Tells(terms, r) {
 		return g.limited(w, r, name, stay, over)
 	}
 	x := exchanges.Get().(*exchange)

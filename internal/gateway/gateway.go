@@ -168,7 +168,7 @@ func (g *Gateway) replayLimits() replay.Limits {
 		Memory: g.Memory, Total: g.Total, Disk: g.Disk,
 		ByModel: g.ByModel, SelectsByModel: len(g.offers) > 0 || g.Limit != nil && g.Limit.ByModel || g.Hash == observe.PlaceholderPrefix+"model",
 	}
-	l.Renames = renames(g.Keys)
+	l.Renames, l.AnyMedia = renames(g.Keys), g.limitsTokens()
 	carrier := ""
 	if g.Auth != nil {
 		carrier = http.CanonicalHeaderKey(g.Auth.Header)

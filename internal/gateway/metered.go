@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/internal/allowance"
-	"github.com/keycycler/keycycler/internal/client"
 	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/replay"
 	"github.com/keycycler/keycycler/rotator"
@@ -20,7 +19,7 @@ func (g *Gateway) limitsTokens() bool { return g.Limit != nil && g.Limit.Tokens 
 // for keys. It tells whether it does for its client: more of the body is read for that, until
 // it has stated how long the answer may be.
 func (x *exchange) expect(r *http.Request) (costs bool) {
-	if costs = x.terms.Costs() && client.NeedsTokens(r); !replay.Has(r) || !costs && !x.g.limitsTokens() {
+	if costs = x.terms.Costs() && replay.Has(r); !replay.Has(r) || !costs && !x.g.limitsTokens() {
 		return false
 	}
 	x.estimate.Begin(peek.First(r.Header, "Content-Type"), costs)
@@ -53,6 +52,9 @@ func (x *exchange) giveBack(pool *rotator.Pool, d rotator.Drawn) {
 
 // consumed returns what the attempt has used, as the provider counts: nothing where it has failed.
 func (x *exchange) consumed() rotator.Used {
+	if x.abandoned(x.writer.Status) {
+		return rotator.Used{Unknown: true}
+	}
 	if !x.writer.Begun() || x.writer.Rejected() || x.writer.Status >= http.StatusBadRequest {
 		return rotator.Used{}
 	}
@@ -61,6 +63,13 @@ func (x *exchange) consumed() rotator.Used {
 		x.g.habits.Learn(x.report.Model(), x.estimate.Estimate(0).Output, used.Output)
 	}
 	return used
+}
+
+// abandoned tells whether the client has left while the upstream was at work for it, as the
+// status says that the next handler gives: nobody knows what that has used, and an upstream
+// counts it.
+func (x *exchange) abandoned(status int) bool {
+	return status == statusClientGone && x.r.Context().Err() != nil && x.body.Whole()
 }
 
 // learn notes what an answer states of the key's limits.

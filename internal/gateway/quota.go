@@ -69,11 +69,18 @@ func (x *exchange) mayAsk() (model string, ok bool) {
 		return "", true
 	}
 	model, _ = x.body.ModelName()
-	return model, !x.body.Strays() && x.terms.Serves(model)
+	switch served := x.terms.Serves(model); {
+	case !served:
+		return model, false
+	case x.body.Strays():
+		return "", false // it is not the name that is known which it may not ask for
+	}
+	return model, true
 }
 
 // limitsOf returns what bounds the copies of bodies of a client with these terms: one whose
-// models are not all must not name another one late.
+// models are not all must not name another one late, and none gets around its limits by what it
+// calls its bodies.
 func (g *Gateway) limitsOf(terms *quota.Terms) *replay.Limits {
 	if l := g.restricted[terms]; l != nil {
 		return l
@@ -81,13 +88,15 @@ func (g *Gateway) limitsOf(terms *quota.Terms) *replay.Limits {
 	return &g.replay
 }
 
-// restrict makes the limits of clients that may not ask for all models.
+// restrict makes the limits of clients of whose bodies it matters what they say.
 func (g *Gateway) restrict() {
 	g.restricted = make(map[*quota.Terms]*replay.Limits)
 	g.Desk.Each(func(t *quota.Terms) {
-		if t.Models != nil {
-			l := g.replay
-			l.SelectsByModel, l.Serves = true, t.Serves
+		if l := g.replay; t.Models != nil {
+			l.AnyMedia, l.SelectsByModel, l.Serves = true, true, t.Serves
+			g.restricted[t] = &l
+		} else if t.Costs() {
+			l.AnyMedia = true
 			g.restricted[t] = &l
 		}
 	})

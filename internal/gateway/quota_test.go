@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -23,7 +25,9 @@ import (
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/quota"
+	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // limitedTo returns a gateway whose clients have these terms, each, in a pool of its own.
@@ -191,6 +195,81 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// Of what a client leaves while the upstream is at work for it nobody knows what that has used:
+// what the request has asked for counts, for the client and for the key.
+func TestClientLeavesTheUpstreamAtWork(t *testing.T) {
+	for _, row := range []struct {
+		what   string
+		whole  bool // the request has come
+		status int
+		used   int64
+	}{
+		{"it has asked", true, 499, 2000},
+		{"it was still asking", false, 499, 0},
+		{"the upstream's own word", true, 400, 0},
+	} {
+		limit := rotator.Limit{Tokens: 10_000, TokensPer: time.Minute, Reason: reason.Limit, Source: reason.SourceConfig}
+		h := provision(t, 1, func(c *Config) {
+			c.Pool, c.Usage, c.Limit = testkit.FreshPool("quota"), true, &limit
+			c.Desk = client.NewDesk(c.Pool, quota.NewPlan(nil, &quota.Terms{Limits: []quota.Limit{perMinute(quota.Tokens, 10_000)}}), client.UserPlaceholder)
+		})
+		r := chat(`{"model":"gpt-demo","max_tokens":1990}`)
+		if !row.whole {
+			r.ContentLength = -1
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"max_tokens":1990,`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		}
+		before := room(h)
+		ctx, leave := context.WithCancel(r.Context())
+		err := h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx), handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			io.Copy(io.Discard, r.Body)
+			leave()
+			w.WriteHeader(row.status)
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		quota.BookOf(h.Pool).Meters(func(_ string, m *quota.Meter) {
+			if n := m.Used(time.Now().UnixNano()); n != row.used {
+				t.Errorf("%s: %d count for the client, want %d", row.what, n, row.used)
+			}
+		})
+		if got := before - room(h); got != row.used {
+			t.Errorf("%s: %d count for the key, want %d", row.what, got, row.used)
+		}
+	}
+}
+
+// After just the time that a client is told its request passes, also where only the body says how
+// much it needs.
+func TestRetryAfterOfWhatTheBodyAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		g := limitedTo(t, quota.Terms{Limits: []quota.Limit{perMinute(quota.Tokens, 1000)}}, func(c *Config) { c.Logger = zap.New(core) })
+		asks(g, testkit.Script(using(200, 0, 0)), chat(`{"model":"m"}`))
+		time.Sleep(30 * time.Second)
+		asks(g, testkit.Script(using(750, 0, 0)), chat(`{"model":"m"}`))
+		body := `{"max_tokens":500,"x":"` + strings.Repeat("x", 400) + `"}`
+		up := testkit.Script(testkit.Fine)
+		w := asks(g, up, chat(body))
+		seconds, err := strconv.Atoi(w.Header().Get("Retry-After"))
+		if err != nil || w.Code != 429 || seconds < 58 || seconds > 62 {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+		time.Sleep(time.Duration(seconds)*time.Second - 3*time.Second)
+		if w := asks(g, up, chat(body)); w.Code != 429 {
+			t.Errorf("three seconds too early: %d", w.Code)
+		}
+		time.Sleep(3 * time.Second)
+		if w := asks(g, up, chat(body)); w.Code != 200 || len(up.Keys()) != 1 {
+			t.Errorf("after just that time: %d %v, %d calls", w.Code, w.Header(), len(up.Keys()))
+		}
+		if n := logs.FilterMessage("client is at its limit").Len(); n != 1 {
+			t.Errorf("the log tells %d times", n)
+		}
+	})
+}
+
 // While a request is under way it holds what it may use.
 func TestTokensAreHeld(t *testing.T) {
 	g := limitedTo(t, quota.Terms{Limits: []quota.Limit{perMinute(quota.Tokens, 1000)}}, nil)
@@ -202,6 +281,10 @@ func TestTokensAreHeld(t *testing.T) {
 		{"what it asks for", "application/json", `{"model":"m","max_tokens":500}`, 0, "492"},
 		{"its bytes", "application/json; charset=utf-8", `{"model":"m","x":"` + strings.Repeat("x", 380) + `"}`, 0, "900"},
 		{"bytes of no stated length", "application/json", `{"x":"` + strings.Repeat("x", 392) + `"}`, -1, "900"},
+		{"what it calls its body is of no account", "text/plain", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"nor that it is called nothing", "", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"nor in which letters", "Application/JSON", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"a file", "video/mp4", strings.Repeat("x", 400), 0, "1000"},
 		{"what is uploaded costs no tokens", "multipart/form-data; boundary=x", strings.Repeat("x", 400), 0, "1000"},
 		{"a request that is too large for any time", "application/json", `{"max_tokens":100000}`, 0, "0"},
 	} {
@@ -280,6 +363,23 @@ func TestModelsOfAClient(t *testing.T) {
 		{"compressed, one that it may", "/v1/chat/completions", "application/json", "br", `{"model":"gpt-4o"}`, 200, 1},
 		{"in a coding that nobody knows", "/v1/chat/completions", "application/json", "snappy", `{"model":"gpt-4o"}`, 403, 0},
 		{"behind what is looked at of a compressed body", "/v1/chat/completions", "application/json", "gzip", `{` + strings.Repeat(padding, 8) + `"model":"gpt-4o"}`, 403, 0},
+		{"upstreams differ in which one counts", "/v1/chat/completions", "application/json", "", `{"model":"o3","model":"gpt-4o"}`, 403, 0},
+		{"several that it may", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o","model":"gpt-4o-mini"}`, 200, 1},
+		{"in capitals, as Go's parser takes it", "/v1/chat/completions", "application/json", "", `{"Model":"o3"}`, 403, 0},
+		{"in capitals, beside another one", "/v1/chat/completions", "application/json", "", `{"MODEL":"o3","model":"gpt-4o"}`, 403, 0},
+		{"with an escape", "/v1/chat/completions", "application/json", "", `{"m\u006fdel":"\u006f3"}`, 403, 0},
+		{"within something else it is none", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o","metadata":{"Model":"another"},"models":"x"}`, 200, 1},
+		{"what is no name", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o\n"}`, 403, 0},
+		{"what is too long for a name", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o` + strings.Repeat("x", 300) + `"}`, 403, 0},
+		{"what is no text", "/v1/chat/completions", "application/json", "", `{"model":["o3"]}`, 403, 0},
+		{"null is none", "/v1/chat/completions", "application/json", "", `{"model":null}`, 200, 1},
+		{"UTF-16", "/v1/chat/completions", "application/json", "", "\xff\xfe{\x00\"\x00m\x00", 403, 0},
+		{"UTF-16 without its mark", "/v1/chat/completions", "", "", "{\x00\"\x00m\x00", 403, 0},
+		{"JSON that is said to be a form", "/v1/chat/completions", "multipart/form-data; boundary=b", "", `{"model":"o3"}`, 403, 0},
+		{"a form without a boundary", "/v1/audio/transcriptions", "multipart/form-data", "", fmt.Sprintf(form, "o3"), 403, 0},
+		{"a form of the other kind", "/v1/chat/completions", "application/x-www-form-urlencoded", "", "model=o3", 403, 0},
+		{"two fields of a form", "/v1/audio/transcriptions", "multipart/form-data; boundary=b", "", strings.TrimSuffix(fmt.Sprintf(form, "o3"), "--b--\r\n") + fmt.Sprintf(form, "gpt-4o"), 403, 0},
+		{"what is uploaded", "/upload/v1beta/files", "audio/mpeg", "", "\xff\xfb\x90{", 200, 1},
 		{"late in a large body, one that it may", "/v1/chat/completions", "application/json", "", `{` + padding + `"model":"gpt-4o"}`, 200, 1},
 		{"late in a large body", "/v1/chat/completions", "application/json", "", `{` + padding + `"model":"o3"}`, 0, 0},
 		{"late in a large body, another one", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o",` + padding + `"model":"o3"}`, 0, 0},

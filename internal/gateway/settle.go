@@ -35,7 +35,11 @@ func (x *exchange) Commit(status int, header http.Header) {
 		}
 	}
 	x.count(status, header)
-	x.stay.Answer(status)
+	if x.abandoned(status) {
+		x.stay.Abandon()
+	} else {
+		x.stay.Answer(status)
+	}
 	if !x.judged && status < http.StatusInternalServerError {
 		x.served()
 	}

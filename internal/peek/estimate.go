@@ -1,6 +1,6 @@
 package peek
 
-import "strings"
+import "bytes"
 
 const (
 	// bytesToken is how many bytes of a request make a token, about.
@@ -40,24 +40,38 @@ func InputOf(length int64) int64 {
 // its text, at four bytes each, and the most that it lets the answer have. It keeps nothing of
 // the body and does not allocate. It is not safe for concurrent use.
 type Estimator struct {
-	scanner NumberScanner
-	seen    int64 // bytes
-	most    int64 // tokens of the answer, 0 where that is not stated
-	text    bool
-	awaited bool
+	scanner   NumberScanner
+	seen      int64 // bytes
+	most      int64 // tokens of the answer, 0 where that is not stated
+	text      bool
+	undecided bool // it is text if it begins as JSON does
+	awaited   bool
 }
 
-// Begin makes e ready for a body of this media type. What a form carries is mostly no text:
-// its bytes count nothing. awaited tells that somebody waits for what the body states.
+// Begin makes e ready for a body of this media type. What is uploaded is mostly no text, in a
+// form or not: its bytes count nothing. But what begins as JSON does counts, whatever it is said
+// to be: upstreams do not all heed that. awaited tells that somebody waits for what the body
+// states.
 func (e *Estimator) Begin(contentType string, awaited bool) {
 	e.seen, e.most, e.awaited = 0, 0, awaited
-	e.text = !strings.HasPrefix(strings.ToLower(contentType), "multipart/")
+	e.text = IsJSON(contentType)
+	e.undecided = !e.text
 	e.scanner.Begin(e, answerLimits, false, nil)
+}
+
+// decide finds out whether the body is JSON, if its type does not say so.
+func (e *Estimator) decide(p []byte) {
+	if p = bytes.TrimLeft(p, " \t\r\n"+jsonBOM); len(p) > 0 {
+		e.undecided, e.text = false, p[0] == '{'
+	}
 }
 
 // Write takes the body's next piece.
 func (e *Estimator) Write(p []byte) {
 	e.seen += int64(len(p))
+	if e.undecided {
+		e.decide(p)
+	}
 	e.scanner.Write(p)
 }
 

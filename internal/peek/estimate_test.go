@@ -32,6 +32,10 @@ func TestEstimates(t *testing.T) {
 		{"an endless text is cut", asJSON, `{`, 1 << 62, Estimate{mostTokens, 0}},
 		{"what is no JSON", asJSON, `no JSON`, -1, Estimate{2, 0}},
 		{"a form is no text", "multipart/form-data; boundary=x", "--x\r\n", 40_000_000, Estimate{}},
+		{"what is uploaded is none", "text/plain", "words, words", 40_000_000, Estimate{}},
+		{"JSON is text whatever it is said to be", "text/plain", " {\"max_tokens\":100}", 400, Estimate{100, 100}},
+		{"and where nothing is said", "", `{"max_tokens":100}`, 400, Estimate{100, 100}},
+		{"a media type in capitals", "Application/JSON", `no JSON`, 400, Estimate{100, 0}},
 		{"nothing", "", "", -1, Estimate{}},
 	} {
 		for cut := range len(row.body) + 1 {

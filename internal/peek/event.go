@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"iter"
 	"net/http"
-	"strings"
 )
 
 // First returns the first value of the header with this canonical name, "" if there
@@ -27,8 +26,6 @@ func Said(h http.Header, body []byte) []byte {
 	}
 	return body
 }
-
-func IsEventStream(media string) bool { return strings.HasPrefix(media, "text/event-stream") }
 
 // Beginning is what a body begins with, as far as it has come.
 type Beginning uint8

@@ -53,7 +53,31 @@ func (f *ModelFinder) Begin(contentType string) {
 }
 
 // Mark makes f, which has begun and seen nothing, note where the names stand: see Marks.
-func (f *ModelFinder) Mark() { f.name().more = &moreName{marking: true} }
+func (f *ModelFinder) Mark() {
+	n := f.name()
+	if n.more == nil {
+		n.more = new(moreName)
+	}
+	n.more.marking = true
+}
+
+// Heed makes f, which has begun and seen nothing, hold each name that the body may mean
+// against what serves says: see Strays. sure tells that the body is said to be JSON.
+func (f *ModelFinder) Heed(serves func(model string) bool, sure bool) {
+	n := f.name()
+	if n.more == nil {
+		n.more = new(moreName)
+	}
+	n.more.serves, n.more.sure = serves, sure
+}
+
+// Strays tells whether the body, as far as it has come, may be for a model that is not served.
+// Upstreams differ in what they take: of several names the first or the last, a member Model,
+// JSON that is said to be a form. So each name counts, and what cannot be read.
+func (f *ModelFinder) Strays() bool {
+	n := f.name()
+	return n.more != nil && n.more.strays
+}
 
 // Write takes the body's next piece. Nothing is kept of p.
 func (f *ModelFinder) Write(p []byte) {
@@ -106,6 +130,20 @@ type moreName struct {
 	long    [maxModelName]byte // instead of short
 	marking bool
 	marks   marks
+
+	serves func(model string) bool // that each name is held against; or nil
+	sure   bool                    // what cannot be read at all cannot be told from a name either
+	strays bool
+}
+
+// heeded tells whether each name is held against what is served.
+func (n *modelName) heeded() bool { return n.more != nil && n.more.serves != nil }
+
+// stray notes that the body may be for a model that is not served, if somebody heeds that.
+func (n *modelName) stray() {
+	if n.heeded() {
+		n.more.strays = true
+	}
 }
 
 // marks returns what notes where the names stand; nil: nobody asks.
@@ -151,7 +189,12 @@ func (n *modelName) add(text []byte) bool {
 }
 
 // end tells that the name is complete.
-func (n *modelName) end() { n.known = !n.junk && isModelName(n.text()) }
+func (n *modelName) end() {
+	n.known = !n.junk && isModelName(n.text())
+	if n.heeded() && !(n.known && n.more.serves(nameOf(n.text()))) {
+		n.stray()
+	}
+}
 
 // isModelName tells whether a name is printable and within the bounds.
 func isModelName(name []byte) bool {

@@ -121,10 +121,14 @@ func (f *formModel) skipData(p []byte) []byte {
 	}
 }
 
-// add takes a piece of a part's data.
+// add takes a piece of a part's data. What stands before any part is nothing, but where a body is
+// said to be a form, and is JSON.
 func (f *formModel) add(p []byte) {
-	if f.wanted {
+	switch {
+	case f.wanted:
 		f.name.add(p)
+	case f.preamble && bytes.IndexByte(p, '{') >= 0:
+		f.name.stray()
 	}
 }
 

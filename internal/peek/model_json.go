@@ -98,8 +98,12 @@ func (f *jsonModel) mark(m *marks, was jsonState, at int64) {
 	}
 }
 
-// fail ends the search: the text is malformed, or no object.
+// fail ends the search: the text is malformed, or no object. There are parsers that read it all
+// the same, such as those that know UTF-16.
 func (f *jsonModel) fail() {
+	if f.name.heeded() && (f.name.more.sure || f.state != jsonStart) {
+		f.name.stray()
+	}
 	f.name.start()
 	f.state = jsonDone
 }
@@ -172,6 +176,9 @@ func (f *jsonModel) value(c byte) {
 	default:
 		f.fail()
 	}
+	if f.wanted && c != '"' && c != 'n' { // null is none
+		f.name.stray()
+	}
 }
 
 // isScalar tells whether numbers, true, false or null have such a byte, or the NaN
@@ -220,6 +227,8 @@ func (f *jsonModel) endString() {
 	if f.state == jsonName {
 		if whole {
 			f.name.end()
+		} else {
+			f.name.stray()
 		}
 		f.state = jsonComma
 		return
@@ -290,7 +299,7 @@ func (f *jsonModel) add(text []byte) {
 	fits := f.high == 0 // or half a pair stands alone
 	switch {
 	case fits && f.state == jsonKey:
-		fits = strings.HasPrefix(jsonMember[f.matched:], string(text))
+		fits = f.begins(text)
 		f.matched += uint8(len(text))
 	case fits:
 		fits = f.name.add(text)
@@ -300,11 +309,23 @@ func (f *jsonModel) add(text []byte) {
 	}
 }
 
+// begins tells whether the member's name goes on as the one that is looked for. Some parsers,
+// such as Go's, do not tell upper from lower case.
+func (f *jsonModel) begins(text []byte) bool {
+	rest := jsonMember[f.matched:]
+	if !f.name.heeded() {
+		return strings.HasPrefix(rest, string(text))
+	}
+	return len(text) <= len(rest) && strings.EqualFold(rest[:len(text)], string(text))
+}
+
 // reject skips over the rest of a string that is not the one looked for.
 func (f *jsonModel) reject() {
 	f.after = jsonComma
 	if f.state == jsonKey {
 		f.after = jsonColon
+	} else {
+		f.name.stray()
 	}
 	f.state, f.high = jsonString, 0
 }

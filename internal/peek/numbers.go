@@ -71,8 +71,8 @@ const MaxLevels = 5
 // NumberScanner finds numbers in JSON texts that stand at known places, while a text
 // streams by in pieces of any size. It is no validator: what it does not look at it hops
 // over as fast as its end can be found. What is malformed where it looks ends the search in
-// that text. A text may be an array of objects: each is looked through. It keeps nothing of
-// the text and does not allocate. It is not safe for concurrent use.
+// that text. A text may be an array of objects, and each line may be a text: all are looked
+// through. It keeps nothing of the text and does not allocate. It is not safe for concurrent use.
 type NumberScanner struct {
 	taker  numberTaker
 	root   *Member
@@ -107,7 +107,8 @@ const (
 	numberScalar                    // the rest of a number, or of true, false or null
 	numberHop                       // the rest of a value that nobody looks at
 	numberComma                     // a comma or the object's end
-	numberDone                      // nothing: the text has ended, or it is none
+	numberEnd                       // the end of the line, and maybe another text
+	numberDone                      // nothing: the text is none
 )
 
 // Begin makes s ready for a text, or for a stream of events. In a stream the mark stands in
@@ -184,6 +185,8 @@ func (s *NumberScanner) scan(p []byte) {
 			p = s.pass(p)
 		case numberScalar:
 			p = s.scalar(p)
+		case numberEnd:
+			p = s.next(p)
 		default:
 			if !isSpace(p[0]) {
 				s.step(p[0])
@@ -246,8 +249,18 @@ func (s *NumberScanner) leave() {
 	case s.list:
 		s.state = numberStart
 	default:
-		s.state = numberDone
+		s.state = numberEnd
 	}
+}
+
+// next hops to the next line: there may be another text.
+func (s *NumberScanner) next(p []byte) []byte {
+	i := bytes.IndexByte(p, '\n')
+	if i < 0 {
+		return nil
+	}
+	s.state = numberStart
+	return p[i+1:]
 }
 
 // key takes the rest of a member's name.

@@ -44,6 +44,7 @@ func TestNumbers(t *testing.T) {
 		{"what is no object", false, `"n":1`, ""},
 		{"what is malformed ends it", false, `{"n":1 "n":2}`, "3=1"},
 		{"nothing after the end", false, `{"n":1}{"n":2}`, "3=1"},
+		{"a text on each line", false, "{\"n\":1} \r\n\n{\"n\":2}\nno text\n{\"n\":3}", "3=1 3=2"},
 		{"deeper than anybody looks", false, `{"use":{"more":{"of":{"a":{"b":{"c":1}}}}},"n":1}`, "( ) 3=1"},
 		{"events", true, "event: x\ndata: {\"use\":{\"in\":1}}\n\ndata:{\"n\":2}\r\n\r\ndata: [DONE]\n\n", "( 1=1 ) 3=2"},
 		{"lines of other fields", true, ": {\"n\":1}\nid: {\"n\":1}\ndat: {\"n\":1}\n\ndata: {\"n\":2}\n", "3=2"},

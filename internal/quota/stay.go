@@ -71,20 +71,35 @@ func (s *Stay) Weight() int {
 }
 
 // Raise makes the request hold what it needs, of which more is known by now. If there is no
-// room for it, the request gives everything back, and [Stay.Over] tells.
+// room for it, the request gives everything back, and [Stay.Over] tells. One that had no room
+// for less is told when there is room for this, or it comes in now.
 func (s *Stay) Raise(at int64, n Need) {
-	if s == nil || !s.open {
+	if s == nil {
 		return
 	}
 	a := s.allowance
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !s.open {
+		s.comeAgain(at, n)
+		return
+	}
 	a.hold(s, Need{})
 	if s.over = a.check(at, n, costs); s.over.Kind != None {
 		s.leave()
 		return
 	}
 	a.hold(s, n)
+}
+
+// comeAgain makes a place for the request that had none. a's lock is held.
+func (s *Stay) comeAgain(at int64, n Need) {
+	if s.over.Kind == None || s.allowance.dropped {
+		return // it has ended, or nobody looks at these limits any more
+	}
+	news := s.over.News
+	s.enter(s.allowance, at, n)
+	s.over.News = s.over.News || news
 }
 
 // hold makes the request hold n instead of what it does. a's lock is held.
@@ -98,6 +113,14 @@ func (a *Allowance) hold(s *Stay, n Need) {
 func (s *Stay) Answer(status int) {
 	if s != nil {
 		s.answered, s.served = true, status < 300
+	}
+}
+
+// Abandon notes that the client has left while the upstream was at work: it may have used
+// whatever it has asked for.
+func (s *Stay) Abandon() {
+	if s != nil {
+		s.answered, s.served = true, true
 	}
 }
 

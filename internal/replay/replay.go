@@ -40,6 +40,10 @@ type Limits struct {
 	// Whether attempts may get another name of the model: see AttemptBody.Rename.
 	Renames bool
 
+	// Whether it matters what the body says, whatever it is said to be: upstreams do not all
+	// heed that, and what is no form may be JSON.
+	AnyMedia bool
+
 	// Which models the body may name, "" for none; nil: any. Of a body that names another one
 	// no more is read, and none of the piece in which it does.
 	Serves func(model string) bool
@@ -157,9 +161,7 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	}
 	b.turn.L = &b.mu
 	b.copy.limits = limits
-	if limits.Serves != nil && b.folded == nil && !peek.IsPlain(r.Header) {
-		b.end = errModel // nobody here can read it
-	}
+	b.heed(r, limits)
 	if b.model.Form != nil || b.model.Done() {
 		b.Followers = nil // it is no JSON
 	}

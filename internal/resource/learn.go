@@ -3,7 +3,6 @@ package resource
 import (
 	"bytes"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -95,18 +94,12 @@ func NewLearner(api *provider.Resources, pool *rotator.Pool, slot rotator.Slot, 
 	}
 	media := header.Get("Content-Type")
 	events := peek.IsEventStream(media)
-	if !events && !isJSON(media) || !isPlainEncoding(header.Get("Content-Encoding")) {
+	if !events && !peek.IsJSON(media) || !isPlainEncoding(header.Get("Content-Encoding")) {
 		l.Release()
 		return nil
 	}
 	l.scanner.Begin(l, events, provider.ClientText)
 	return l
-}
-
-func isJSON(media string) bool {
-	media, _, _ = strings.Cut(media, ";")
-	media = strings.TrimSpace(media)
-	return media == "application/json" || strings.HasSuffix(media, "+json")
 }
 
 func isPlainEncoding(encoding string) bool { return encoding == "" || encoding == "identity" }

@@ -2,7 +2,6 @@ package respond
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/peek"
@@ -26,7 +25,7 @@ func mayOpenWithError(status int, header http.Header) (may, stream bool) {
 	}
 	media := peek.First(header, "Content-Type")
 	stream = peek.IsEventStream(media)
-	document := strings.HasPrefix(media, "application/json") || strings.HasPrefix(media, "application/x-ndjson") // Ollama's lines
+	document := peek.IsMedia(media, "application/json") || peek.IsMedia(media, "application/x-ndjson") // Ollama's lines
 	return (stream || document) && peek.Decodes(peek.First(header, "Content-Encoding")), stream
 }
 

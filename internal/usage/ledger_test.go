@@ -2,6 +2,7 @@ package usage
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -217,5 +218,19 @@ func BenchmarkNote(b *testing.B) {
 	l, u := newLedger("demo"), Use{Client: "ada", Model: "m", Tokens: used(1, 1)}
 	for b.Loop() {
 		l.Note(noon, u)
+	}
+}
+
+// Numbers that no upstream should state never make a sum smaller.
+func TestSumsDoNotOverflow(t *testing.T) {
+	const most = 1 << 50 // that is read of an answer
+	var c, all Counts
+	for range 1 << 14 {
+		c.Add(oneAnswer(used(most, most), NotPriced))
+	}
+	all.Add(c)
+	all.Add(c)
+	if c.Tokens[Input] != math.MaxInt64 || all.Tokens[Output] != math.MaxInt64 || all.All() != math.MaxInt64 {
+		t.Errorf("%v and %v, %d in all", c.Tokens, all.Tokens, all.All())
 	}
 }

@@ -25,7 +25,7 @@ var readers = sync.Pool{New: func() any { return new(Reader) }}
 func NewReader(header http.Header) *Reader {
 	media, codings := peek.First(header, "Content-Type"), header["Content-Encoding"]
 	events := peek.IsEventStream(media)
-	if !events && !isJSON(media) || len(codings) > 1 {
+	if !events && !peek.IsJSON(media) || len(codings) > 1 {
 		return nil
 	}
 	r := readers.Get().(*Reader)
@@ -38,15 +38,6 @@ func NewReader(header http.Header) *Reader {
 	r.scanner.Begin(r, places, events, mark)
 	r.said = stated{}
 	return r
-}
-
-func isJSON(media string) bool {
-	if media == "application/json" {
-		return true
-	}
-	media, _, _ = strings.Cut(media, ";")
-	media = strings.TrimSpace(media)
-	return media == "application/json" || strings.HasSuffix(media, "+json")
 }
 
 // Write takes the answer's next piece.

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -44,14 +45,17 @@ func (c *Counts) add(other *Counts) {
 	c.Answers, c.Unknown, c.Unpriced = c.Answers+other.Answers, c.Unknown+other.Unknown, c.Unpriced+other.Unpriced
 	c.Cost = c.Cost.plus(other.Cost)
 	for i := range c.Tokens {
-		c.Tokens[i] += other.Tokens[i]
+		c.Tokens[i] = plus(c.Tokens[i], other.Tokens[i])
 	}
 }
+
+// plus adds tokens. What would be too much stays the most: an upstream may state any number.
+func plus(n, more int64) int64 { return min(n, math.MaxInt64-more) + more }
 
 // All is the number of tokens, of all kinds.
 func (c *Counts) All() (n int64) {
 	for t := Input; t <= Output; t++ {
-		n += c.Tokens[t]
+		n = plus(n, c.Tokens[t])
 	}
 	return n
 }
