@@ -466,7 +466,7 @@ func (h *Handler) config(ctx caddy.Context) gateway.Config {
 	}
 	c.Memory, c.Total, c.Disk = h.Replay.limits()
 	if h.ClientTokens != nil || h.ClientTokensFiles != nil {
-		c.Tokens = &client.Source{From: &keyset.Inputs{Paths: h.ClientTokensFiles, Texts: h.ClientTokens}, Log: h.logger}
+		c.Tokens = &client.Source{From: &keyset.Inputs{Paths: h.ClientTokensFiles, Texts: h.ClientTokens}, Log: h.logger, Limited: h.Clients.Names()}
 	}
 	return c
 }

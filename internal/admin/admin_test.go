@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/keycycler/keycycler/internal/admin"
 	"github.com/keycycler/keycycler/internal/gateway"
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/testkit"
@@ -238,4 +240,20 @@ func TestTheAPITellsOfSuspects(t *testing.T) {
 	if strings.Count(body, `"proven":false`) != 3 || !strings.Contains(body, `"remaining_seconds":39`) {
 		t.Errorf("limited, and nobody served: %s", body)
 	}
+}
+
+// A probe that is answered no is no error, of which Caddy would log one every few seconds.
+func TestNotReadyIsNoError(t *testing.T) {
+	for _, route := range new(admin.Admin).Routes() {
+		if !strings.HasSuffix(route.Pattern, "/ready") {
+			continue
+		}
+		w := httptest.NewRecorder()
+		err := route.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, route.Pattern, nil)) // no config runs
+		if err != nil || w.Code != http.StatusServiceUnavailable || !strings.HasPrefix(w.Body.String(), `{"error":"no pool has a key`) || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %v, %d %s", route.Pattern, err, w.Code, w.Body)
+		}
+		return
+	}
+	t.Error("there is no such route")
 }

@@ -71,9 +71,20 @@ var errNotReady = errors.New("no pool has a key that is enabled, or the config d
 // ready answers GET /keycycler/ready.
 func (*Admin) ready(w http.ResponseWriter, _ *http.Request) error {
 	if !observe.Live.Ready(time.Now(), running()) {
-		return apiError(http.StatusServiceUnavailable, "%w", errNotReady)
+		return unready(w, errNotReady.Error())
 	}
 	return writeJSON(w, readiness{true})
+}
+
+// unready answers no, in the form of an error. It is none: whoever probes asks every few
+// seconds, and Caddy logs each error.
+func unready(w http.ResponseWriter, why string) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": why}) // fails when nobody is left to tell
+	return nil
 }
 
 // readyPool answers GET /keycycler/ready/<pool>.
@@ -83,7 +94,7 @@ func (*Admin) readyPool(w http.ResponseWriter, r *http.Request) error {
 	case !known:
 		return apiError(http.StatusNotFound, "no pool of the config that runs is named %s", directive.Shown(name))
 	case !ready:
-		return apiError(http.StatusServiceUnavailable, "no key of pool %s is ready or may be asked", name)
+		return unready(w, "no key of pool "+name+" is ready or may be asked")
 	}
 	return writeJSON(w, readiness{true})
 }

@@ -55,6 +55,7 @@ func New(source *Source) (*Clients, error) {
 	}
 	c := &Clients{source: source}
 	c.tokens.Store(&set)
+	source.tellStrangers(set)
 	c.unwatch = in.Watch(state, c.reload, func(err error) {
 		source.Log.Warn("client tokens were not read again: going on with the last good ones", zap.Error(err))
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -134,6 +135,15 @@ func (c *Limits) Plan() *quota.Plan {
 	rest := named[otherClients]
 	delete(named, otherClients)
 	return quota.NewPlan(named, rest)
+}
+
+// Names returns the names of the clients that have limits of their own, and * maybe. c may be
+// nil.
+func (c *Limits) Names() []string {
+	if c == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(c.Limits))
 }
 
 // Name returns the name of that which names clients. c may be nil.

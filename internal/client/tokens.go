@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -92,6 +93,28 @@ func checkToken(token string) error {
 type Source struct {
 	From *keyset.Inputs // behind a pointer, so that what prints a struct around it stops there
 	Log  *zap.Logger
+
+	Limited []string // names of clients that have limits of their own
+}
+
+// shownStrangers is how many of them the log names.
+const shownStrangers = 5
+
+// tellStrangers warns of limits that nobody has, since each token has a name and none has
+// theirs.
+func (s *Source) tellStrangers(set tokenSet) {
+	known := make(map[string]bool, len(set))
+	for _, c := range set {
+		known[c.Name] = true
+	}
+	if known[""] {
+		return // whoever has that token may be named by somebody else
+	}
+	strangers := slices.DeleteFunc(slices.Clone(s.Limited), func(name string) bool { return known[name] || name == otherClients })
+	if slices.Sort(strangers); len(strangers) > 0 {
+		s.Log.Warn("clients that have limits have no token: a token's name is what counts",
+			zap.Strings("clients", strangers[:min(len(strangers), shownStrangers)]), zap.Int("count", len(strangers)))
+	}
 }
 
 // CheckTokens checks tokens that have no placeholders, so that an error in a

@@ -139,6 +139,39 @@ func readTokensOf(t *testing.T, tokens []string, files ...string) (tokenSet, *ob
 	return set, logs, err
 }
 
+// Limits of somebody whom no token can be of are told of: a name was written in two ways.
+func TestStrangers(t *testing.T) {
+	const named, nameless = "ada:demo-token-inline-1", "demo-token-inline-2"
+	for _, test := range []struct {
+		sentence string
+		tokens   []string
+		limited  []string
+		want     string // the clients that are told of
+	}{
+		{"the same name", []string{named}, []string{"ada"}, ""},
+		{"the same, and all others", []string{named}, []string{"ada", "*"}, ""},
+		{"another name", []string{named}, []string{"ada", "Eve", "Ada"}, "[Ada Eve] of 2"},
+		{"more than the log names", []string{named}, []string{"g", "f", "e", "d", "c", "b", "a"}, "[a b c d e] of 7"},
+		{"a token that may be anybody's", []string{named, nameless}, []string{"Ada"}, ""},
+		{"no limits", []string{named}, nil, ""},
+	} {
+		core, logs := observer.New(zap.InfoLevel)
+		c, err := New(&Source{From: &keyset.Inputs{Texts: test.tokens}, Log: zap.New(core), Limited: test.limited})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Stop()
+		got := ""
+		for _, line := range logs.All() {
+			fields := line.ContextMap()
+			got += fmt.Sprint(fields["clients"], " of ", fields["count"])
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.sentence, got, test.want)
+		}
+	}
+}
+
 func TestReadTokens(t *testing.T) {
 	t.Setenv("KEYCYCLER_TEST_TOKEN", "demo-token-from-env-1\n")
 	set, logs, err := readTokensOf(t, []string{"demo-token-inline-1", "eve:{env.KEYCYCLER_TEST_TOKEN}"},

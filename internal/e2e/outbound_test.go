@@ -240,6 +240,22 @@ func TestAnAttemptThatCannotGo(t *testing.T) {
 	}
 }
 
+// An upstream's base path that clients write as well is told of, once; one that they do not
+// write is not.
+func TestBasePathThatClientsWriteToo(t *testing.T) {
+	up := live.StartProvider(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") })
+	g := startGateway(t, fmt.Sprintf("keycycler twice {\n keys sk-demo-twice {\n upstream %s/openai/v1\n }\n}\nreverse_proxy {\n dynamic keycycler\n}", up.URL))
+	for _, test := range []struct {
+		path string
+		told int
+	}{{"/chat/completions", 0}, {"/v1beta/models", 0}, {"/v1/models", 1}, {"/v1/models", 1}} {
+		live.Do(t, http.DefaultClient, live.Request(t, http.MethodGet, g.plain+test.path, ""))
+		if n := strings.Count(g.log(), "requests of pool twice go to a path with /v1 in it twice"); n != test.told {
+			t.Errorf("%s: told %d times, want %d", test.path, n, test.told)
+		}
+	}
+}
+
 // TestFailuresCountForTheirAddress: reverse_proxy's own passive checks take one address out,
 // and not the pool.
 func TestFailuresCountForTheirAddress(t *testing.T) {
