@@ -151,7 +151,7 @@ func (n *node) form(keys string) (status int, body string) {
 // answer, no output, no log at DEBUG, and in no file but the one.
 func TestManagedKeysShowNowhere(t *testing.T) {
 	t.Parallel()
-	const keys = 30
+	const keys = 40
 	n, file := managedNode(t, "DEBUG")
 	var shown strings.Builder
 	note := func(out string, code int) { fmt.Fprintln(&shown, code, out) }
@@ -166,6 +166,8 @@ func TestManagedKeysShowNowhere(t *testing.T) {
 		"OPENAI_API_KEY=" + key(7) + "\n" + key(8) + "_API_KEY=" + key(9), `["` + key(10) + `",` + key(11), `{"` + key(12) + `":"` + key(13) + `"}`,
 		"model_list:\n- litellm_params: {model: " + key(14) + "/x, api_key: *" + key(15) + "}", "model_list:\n\t" + key(16),
 		"model_list:\n- litellm_params: {model: a/b, api_key: " + key(17) + "}\n- litellm_params: {model: " + key(18) + "/d, api_key: " + key(19) + "}",
+		"OPENAI_API_KEY=\"" + key(30) + "\nA_API_KEY='" + key(31) + "' " + key(32) + "\nA_API_KEY=" + key(30) + "=", `["` + key(33) + "\"]\n[\"" + key(34) + "\"]\n" + key(35),
+		"\xff\xfe" + strings.Join(strings.Split(key(36), ""), "\x00"), "\xef\xbb\xbfmodel_list: [" + key(37) + ", *" + key(38), key(39) + " taken\n" + key(0) + " taken",
 	} {
 		name := filepath.Join(t.TempDir(), "demo")
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -185,6 +187,18 @@ func TestManagedKeysShowNowhere(t *testing.T) {
 		res, text := live.Do(t, http.DefaultClient, live.Request(t, "GET", pool+path, ""))
 		fmt.Fprintln(&shown, res.Header, string(text))
 	}
+	note(n.cli(key(27)+" east\n", "add"))
+	note(n.cli(key(28)+" east\n", "add"))
+	note(n.cli("", "remove", key(28)))
+	for _, args := range []string{"test east " + idOf(0), "test --all", "test " + key(29), "usage --by key", "list --json", "show " + key(29), "disable east"} {
+		note(n.cli("", strings.Fields(args)...))
+	}
+	for _, path := range []string{"/keycycler/ready", "/keycycler/ready/main", "/keycycler/pools", "/keycycler/pools/main/usage", "/metrics", "/config/"} {
+		shown.WriteString(n.raw(http.MethodGet, n.admin+path))
+	}
+	for _, path := range []string{"/status/ready", "/", "/v1/models?key=" + key(29)} {
+		shown.WriteString(n.raw(http.MethodGet, n.url+path))
+	}
 	note(n.cli("", "remove", idOf(0)))
 	status, body := n.form(key(1))
 	fmt.Fprintln(&shown, status, body)
@@ -200,7 +214,8 @@ func TestManagedKeysShowNowhere(t *testing.T) {
 			t.Errorf("the log has no %q: this test looks at nothing", wanted)
 		}
 	}
-	for _, wanted := range []string{"nothing was added: line 3: 'Bearer' stands in front", "looks like another key", "was removed from demo.keys", "No key was added: "} {
+	for _, wanted := range []string{"nothing was added: line 3: 'Bearer' stands in front", "this stands behind the array", "a quote before the value is not closed", "UTF-16",
+		"line 1: the key's name is that of another key, at demo.keys:", " (east) in main: ", "looks like another key", "was removed from demo.keys", "No key was added: "} {
 		if !strings.Contains(shown.String(), wanted) {
 			t.Errorf("the answers have no %q: this test looks at nothing", wanted)
 		}
