@@ -145,6 +145,30 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// A thousand keys are no herd, however short the interval: at most five a second, on start and
+// ever after.
+func TestRoundsOfManyKeys(t *testing.T) {
+	for _, plan := range []Plan{{Interval: minInterval, OnStart: true}, {Interval: minInterval}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			r, _ := played(1000, plan)
+			asked, latest := 0, time.Time{}
+			r.ask = func(context.Context, rotator.ID) bool {
+				if now := time.Now(); now.Sub(latest) < leastGap {
+					t.Fatalf("question %d comes %s after the one before", asked, now.Sub(latest))
+				}
+				asked, latest = asked+1, time.Now()
+				return true
+			}
+			r.run(ctx)
+			if asked < 2900 || asked > 3000 {
+				t.Errorf("%+v: %d keys were asked about in ten minutes", plan, asked)
+			}
+		})
+	}
+}
+
 // A slow upstream is not asked faster afterwards, and a round that is of no use ends.
 func TestRoundsThatAreSlowOrUseless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
