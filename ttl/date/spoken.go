@@ -1,6 +1,7 @@
 package date
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -88,8 +89,8 @@ func (p *parser) monthName() time.Month {
 // dayOfMonth reads "3" and "3rd".
 func (p *parser) dayOfMonth() int {
 	day := p.number(1, 2)
-	if n := Letters(p.rest); n == 2 && strings.Contains("st nd rd th", p.rest[:n]) {
-		p.rest = p.rest[n:]
+	if ending := p.rest[:Letters(p.rest)]; slices.Contains([]string{"st", "nd", "rd", "th"}, ending) {
+		p.rest = p.rest[len(ending):]
 	}
 	return day
 }
