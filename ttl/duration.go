@@ -1,6 +1,10 @@
 package ttl
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/keycycler/keycycler/ttl/date"
+)
 
 // duration reads a whole value as a duration in Go's notation, as OpenAI and
 // those who speak like it send it: "6m0s", "1.984999999s", "120ms"; and with
@@ -34,7 +38,7 @@ func span(text string) (seconds float64, ok bool) {
 		}
 		rest := strings.TrimLeft(text[n:], " ")
 		scale, m := unit(rest)
-		if m == 0 && !ok && endsNumber(text[n:]) && letters(rest) == 0 {
+		if m == 0 && !ok && endsNumber(text[n:]) && date.Letters(rest) == 0 {
 			return value, finite(value)
 		}
 		// Units only get smaller within one duration; what follows otherwise
@@ -57,23 +61,13 @@ func endsNumber(rest string) bool {
 	if !strings.ContainsRune(" \t\r\n.,;!)]\"'<", rune(rest[0])) {
 		return false
 	}
-	return len(rest) == 1 || !isDigit(rest[1])
-}
-
-// letters returns how many bytes of ASCII letters and micro signs s begins
-// with.
-func letters(s string) int {
-	n := 0
-	for n < len(s) && ('a' <= s[n]|0x20 && s[n]|0x20 <= 'z' || s[n] >= 0x80) {
-		n++
-	}
-	return n
+	return len(rest) == 1 || !date.IsDigit(rest[1])
 }
 
 // unit returns how many seconds the unit that s begins with has, and the
 // length of its name; 0 and 0 where there is none.
 func unit(s string) (seconds float64, length int) {
-	n := letters(s)
+	n := date.Letters(s)
 	switch s[:n] {
 	case "":
 		return 0, 0

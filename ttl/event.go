@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keycycler/keycycler/ttl/date"
 	"github.com/keycycler/keycycler/ttl/walk"
 )
 
@@ -196,10 +197,10 @@ var eventStatuses = map[string]int{
 // may mean anything, and "error" is what all of them are.
 func eventStatus(codes *codeList) (status int, told bool) {
 	for _, code := range codes.list() {
-		if len(code) == 3 && digits(string(code)) == 3 && code[0] >= '4' && code[0] <= '5' {
-			return int(whole(string(code))), true
+		if len(code) == 3 && date.Digits(string(code)) == 3 && code[0] >= '4' && code[0] <= '5' {
+			return int(date.Whole(string(code))), true
 		}
-		told = told || digits(string(code)) < len(code) && string(code) != "error"
+		told = told || date.Digits(string(code)) < len(code) && string(code) != "error"
 	}
 	for _, code := range codes.list() {
 		if status, ok := eventStatuses[string(code)]; ok {

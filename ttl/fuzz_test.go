@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keycycler/keycycler/ttl/date"
 	"github.com/keycycler/keycycler/ttl/walk"
 )
 
@@ -103,34 +104,6 @@ func FuzzDuration(f *testing.F) {
 	})
 }
 
-// Every HTTP-date that the time package reads is read here, and as the same
-// time. It leaves unchecked that the weekday fits, as is done here.
-func FuzzHTTPDate(f *testing.F) {
-	const gmt = "Mon, 02 Jan 2006 15:04:05 GMT"
-	for _, s := range []string{
-		"Mon, 01 Jun 2026 12:01:30 GMT", "Mon, 1 Jun 2026 12:01:30 UTC", "Mon, 01 Jun 2026 12:01:30 +0000",
-		"Monday, 01-Jun-26 12:01:30 GMT", "Mon Jun  1 12:01:30 2026", "Tue, 31 Feb 2026 12:01:60 GMT",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := httpDate(s, noon)
-		if ok && !finite(unix(got)) {
-			t.Fatalf("httpDate(%q) = %v", s, got)
-		}
-		for _, layout := range []string{gmt, time.ANSIC} {
-			// A layout forgives spaces and fractions that are not in it.
-			want, err := time.Parse(layout, s)
-			if err != nil || want.Format(layout) != s {
-				continue
-			}
-			if !ok || !got.Equal(want) {
-				t.Fatalf("httpDate(%q) = %v, %v, time.Parse = %v", s, got, ok, want)
-			}
-		}
-	})
-}
-
 // The message of a body that encoding/json reads is the one that it reads.
 func FuzzReadError(f *testing.F) {
 	for _, c := range loadCases(f) {
@@ -168,7 +141,7 @@ func FuzzSpan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		for name, read := range map[string]func() (float64, bool){
 			"span":   func() (float64, bool) { return span(s) },
-			"clock":  func() (float64, bool) { return clock(s) },
+			"clock":  func() (float64, bool) { return date.Elapsed(s) },
 			"spoken": func() (float64, bool) { return spoken(answer{}, s) },
 			"onDate": func() (float64, bool) { return onDate(answer{now: noon, body: &noBody}, s) },
 		} {

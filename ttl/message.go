@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/keycycler/keycycler/ttl/date"
 	"github.com/keycycler/keycycler/ttl/walk"
 )
 
@@ -175,7 +176,7 @@ func readError(body []byte) *errorBody {
 // findCodes finds codes in the message: MiniMax's, unless it has a member of its own, at
 // its end, "insufficient balance (1008)"; Zhipu's at its beginning, "[1308][Usage limit …".
 func (e *errorBody) findCodes() {
-	if m := e.message; len(m) > 6 && m[0] == '[' && digits(m[1:]) == 4 && m[5] == ']' {
+	if m := e.message; len(m) > 6 && m[0] == '[' && date.Digits(m[1:]) == 4 && m[5] == ']' {
 		e.codes.add([]byte(m[1:5]))
 	}
 	e.chinese = inChinese(e.message)
@@ -185,7 +186,7 @@ func (e *errorBody) findCodes() {
 	if e.base != "" || open < 0 || message[len(message)-1] != ')' {
 		return
 	}
-	if code := message[open+1 : len(message)-1]; len(code) == 4 && digits(code) == 4 {
+	if code := message[open+1 : len(message)-1]; len(code) == 4 && date.Digits(code) == 4 {
 		e.base = code
 	}
 }
@@ -198,7 +199,7 @@ func withoutEdge(text string) string {
 		return text
 	}
 	number := strings.TrimRight(strings.TrimSuffix(text, "m"), "0123456789.")
-	if isDigit(text[len(text)-1]) || len(number) < len(text)-1 {
+	if date.IsDigit(text[len(text)-1]) || len(number) < len(text)-1 {
 		return number
 	}
 	return text
@@ -222,7 +223,7 @@ func (e *errorBody) take(r role, value []byte, quoted bool) {
 	switch {
 	case r == 0:
 	case r < isRetryDelay && r >= isMessage && !quoted: // a message is a text
-	case !quoted && !isDigit(value[0]): // true, false, null and negative numbers say nothing
+	case !quoted && !date.IsDigit(value[0]): // true, false, null and negative numbers say nothing
 	case r == isCode && string(value) == "0": // it went well
 	case r == isCode:
 		e.codes.add(value)

@@ -3,6 +3,8 @@ package ttl
 import (
 	"math"
 	"strconv"
+
+	"github.com/keycycler/keycycler/ttl/date"
 )
 
 // number reads a whole value as digits, perhaps with a fraction and an
@@ -12,7 +14,7 @@ import (
 func number(s string) (float64, bool) {
 	n := decimalLen(s)
 	power, m := exponent(s[n:])
-	if n == 0 || n+m != len(s) || s[0] != '0' && float64(digits(s))+power > 309 {
+	if n == 0 || n+m != len(s) || s[0] != '0' && float64(date.Digits(s))+power > 309 {
 		return 0, false // or surely too large: an error of ParseFloat's would allocate
 	}
 	v, err := strconv.ParseFloat(s, 64)
@@ -32,11 +34,11 @@ func decimal(s string) (value float64, length int) {
 }
 
 func decimalLen(s string) int {
-	n := digits(s)
+	n := date.Digits(s)
 	if n == 0 || n == len(s) || s[n] != '.' {
 		return n
 	}
-	if fraction := digits(s[n+1:]); fraction > 0 {
+	if fraction := date.Digits(s[n+1:]); fraction > 0 {
 		return n + 1 + fraction
 	}
 	return n
@@ -51,38 +53,27 @@ func exponent(s string) (value float64, length int) {
 	if n < len(s) && (s[n] == '+' || s[n] == '-') {
 		n++
 	}
-	d := digits(s[n:])
+	d := date.Digits(s[n:])
 	if d == 0 {
 		return 0, 0
 	}
-	if value = whole(s[n : n+d]); s[n-1] == '-' {
+	if value = date.Whole(s[n : n+d]); s[n-1] == '-' {
 		value = -value
 	}
 	return value, n + d
 }
 
-// digits returns how many ASCII digits s begins with.
-func digits(s string) int {
-	n := 0
-	for n < len(s) && isDigit(s[n]) {
-		n++
-	}
-	return n
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
 // grouped reads the whole number that s begins with, with or without commas
 // between thousands: "30000" and "30,000" are the same, "30000, " is a number
 // and a comma. It returns the number's length, 0 where there is none.
 func grouped(s string) (value float64, length int) {
-	n := digits(s)
-	value = whole(s[:n])
+	n := date.Digits(s)
+	value = date.Whole(s[:n])
 	if n == 0 || n > 3 {
 		return value, n
 	}
-	for len(s) > n+3 && s[n] == ',' && digits(s[n+1:min(len(s), n+5)]) == 3 {
-		value = value*1000 + whole(s[n+1:n+4])
+	for len(s) > n+3 && s[n] == ',' && date.Digits(s[n+1:min(len(s), n+5)]) == 3 {
+		value = value*1000 + date.Whole(s[n+1:n+4])
 		n += 4
 	}
 	return value, n
@@ -92,25 +83,16 @@ func grouped(s string) (value float64, length int) {
 // between thousands.
 func amount(s string) (value float64, length int) {
 	v, n := grouped(s)
-	if n <= digits(s) {
+	if n <= date.Digits(s) {
 		return decimal(s)
 	}
 	if n < len(s) && s[n] == '.' {
-		if fraction := digits(s[n+1:]); fraction > 0 {
+		if fraction := date.Digits(s[n+1:]); fraction > 0 {
 			f, _ := strconv.ParseFloat(s[n:n+1+fraction], 64) // ".5": cannot fail
 			return v + f, n + 1 + fraction
 		}
 	}
 	return v, n
-}
-
-// whole returns the value of a string of digits.
-func whole(s string) float64 {
-	value := 0.0
-	for i := range len(s) {
-		value = value*10 + float64(s[i]-'0')
-	}
-	return value
 }
 
 func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }

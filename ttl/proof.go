@@ -1,6 +1,10 @@
 package ttl
 
-import "regexp"
+import (
+	"regexp"
+
+	"github.com/keycycler/keycycler/ttl/date"
+)
 
 // proven tells whether the answer itself proves that the key has nothing left: a limit
 // with nothing remaining and its reset, figures that are used up, or a plan whose time is
@@ -27,5 +31,5 @@ var figures = regexp.MustCompile(`\blimit:? (\d{1,15})[,;/ ]{1,3}(?:used|current
 // usedUp tells whether figures in the message say that all is used.
 func usedUp(message string) bool {
 	m := figures.FindStringSubmatch(message)
-	return m != nil && whole(m[1]) > 0 && whole(m[2]) >= whole(m[1])
+	return m != nil && date.Whole(m[1]) > 0 && date.Whole(m[2]) >= date.Whole(m[1])
 }

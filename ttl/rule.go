@@ -3,6 +3,8 @@ package ttl
 import (
 	"slices"
 	"strings"
+
+	"github.com/keycycler/keycycler/ttl/date"
 )
 
 // rule recognises one class by the status and by any one piece of evidence; a
@@ -149,7 +151,7 @@ func limitedToNothing(message string) bool {
 		if !ok {
 			return false
 		}
-		if limit == 0 && (len(rest) < 2 || rest[0] != '.' || !isDigit(rest[1])) { // not 0.5
+		if limit == 0 && (len(rest) < 2 || rest[0] != '.' || !date.IsDigit(rest[1])) { // not 0.5
 			return true
 		}
 		message = rest

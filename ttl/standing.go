@@ -3,6 +3,8 @@ package ttl
 import (
 	"cmp"
 	"strings"
+
+	"github.com/keycycler/keycycler/ttl/date"
 )
 
 // standingWords are beginnings of words, in lower case, with which providers speak of
@@ -93,7 +95,7 @@ func beginningOfWord(text string, beginnings []string) string {
 }
 
 // inWord tells whether c is part of a word or of a name.
-func inWord(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || isDigit(c) || c == '_' }
+func inWord(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || date.IsDigit(c) || c == '_' }
 
 // withoutQuotes returns the text without what stands between quotes in it. An apostrophe
 // within a word is none; a quote that does not end takes the rest.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/keycycler/keycycler/ttl/date"
 )
 
 // wait is a row of a table: a place where an answer may state how
@@ -120,12 +122,12 @@ func trim(value string) string { return strings.Trim(value, " \t") }
 func (a answer) sent() float64 {
 	if len(a.values(ageField)) == 0 {
 		for _, value := range a.values(dateField) {
-			if t, ok := timestamp(trim(value), a.now); ok {
+			if t, ok := date.Timestamp(trim(value), a.now); ok {
 				return t
 			}
 		}
 	}
-	return unix(a.now)
+	return date.Unix(a.now)
 }
 
 // until returns the seconds from the answer to t, in seconds since 1970; 0
@@ -159,8 +161,8 @@ func inSecondsOrDate(a answer, w *wait) (stated, bool) {
 		if v, ok := number(value); ok {
 			return stated{a.orUntil(v), w.field.name}, true
 		}
-		if t, ok := httpDate(value, a.now); ok {
-			return stated{a.until(unix(t)), w.field.name}, true
+		if t, ok := date.HTTP(value, a.now); ok {
+			return stated{a.until(date.Unix(t)), w.field.name}, true
 		}
 	}
 	return stated{}, false
@@ -194,7 +196,7 @@ func (a answer) reset(value string, scale float64) (seconds float64, ok bool) {
 	if v, ok := duration(value); ok {
 		return v, true
 	}
-	if t, ok := timestamp(value, a.now); ok {
+	if t, ok := date.Timestamp(value, a.now); ok {
 		return a.until(t), true
 	}
 	return 0, false

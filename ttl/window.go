@@ -91,7 +91,7 @@ func byFirst(a answer, w *wait) (stated, bool) {
 func (a answer) spent(w *window) bool {
 	switch {
 	case w.status.key != "":
-		return a.is(w.status, "rejected") && !a.is(w.relief, "allowed") && !a.is(w.relief, "allowed_warning")
+		return a.is(w.status, "rejected") && !a.is(w.relief, "allowed", "allowed_warning")
 	case w.used.key != "":
 		v, ok := a.numberIn(w.used)
 		return ok && v >= 100
@@ -99,9 +99,9 @@ func (a answer) spent(w *window) bool {
 	return slices.ContainsFunc(a.values(w.remaining), mayBeSpent) && a.standing(w) == spent
 }
 
-func (a answer) is(f field, value string) bool {
+func (a answer) is(f field, values ...string) bool {
 	for _, line := range a.values(f) {
-		if trim(line) == value {
+		if slices.Contains(values, trim(line)) {
 			return true
 		}
 	}

@@ -1,6 +1,10 @@
 package ttl
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/keycycler/keycycler/ttl/date"
+)
 
 // saying is a way in which a message states a time: the words, in lower case,
 // that it puts before it, and how to read what comes after them.
@@ -80,28 +84,10 @@ func spoken(_ answer, text string) (float64, bool) {
 	for _, filler := range []string{"for ", "at least ", "about ", "approximately ", "another "} {
 		text = strings.TrimPrefix(text, filler)
 	}
-	if v, ok := clock(text); ok {
+	if v, ok := date.Elapsed(text); ok {
 		return v, true
 	}
 	return span(text)
-}
-
-// clock reads a duration as .NET prints it, [d.]hh:mm:ss. A time of day looks
-// the same, but for the word after it.
-func clock(text string) (seconds float64, ok bool) {
-	p := dateParser{rest: text}
-	var days int
-	if n := digits(text); n < len(text) && text[n] == '.' {
-		days = p.number(1, 8)
-		p.oneOf(".")
-	}
-	var d civil
-	p.clock(&d)
-	rest := strings.TrimLeft(p.rest, " ")
-	if p.bad || d.hour > 23 || d.minute > 59 || d.second > 59 || letters(rest) > 0 || strings.HasPrefix(rest, ":") {
-		return 0, false
-	}
-	return float64(days)*86400 + float64(d.hour*3600+d.minute*60+d.second), true
 }
 
 // onDate reads the date that comes next: " 2026-04-01 at 00:00 UTC"; or the time of
@@ -110,20 +96,14 @@ func clock(text string) (seconds float64, ok bool) {
 func onDate(a answer, text string) (float64, bool) {
 	text = strings.TrimLeft(text, ` :"：（`)
 	local, known := a.localTime()
-	if t, ok := moment(text, a.now, local, known); ok {
-		return a.until(unix(t)), true
+	if t, ok := date.Moment(text, a.now, local, known); ok {
+		return a.until(date.Unix(t)), true
 	}
-	p, d := dateParser{rest: text}, civil{}
-	if rest, found := strings.CutPrefix(text, "midnight"); found {
-		p.rest = rest
-	} else {
-		p.timeOfDay(&d)
-	}
-	offset, named := zone(p.rest)
-	if p.bad || !named || d.hour > 23 || d.minute > 59 {
+	sinceMidnight, ahead, ok := date.OfDay(text)
+	if !ok {
 		return 0, false
 	}
-	return a.nextAt(d.hour*3600+d.minute*60+d.second, offset), true
+	return a.nextAt(sinceMidnight, ahead), true
 }
 
 // when reads a date or a duration.

@@ -40,6 +40,9 @@ const (
 // says so within that, and what is larger is an answer.
 const maxDocument = 4 << 10
 
+// maxEnvelope is how long a document can be that tells of an error by having no "success".
+const maxEnvelope = 1 << 10
+
 // Begins tells what a success's body begins with: a stream by its first event that has
 // data, whatever comments and other lines come before it; a JSON document by itself.
 func Begins(stream bool, p []byte) Beginning {
@@ -70,7 +73,7 @@ func documentBegins(p []byte) Beginning {
 	case len(p) < maxDocument && !isWhole(p):
 		return Undecided
 	}
-	if p = p[:min(len(p), maxDocument)]; mentionsError(p) || bytes.Contains(p, []byte(`"success"`)) {
+	if p = p[:min(len(p), maxDocument)]; mentionsError(p) || len(p) < maxEnvelope && bytes.Contains(p, []byte(`"success"`)) {
 		return Suspect
 	}
 	return Healthy

@@ -1,9 +1,19 @@
-package ttl
+package date
 
 import (
+	"math"
 	"testing"
 	"time"
 )
+
+var (
+	none = math.NaN()
+	june = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func agrees(got float64, ok bool, want float64) bool {
+	return ok == !math.IsNaN(want) && (!ok || math.Abs(got-want) < 1e-6)
+}
 
 func TestTimestamp(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -49,8 +59,8 @@ func TestTimestamp(t *testing.T) {
 		{"a number", "1780315290", none},
 		{"empty", "", none},
 	} {
-		if got, ok := timestamp(c.value, now); !agrees(got, ok, c.want) {
-			t.Errorf("%s: timestamp(%q) = %v, %v, want %v", c.why, c.value, got, ok, c.want)
+		if got, ok := Timestamp(c.value, now); !agrees(got, ok, c.want) {
+			t.Errorf("%s: Timestamp(%q) = %v, %v, want %v", c.why, c.value, got, ok, c.want)
 		}
 	}
 }
@@ -72,4 +82,59 @@ func TestFullYear(t *testing.T) {
 			t.Errorf("%s: fullYear(%d, %d) = %d, want %d", c.why, c.year, c.thisYear, got, c.want)
 		}
 	}
+}
+
+// Every HTTP-date that the time package reads is read here, and as the same
+// time. It leaves unchecked that the weekday fits, as is done here.
+func FuzzHTTPDate(f *testing.F) {
+	const gmt = "Mon, 02 Jan 2006 15:04:05 GMT"
+	for _, s := range []string{
+		"Mon, 01 Jun 2026 12:01:30 GMT", "Mon, 1 Jun 2026 12:01:30 UTC", "Mon, 01 Jun 2026 12:01:30 +0000",
+		"Monday, 01-Jun-26 12:01:30 GMT", "Mon Jun  1 12:01:30 2026", "Tue, 31 Feb 2026 12:01:60 GMT",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := HTTP(s, june)
+		if ok && (math.IsInf(Unix(got), 0) || math.IsNaN(Unix(got))) {
+			t.Fatalf("HTTP(%q) = %v", s, got)
+		}
+		for _, layout := range []string{gmt, time.ANSIC} {
+			// A layout forgives spaces and fractions that are not in it.
+			want, err := time.Parse(layout, s)
+			if err != nil || want.Format(layout) != s {
+				continue
+			}
+			if !ok || !got.Equal(want) {
+				t.Fatalf("HTTP(%q) = %v, %v, time.Parse = %v", s, got, ok, want)
+			}
+		}
+	})
+}
+
+// A moment in words lies in a year that can be meant, and moves with the clock of its
+// zone alone; a time of day lies within a day.
+func FuzzMoment(f *testing.F) {
+	for _, s := range []string{
+		"2026-04-01 at 00:00 utc", "2026-08-03 23:59:59 +0800 cst", "jun 3 at 9am (utc)", "june 2nd, 2026 at 00:00:00.5",
+		"2 sept. 2026 4:12 pm", "6月2日 08:00", "2026年6月2日08:00:00", "midnight utc", "12am (gmt+8)", "29 feb 10:00 z", "5.03:23:11",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		at, ok := Moment(s, june, 0, true)
+		if year := at.Year(); ok && (year < -1 || year > 10000) {
+			t.Fatalf("Moment(%q) = %v", s, at)
+		}
+		east, _ := Moment(s, june, 3600, true)
+		if d := at.Sub(east); ok && d != 0 && d != time.Hour {
+			t.Fatalf("Moment(%q) = %v, %v with another clock", s, at, east)
+		}
+		if since, ahead, ok := OfDay(s); ok && (since < 0 || since >= 86400+60 || ahead < -15*3600 || ahead > 15*3600) {
+			t.Fatalf("OfDay(%q) = %d, %d", s, since, ahead)
+		}
+		if seconds, ok := Elapsed(s); ok && (seconds < 0 || seconds > 1e14) {
+			t.Fatalf("Elapsed(%q) = %v", s, seconds)
+		}
+	})
 }
