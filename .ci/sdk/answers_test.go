@@ -27,7 +27,9 @@ func (up *upstream) answer(w http.ResponseWriter, r *http.Request, c call) {
 			up.stream(w, r, c, completionEvents)
 			return
 		}
-		writeJSON(w, http.StatusOK, completion("chat.completion", "message", reply))
+		whole := completion("chat.completion", "message", reply)
+		whole["usage"] = map[string]any{"prompt_tokens": 1240, "completion_tokens": 310, "total_tokens": 1550}
+		writeJSON(w, http.StatusOK, whole)
 	case "POST /v1/messages":
 		if c.wantsStream() {
 			up.stream(w, r, c, messageEvents)
@@ -45,6 +47,8 @@ func (up *upstream) answer(w http.ResponseWriter, r *http.Request, c call) {
 	case "POST /v1/audio/speech":
 		w.Header().Set("Content-Type", "audio/mpeg")
 		w.Write(speech) // the client may have left
+	case "GET /v1/models":
+		writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": []any{}})
 	case "GET /v1/realtime":
 		up.realtime(w, r)
 	default:

@@ -29,7 +29,7 @@ func TestPageAdds(t *testing.T) {
 		s.page.do("click", "#add summary")
 		s.page.do("fill", "#add-keys", mainPool.key(0)+"\n"+added.key(0)+" fresh\nOPENAI_API_KEY=\""+added.key(1)+"\"\n")
 		s.page.do("click", "#add button")
-		s.page.show("#notice:has-text('2 keys were added. Left out, since they were there: lines 1.')")
+		s.page.show("#notice:has-text('2 keys were added. Left out, since it was there: line 1.')")
 		s.page.show("#k" + idOf(added.key(0)) + ":has-text('fresh')")
 		if left := get[string](s.page, "value", "#add-keys"); left != "" {
 			s.Errorf("the form still has %q", left)

@@ -79,6 +79,16 @@ func idOf(key string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// block is a part of the Caddyfile, with a pool.
+type block interface {
+	block(t *testing.T, up *upstream) string
+}
+
+// blockOf is a block that a test makes of the upstream.
+type blockOf func(up *upstream) string
+
+func (b blockOf) block(_ *testing.T, up *upstream) string { return b(up) }
+
 // block is the pool's part of the Caddyfile, at /<name>/.
 func (p pool) block(t *testing.T, up *upstream) string {
 	t.Helper()
@@ -100,7 +110,7 @@ func (p pool) block(t *testing.T, up *upstream) string {
 
 // startOperators starts a gateway with these pools. Browsers may open the page at its
 // admin endpoint if that is said.
-func startOperators(t *testing.T, up *upstream, browsers bool, pools ...pool) *operators {
+func startOperators(t *testing.T, up *upstream, browsers bool, pools ...block) *operators {
 	t.Helper()
 	plain, site, admin := listen(t), listen(t), "127.0.0.1:"+quietPort(t)
 	g := &operators{

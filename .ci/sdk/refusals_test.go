@@ -15,7 +15,11 @@ type refusal struct {
 	proof      proof // nil: the answer proves nothing
 	body       any
 	event      string // not empty: instead of the body, a stream that opens with this
+	silent     bool   // nothing comes: instead of all that
 }
+
+// silence says nothing, until who asks has left.
+func silence() *refusal { return &refusal{silent: true} }
 
 // proof adds headers which prove that the key has nothing left for so many seconds.
 // Without them, a limit might be the request's fault as well as the key's.

@@ -107,7 +107,14 @@ func (up *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	up.mu.Lock()
 	up.calls = append(up.calls, c)
 	up.mu.Unlock()
-	if no != nil {
+	switch {
+	case no != nil && no.silent:
+		select {
+		case <-r.Context().Done():
+		case <-up.over:
+		}
+		return
+	case no != nil:
 		no.answer(w)
 		return
 	}

@@ -281,8 +281,8 @@ func TestKubernetes(t *testing.T) {
 		}
 	}
 	config := at[string](t, kind(t, kubernetes, "ConfigMap"), "data", "Caddyfile")
-	for _, probe := range []string{"readinessProbe", "livenessProbe"} {
-		if at[string](t, container, probe, "httpGet", "path") != "/ready" || !strings.Contains(config, "respond /ready 200") {
+	for probe, answers := range map[string]string{"readinessProbe": "keycycler_status /ready", "livenessProbe": "respond /live 200"} {
+		if path := at[string](t, container, probe, "httpGet", "path"); !strings.Contains(answers, " "+path) || !strings.Contains(config, answers) {
 			t.Errorf("%s asks for nothing that is there", probe)
 		}
 	}

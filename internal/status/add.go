@@ -92,5 +92,9 @@ func (d done) addNotice() notice {
 		}
 		parts = append(parts, strconv.Itoa(n))
 	}
-	return notice{Text: text + " Left out, since they were there: lines " + strings.Join(parts, ", ") + "."}
+	left := " Left out, since they were there: lines "
+	if len(parts) == 1 {
+		left = " Left out, since it was there: line "
+	}
+	return notice{Text: text + left + strings.Join(parts, ", ") + "."}
 }

@@ -48,7 +48,7 @@ func TestAddKeys(t *testing.T) {
 		t.Errorf("done %q", src.done)
 	}
 	query, _, _ := strings.Cut(to, "#")
-	if page := get(t, src, query); !strings.Contains(page, "2 keys were added. Left out, since they were there: lines 2.") {
+	if page := get(t, src, query); !strings.Contains(page, "2 keys were added. Left out, since it was there: line 2.") {
 		t.Errorf("the page does not say what was done: %s", within(t, page, `id="notice"`, "</div>"))
 	}
 }

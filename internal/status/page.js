@@ -84,7 +84,7 @@
     document.title = next.title;
     const filter = document.getElementById("filter");
     if (asked && filter && !filter.contains(active)) filter.reset();
-    const question = asked && app.querySelector("#notice [autofocus]");
+    const question = asked && app.querySelector("#notice form a");
     if (question) question.focus();
     else refocus(active, row);
   }
