@@ -484,6 +484,7 @@ func (h *Handler) loadState(ctx caddy.Context, c *gateway.Config) error {
 	c.State, c.Journal, c.Backend = module.State(), module.Journal(), mod.(caddy.Module).CaddyModule().ID.Name()
 	c.Health, c.Keeper = healthOf(module), backend.KeeperOf(module)
 	c.Desk.Share(h.Pool, backend.LenderOf(module))
+	c.Desk.Keep(h.Pool, backend.AccountsOf(module))
 	return h.Limit.share(c.Limit, backend.SharesOf(module))
 }
 

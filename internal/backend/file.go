@@ -16,6 +16,7 @@ import (
 	"github.com/keycycler/keycycler/internal/reason"
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/disk"
+	"github.com/keycycler/keycycler/rotator/keep"
 	"github.com/keycycler/keycycler/rotator/shared"
 )
 
@@ -25,9 +26,10 @@ func init() {
 }
 
 // FileState keeps what is known about keys in a file, so that it outlives this process:
-// cooldowns, also those of models, which keys operators have disabled, and which key has
-// made which file, batch or response. No request waits for the disk, nor fails without
-// it. In the file stand ids of keys, never keys.
+// cooldowns, also those of models, which keys operators have disabled, which key has made
+// which file, batch or response, what was used, by client, model and key, and what clients
+// have used of their limits. No request waits for the disk, nor fails without it. A process
+// that is killed takes the last second with it. In the file stand ids of keys, never keys.
 //
 // All pools of a process can share one file. Two processes cannot: each needs one of its
 // own, or else Redis.
@@ -164,6 +166,12 @@ func (f *FileState) State() *rotator.State { return f.state }
 
 // Journal implements StateBackend.
 func (f *FileState) Journal() rotator.Journal { return f.journal }
+
+// Keeper returns what keeps the pools' usage.
+func (f *FileState) Keeper() *rotator.Keeper { return f.journal.Keeper() }
+
+// Accounts returns where what clients have used of their limits is kept.
+func (f *FileState) Accounts() keep.Accounts { return f.journal }
 
 // Health tells how the writing fares.
 func (f *FileState) Health() shared.Health {

@@ -16,6 +16,7 @@ import (
 	"github.com/keycycler/keycycler/internal/directive"
 	"github.com/keycycler/keycycler/internal/quota"
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/keep"
 )
 
 func init() {
@@ -53,6 +54,15 @@ func LenderOf(b StateBackend) quota.Lender {
 func KeeperOf(b StateBackend) *rotator.Keeper {
 	if keeps, ok := b.(interface{ Keeper() *rotator.Keeper }); ok {
 		return keeps.Keeper()
+	}
+	return nil
+}
+
+// AccountsOf returns where what clients have used of their limits outlives the process: what
+// its method Accounts returns, nil if it has none. It must be usable for as long as the state is.
+func AccountsOf(b StateBackend) keep.Accounts {
+	if keeps, ok := b.(interface{ Accounts() keep.Accounts }); ok {
+		return keeps.Accounts()
 	}
 	return nil
 }

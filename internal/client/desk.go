@@ -9,6 +9,7 @@ import (
 	"github.com/keycycler/keycycler/internal/peek"
 	"github.com/keycycler/keycycler/internal/provider"
 	"github.com/keycycler/keycycler/internal/quota"
+	"github.com/keycycler/keycycler/rotator/keep"
 	"github.com/keycycler/keycycler/ttl"
 )
 
@@ -33,6 +34,14 @@ func NewDesk(pool string, plan *quota.Plan, placeholder string) *Desk {
 func (d *Desk) Share(pool string, l quota.Lender) {
 	if d != nil {
 		d.plan = d.plan.Over(pool, l)
+	}
+}
+
+// Keep lets what clients use outlive the process in these accounts, if there are any. It is
+// called before the first request.
+func (d *Desk) Keep(pool string, in keep.Accounts) {
+	if d != nil {
+		d.plan = d.plan.Kept(pool, in)
 	}
 }
 

@@ -56,6 +56,11 @@ func (a *Allowance) adopt(t *Terms, p *Plan) {
 			m.repaid()
 		}
 	}
+	if a.plan != nil && (a.plan.accounts != p.accounts || a.plan.pool != p.pool) {
+		for _, m := range old {
+			m.account = nil
+		}
+	}
 	a.terms, a.plan, a.meters = t, p, make([]*Meter, len(t.Limits))
 	for i, l := range t.Limits {
 		a.meters[i] = takeMeter(old, func(m *Meter) bool { return m.kind == l.Kind && m.limit.Period.same(l.Period) })

@@ -81,6 +81,7 @@ func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok
 	case (a.plan == nil || a.plan.serial < p.serial) && !a.renew(p, client):
 		return nil, true
 	}
+	a.open(at)
 	a.borrow(at)
 	s = &Stay{client: client}
 	s.enter(a, at, n)

@@ -21,6 +21,9 @@ type counter interface {
 
 	// tail calls f with how much counts for how much longer.
 	tail(at int64, f func(n, left int64))
+
+	// bringBack counts n that count for so much longer, of what tail has said before.
+	bringBack(at, n, left int64)
 }
 
 const never = int64(math.MaxInt64)
@@ -137,6 +140,19 @@ func (w *window) tail(at int64, f func(n, left int64)) {
 	}
 }
 
+// bringBack counts it in the part in which it was. Where clocks have been set meanwhile it may be
+// in none: then in one that leaves later, but for what clocks differ by that are read in turn.
+func (w *window) bringBack(at, n, left int64) {
+	w.turn(at)
+	ended := max(at+left-w.per-w.width/4, 0)
+	part := min(ended/w.width, w.newest)
+	if part < w.oldest() {
+		return
+	}
+	*w.count(part) += n
+	w.total += n
+}
+
 // learn counts what another window has counted, each as late as it can have been.
 func (w *window) learn(other *window) {
 	for part := other.oldest(); part <= other.newest; part++ {
@@ -182,3 +198,5 @@ func (d *dated) tail(at int64, f func(n, left int64)) {
 		f(n, d.until-at)
 	}
 }
+
+func (d *dated) bringBack(at, n, _ int64) { d.add(at, n) }

@@ -78,6 +78,16 @@ func (m *Meter) end(at int64) int64 {
 // nameOf is what the i-th limit is called among nodes. Of the calendar's days and months each
 // has its own.
 func (a *Allowance) nameOf(i int, at int64) string {
+	name, p := a.baseName(i), a.meters[i].limit.Period
+	if p.Calendar == Sliding {
+		return string(append(name, p.Per.String()...))
+	}
+	name = append(append(name, p.Zone.String()...), 0)
+	return string(strconv.AppendInt(name, int64(p.number(time.Unix(0, at).In(p.Zone))), 10))
+}
+
+// baseName is what of the i-th limit's name says whose it is, and which.
+func (a *Allowance) baseName(i int) []byte {
 	m, which := a.meters[i], 0
 	for _, other := range a.meters[:i] {
 		if other.kind == m.kind && other.limit.Period.same(m.limit.Period) {
@@ -85,13 +95,7 @@ func (a *Allowance) nameOf(i int, at int64) string {
 		}
 	}
 	name := []byte("client\x00" + a.plan.pool + "\x00" + a.client + "\x00" + names[m.kind] + "\x00")
-	name = append(strconv.AppendInt(name, int64(which), 10), 0)
-	p := m.limit.Period
-	if p.Calendar == Sliding {
-		return string(append(name, p.Per.String()...))
-	}
-	name = append(append(name, p.Zone.String()...), 0)
-	return string(strconv.AppendInt(name, int64(p.number(time.Unix(0, at).In(p.Zone))), 10))
+	return append(strconv.AppendInt(name, int64(which), 10), 0)
 }
 
 // part sets how much the node may use, in the loan's units. The lock is held.

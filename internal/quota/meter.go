@@ -17,9 +17,11 @@ type Meter struct {
 	leased  bool
 	ceiling int64 // if leased: how much this node may use
 	wanted  int64
-	loan    *loan // nil: there is none
-	room    int64 // what other nodes leave of the limit, as far as it is known
-	dry     int64 // since when that has been too little, and nothing was used; 0: it is not
+	loan    *loan    // nil: there is none
+	room    int64    // what other nodes leave of the limit, as far as it is known
+	dry     int64    // since when that has been too little, and nothing was used; 0: it is not
+	account *account // nil: nothing is kept
+	came    bool     // what was used before the start has come
 }
 
 // Kind returns what the limit is about.
@@ -132,6 +134,7 @@ func (m *Meter) add(at, n int64) {
 	if m != nil && m.counter != nil {
 		m.counter.add(at, n)
 		m.dry = 0
+		m.account.note()
 	}
 }
 
@@ -142,6 +145,7 @@ func (m *Meter) giveBack(at int64) {
 	}
 	if w, ok := m.counter.(*window); ok {
 		w.remove(at, 1)
+		m.account.note()
 	}
 }
 
@@ -164,6 +168,7 @@ func (m *Meter) change(l Limit) {
 		old := m.counter
 		m.counter = newCounter(l.Period)
 		m.repaid()
+		m.account = nil
 		if w, ok := m.counter.(*window); ok {
 			if o, ok := old.(*window); ok {
 				w.learn(o)

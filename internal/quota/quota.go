@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/internal/catalog"
+	"github.com/keycycler/keycycler/rotator/keep"
 )
 
 // Kind is what a limit is about.
@@ -75,8 +76,9 @@ type Plan struct {
 	rest   *Terms // of each client that is not named; nil: no limit
 	serial uint64 // a later one's is higher
 
-	lender Lender // who divides the limits among nodes; nil: they are this one's
-	pool   string // what that calls the pool
+	lender   Lender        // who divides the limits among nodes; nil: they are this one's
+	accounts keep.Accounts // where what was used outlives the process; nil: nowhere
+	pool     string        // what these call the pool
 }
 
 var serials atomic.Uint64

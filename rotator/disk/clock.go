@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
@@ -26,16 +27,16 @@ func (m mark) now(wall int64) int64 {
 type clock struct {
 	state *rotator.State
 	wall  func() time.Time
-	shift int64 // the file's time less the state's, in nanoseconds
+	shift atomic.Int64 // the file's time less the state's, in nanoseconds
 }
 
 // start makes now the time that the file had, by its last mark, and what has passed since.
 func (c *clock) start(now time.Time, last mark) {
-	c.shift = last.now(c.wall().UnixMilli())*int64(time.Millisecond) - c.state.Unix(now)
+	c.shift.Store(last.now(c.wall().UnixMilli())*int64(time.Millisecond) - c.state.Unix(now))
 }
 
 // at is the file's time now, in nanoseconds.
-func (c *clock) at(now time.Time) int64 { return c.state.Unix(now) + c.shift }
+func (c *clock) at(now time.Time) int64 { return c.state.Unix(now) + c.shift.Load() }
 
 func (c *clock) mark(now time.Time) mark { return mark{c.millis(now, now), c.wall().UnixMilli()} }
 

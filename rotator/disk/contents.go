@@ -23,6 +23,10 @@ type contents struct {
 	good   int  // bytes up to where the last line ends that can be read
 	newer  bool // it is of a newer version: nothing of it is read
 
+	used  []string                   // lines of what was counted
+	spent map[string][]piece         // what was used of limits
+	other struct{ lines, bytes int } // that say this
+
 	texts  map[string]string   // those of facts, each once
 	scopes map[string]struct{} // in which anything is known of a key
 }
@@ -37,7 +41,7 @@ type use struct {
 func newContents(room int) *contents {
 	return &contents{
 		facts: make(map[subject]fact, room), owners: make(map[rotator.Resource]use),
-		texts: make(map[string]string), scopes: make(map[string]struct{}),
+		texts: make(map[string]string), scopes: make(map[string]struct{}), spent: make(map[string][]piece),
 	}
 }
 
@@ -86,7 +90,21 @@ func (all *contents) add(c codec, body string) {
 		if r, o, ok := owner(&in); ok {
 			all.owners[r] = o
 		}
+	case kindUsed:
+		all.used = append(all.used, body)
+		all.lay(body)
+	case kindSpent:
+		if name, pieces, ok := parseSpent(&in); ok {
+			all.spent[name] = pieces
+		}
+		all.lay(body)
 	}
+}
+
+// lay counts a line that is none of facts and owners.
+func (all *contents) lay(body string) {
+	all.other.lines++
+	all.other.bytes += len(body) + sumDigits + len(" \n")
 }
 
 // once returns the text in memory of its own, which others that are equal share.
@@ -133,7 +151,12 @@ func (all *contents) inOrder(yield func(subject, fact) bool) {
 	}
 }
 
-// useful is how many records are worth keeping at now.
+// worth is about how many bytes of the facts and owners are worth keeping at now.
+func (all *contents) worth(now int64) int64 {
+	return int64(all.good-all.other.bytes) * int64(all.useful(now)) / int64(max(all.lines-all.other.lines, 1))
+}
+
+// useful is how many records of these are worth keeping at now.
 func (all *contents) useful(now int64) (n int) {
 	for _, f := range all.facts {
 		if f.useful(now) {

@@ -240,11 +240,10 @@ func checkRead(t *testing.T, text string) {
 	// A process of the time that the file says learns it, and knows nothing that cannot be.
 	now := time.Now()
 	state := rotator.NewState(now)
-	clock := clock{state: state, wall: func() time.Time { return now }}
-	clock.start(now, all.last)
-	j := &Journal{state: state, codec: c, read: all, clock: clock}
+	j := &Journal{state: state, codec: c, read: all, clock: clock{state: state, wall: func() time.Time { return now }}}
+	j.clock.start(now, all.last)
 	j.teach(now)
-	again := c.read(string(all.text(c, clock.mark(now))))
+	again := c.read(string(all.text(c, j.clock.mark(now))))
 	if err := again.within(all); err != nil || again.lost > 0 || again.size() != all.size() {
 		t.Fatalf("written and read again: %v, %d of %d records, %d lost", err, again.size(), all.size(), again.lost)
 	}

@@ -1,4 +1,5 @@
-// Package disk lets what a process has learned about keys outlive it, in a file.
+// Package disk lets what a process has learned about keys outlive it, in a file, and what it
+// has counted: what pools have used, and what clients have used of their limits.
 //
 // A process always reads its own memory: a rotator.State. The file is the journal beside
 // it. What a pool learns is written there in the background, at most four times a second;
@@ -10,7 +11,10 @@
 // one takes its place. So a small change costs a small write, however much is known, and no
 // loss of power takes anything that was written before.
 //
-// In it stand key ids, never keys. See record.go for its lines, and clock.go for its time.
+// What was counted stands there as sums, each of which counts over the one before it: nothing is
+// counted twice. This process has all sums in its memory, and writes the file anew from there.
+//
+// In the file stand key ids, never keys. See record.go for its lines, and clock.go for its time.
 //
 // It knows the engine, and neither Caddy nor HTTP. How knowledge gets on a disk goes here;
 // what else shall outlive a process is a further kind of record.
@@ -30,6 +34,7 @@ import (
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/keep"
 )
 
 // Options say how a Journal works. The zero value of each but Path and State is usable.
@@ -98,6 +103,10 @@ type Journal struct {
 	owners  map[rotator.Resource]rotator.Owner
 	health  Health
 
+	tally    *tally // what pools have counted
+	accounts *accounts
+	keeper   *keep.Keeper // of the tally
+
 	// Begin uses these, and then the writer's goroutine alone.
 	file  file
 	clock clock
@@ -105,9 +114,14 @@ type Journal struct {
 	stamp os.FileInfo // of the file, when it was read; nil: there was none
 	aside bool        // it is to be set aside
 	ends  int64       // when the last of what was written ends, by the file's time
+	swept time.Time   // when what is too old was forgotten last
 }
 
-var _ rotator.OwnerJournal = (*Journal)(nil)
+var (
+	_ rotator.OwnerJournal = (*Journal)(nil)
+	_ keep.Accounts        = (*Journal)(nil)
+	_ keep.Store           = (*tally)(nil)
+)
 
 func (o *Options) setDefaults() {
 	if o.Now == nil {
@@ -137,8 +151,12 @@ func Open(o Options) (*Journal, error) {
 		health: Health{Healthy: true, Since: o.Now()},
 		file:   file{path: o.Path},
 		clock:  clock{state: o.State, wall: o.Wall},
+		swept:  o.Now(),
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
+	j.tally, j.accounts = newTally(j.wake), newAccounts()
+	j.keeper = keep.NewKeeper(j.tally, j.now, func(error) {})
+	j.keeper.Every(every)
 	if err := j.load(); err != nil {
 		return nil, err
 	}
@@ -157,6 +175,8 @@ func (j *Journal) load() error {
 	now, all := j.now(), j.codec.read(text)
 	j.clock.start(now, all.last)
 	j.read, j.stamp, j.aside = all, stamp, all.lost > 0 || all.newer
+	j.tally.load(all.used)
+	j.accounts.load(all.spent)
 	j.teach(now)
 	return nil
 }
@@ -244,7 +264,9 @@ func (j *Journal) resume() error {
 	}
 	if size := int64(j.read.good); j.stamp != nil && !j.aside && size > 0 {
 		at := j.clock.at(j.now()) / int64(time.Millisecond)
-		_ = j.file.resume(size, size*int64(j.read.useful(at))/int64(j.read.lines)) // or else it is written anew
+		// Usage and limits count for nothing here: where they are large, the file is soon
+		// written anew, and then it is known what they take.
+		_ = j.file.resume(size, j.read.worth(at)) // or else it is written anew
 	}
 	return nil
 }
@@ -276,6 +298,9 @@ func (j *Journal) Record(c rotator.Change) {
 	j.mu.Unlock()
 	rouse(j.wake)
 }
+
+// Keeper keeps in the file what pools count: see keep.Keeper.
+func (j *Journal) Keeper() *keep.Keeper { return j.keeper }
 
 // maxOwners bounds the owners that are queued, and those of each kind in a file that is
 // written anew: as many as a process remembers.
@@ -310,7 +335,7 @@ func (j *Journal) Health() Health {
 // snapshot is Health with j.mu held.
 func (j *Journal) snapshot() Health {
 	h := j.health
-	h.Queue = len(j.pending) + len(j.owners)
+	h.Queue = len(j.pending) + len(j.owners) + j.tally.queue() + j.accounts.queue()
 	return h
 }
 

@@ -20,17 +20,23 @@ import (
 //	key    <id> <until> <learned> <cleared> <switch> <reason> <spare> <source>
 //	scope  <id> <until> <learned> <cleared> 0 <reason> <spare> <source> <scope>
 //	owner  <resource> <id> <used>
+//	used   m<minute> "<pool>"        or d<day>, since 1970: then names and what was counted of each,
+//	                                 "<name>" <numbers>, as often as there is room for
+//	spent  <hash> <pieces>           what was used of a limit: "<how much>:<until when that counts> …"
 //
 // Times are milliseconds since 1970 by the file's time, 0: never. The spare moment has a
 // sign before it, or is "-". A later record counts over an earlier one about the same. A
-// further kind of record gets a word of its own here, a case in contents.add, and a part of
-// contents.lines; readers skip words that they do not know.
+// further kind of record gets a word of its own here, a case in contents.add, and what writes
+// it: contents.append, or Journal.ledgers where this process's memory is what is right. Readers
+// skip words that they do not know.
 const (
 	firstLine = "keycycler 1"
 	kindTime  = "at"
 	kindKey   = "key"
 	kindScope = "scope"
 	kindOwner = "owner"
+	kindUsed  = "used"
+	kindSpent = "spent"
 )
 
 const (

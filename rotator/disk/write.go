@@ -23,11 +23,18 @@ const (
 func (j *Journal) run() {
 	defer close(j.done)
 	defer j.file.release()
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		j.keeper.Run(j.ctx)
+		j.keeper.Flush(context.Background()) // to the memory
+	}()
 	for pause := time.Duration(0); j.await(pause); {
 		err := j.flush()
 		j.note(err)
 		pause = next(pause, err)
 	}
+	<-kept
 	j.note(j.flush())
 }
 
@@ -72,6 +79,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // flush writes what is queued. What could not be written is queued again, unless something
 // newer was queued meanwhile.
 func (j *Journal) flush() error {
+	j.sweep(j.now())
 	if err := j.file.hold(); err != nil {
 		return err
 	}
@@ -79,8 +87,13 @@ func (j *Journal) flush() error {
 		return err
 	}
 	changes, owners := j.take()
-	if err := j.write(j.now(), changes, owners); err != nil {
+	owed, changed := j.tally.take(), j.accounts.take()
+	now := j.now()
+	ledgers := j.accounts.append(j.tally.append(nil, owed), changed, now, &j.clock)
+	if err := j.write(now, j.news(now, changes, owners), ledgers); err != nil {
 		j.putBack(changes, owners)
+		j.tally.putBack(owed)
+		j.accounts.putBack(changed)
 		return err
 	}
 	j.read = nil
@@ -89,6 +102,21 @@ func (j *Journal) flush() error {
 	j.health.Written += uint64(len(changes) + len(owners))
 	return nil
 }
+
+// sweeping is how often what was counted is looked through for what is too old.
+const sweeping = time.Minute
+
+// sweep forgets now and then what was counted and counts no more.
+func (j *Journal) sweep(now time.Time) {
+	if now.Sub(j.swept) >= sweeping {
+		j.swept = now
+		j.tally.forget(now)
+		j.accounts.forget(j.clock.millis(now, now))
+	}
+}
+
+// ledgers appends lines with all that was counted.
+func (j *Journal) ledgers(to []byte) []byte { return j.accounts.appendAll(j.tally.appendAll(to)) }
 
 // setAside gives a damaged file another name, besides its own.
 func (j *Journal) setAside() error {
@@ -125,14 +153,13 @@ func (j *Journal) putBack(changes map[subject]rotator.Change, owners map[rotator
 	j.pending, j.owners = changes, owners
 }
 
-// write writes the changes and owners behind the others, or all anew.
-func (j *Journal) write(now time.Time, changes map[subject]rotator.Change, owners map[rotator.Resource]rotator.Owner) error {
-	news := j.news(now, changes, owners)
+// write writes the news behind the others, and lines of what was counted; or all anew.
+func (j *Journal) write(now time.Time, news *contents, ledgers []byte) error {
 	if j.file.open == nil || j.file.outgrown() {
 		return j.rewrite(now, news)
 	}
-	if m := j.clock.mark(now); len(news.facts)+len(news.owners) > 0 {
-		return j.file.append(news.append(nil, j.codec, m), true)
+	if m := j.clock.mark(now); len(news.facts)+len(news.owners)+len(ledgers) > 0 {
+		return j.file.append(append(news.append(nil, j.codec, m), ledgers...), true)
 	} else if j.ends > m.file {
 		return j.file.append(news.append(nil, j.codec, m), false)
 	}
@@ -164,7 +191,7 @@ func (j *Journal) rewrite(now time.Time, news *contents) error {
 		all.join(j.remembered(now))
 	}
 	all.join(news)
-	return j.file.replace(all.text(j.codec, j.clock.mark(now)))
+	return j.file.replace(j.ledgers(all.text(j.codec, j.clock.mark(now))))
 }
 
 // remembered is what the state knows.

@@ -13,6 +13,7 @@ package keep
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -41,6 +42,44 @@ func (c Counts) Minus(less Counts) Counts {
 		c[i] = max(c[i]-n, 0)
 	}
 	return c
+}
+
+// Append writes the numbers with a space between, without those at the end that are 0.
+func (c Counts) Append(to []byte) []byte {
+	last := len(c)
+	for last > 1 && c[last-1] == 0 {
+		last--
+	}
+	for i, n := range c[:last] {
+		if i > 0 {
+			to = append(to, ' ')
+		}
+		to = strconv.AppendInt(to, min(max(n, 0), Most), 10)
+	}
+	return to
+}
+
+// maxCounts bounds what is taken for numbers, in bytes: later versions may add some.
+const maxCounts = 400
+
+// ParseCounts reads what Append has written, of this version or of a later one, which may have
+// more numbers.
+func ParseCounts(text string) (c Counts, ok bool) {
+	if len(text) > maxCounts {
+		return c, false
+	}
+	i := 0
+	for digits := range strings.SplitSeq(text, " ") {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > Most {
+			return c, false
+		}
+		if i < len(c) {
+			c[i] = n
+		}
+		i++
+	}
+	return c, true
 }
 
 // Span is a minute or a day of a pool, of which everything that is counted is kept together.

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// Interval is how often a node looks whether it has something to send: what one that
-	// dies takes with it at most.
+	// Interval is how often a node looks whether it has something to send, unless its keeper
+	// says otherwise: what one that dies takes with it at most.
 	Interval = 3 * time.Second
 
 	// fresh is how old what was read may be for somebody who asks.
@@ -21,9 +21,10 @@ const (
 // Its methods are safe for concurrent use, and do nothing where it is nil: so what is counted
 // stays in memory.
 type Keeper struct {
-	store Store
-	now   func() time.Time
-	note  func(error)
+	store    Store
+	now      func() time.Time
+	note     func(error)
+	interval time.Duration
 
 	wake    chan struct{}
 	asks    chan ask
@@ -44,10 +45,14 @@ type ask struct {
 // after the other, from the first one on.
 func NewKeeper(store Store, now func() time.Time, note func(error)) *Keeper {
 	return &Keeper{
-		store: store, now: now, note: note,
+		store: store, now: now, note: note, interval: Interval,
 		wake: make(chan struct{}, 1), asks: make(chan ask), ended: make(chan struct{}), books: make(map[*Book]int),
 	}
 }
+
+// Every makes the keeper look that often whether there is something to send. It is called
+// before Run.
+func (k *Keeper) Every(d time.Duration) { k.interval = d }
 
 // Keep begins to keep a book, which no other keeper does from now on. Each call wants one of
 // Drop.
@@ -111,7 +116,7 @@ func (k *Keeper) Run(ctx context.Context) {
 			k.work(ctx)
 		case <-timer.C:
 			k.work(ctx)
-			timer.Reset(Interval - jitter(Interval/4))
+			timer.Reset(k.interval - jitter(k.interval/4))
 		}
 	}
 }

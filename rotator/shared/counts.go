@@ -19,9 +19,6 @@ const (
 
 	// readFields is about how much is read in one call.
 	readFields = 10_000
-
-	// maxCount bounds what is taken for numbers, in bytes: others may add some.
-	maxCount = 400
 )
 
 // counts is Redis as a keep.Store.
@@ -69,7 +66,7 @@ func (c counts) Add(ctx context.Context, node string, batches []keep.Batch) ([]i
 		names[i] = c.j.spanName(b.Span)
 		args = append(args, b.Seq, known, keptFor(b.Span), len(b.Cells))
 		for _, cell := range b.Cells {
-			args = append(args, cell.Name, encodeCounts(cell.Counts))
+			args = append(args, cell.Name, cell.Append(nil))
 		}
 	}
 	had, err := lua.Count.Run(ctx, c.j.client, names, args...).Int64Slice()
@@ -111,7 +108,7 @@ func (c counts) Restore(ctx context.Context, span keep.Span, version string, s k
 	fields := make([]any, 0, 2*(len(s.Cells)+len(s.Had)))
 	for _, cell := range s.Cells {
 		names[strings.IndexByte(keep.Kinds, cell.Name[0])]++
-		fields = append(fields, cell.Name, encodeCounts(cell.Counts))
+		fields = append(fields, cell.Name, cell.Append(nil))
 	}
 	for node, seq := range s.Had {
 		fields = append(fields, "@"+node, seq)
@@ -152,45 +149,10 @@ func decodeField(s *keep.Snapshot, field, value string) bool {
 		s.Had[strings.Clone(node)] = seq
 		return true
 	}
-	c, ok := decodeCounts(value)
+	c, ok := keep.ParseCounts(value)
 	if !ok || !keep.ValidName(field) {
 		return false
 	}
 	s.Cells = append(s.Cells, keep.Cell{Name: field, Counts: c})
 	return true
-}
-
-// encodeCounts writes numbers with a space between, without those at the end that are 0.
-func encodeCounts(c keep.Counts) string {
-	last := len(c)
-	for last > 1 && c[last-1] == 0 {
-		last--
-	}
-	text := make([]byte, 0, 64)
-	for i, n := range c[:last] {
-		if i > 0 {
-			text = append(text, ' ')
-		}
-		text = strconv.AppendInt(text, min(max(n, 0), keep.Most), 10)
-	}
-	return string(text)
-}
-
-// decodeCounts reads them. Nodes of a later version may have more.
-func decodeCounts(text string) (c keep.Counts, ok bool) {
-	if len(text) > maxCount {
-		return c, false
-	}
-	i := 0
-	for digits := range strings.SplitSeq(text, " ") {
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || n > keep.Most {
-			return c, false
-		}
-		if i < len(c) {
-			c[i] = n
-		}
-		i++
-	}
-	return c, true
 }

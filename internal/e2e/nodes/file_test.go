@@ -258,3 +258,73 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		again.kill()
 	}
 }
+
+// remains sends a request of the client's, and returns the answer's status and how many more it
+// may send.
+func (n *node) remains(team string) (status int, remaining string) {
+	n.t.Helper()
+	r := live.Request(n.t, http.MethodPost, n.url+"/v1/chat/completions", `{"model":"demo","max_tokens":60}`)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Team", team)
+	res, _ := live.Do(n.t, http.DefaultClient, r)
+	return res.StatusCode, res.Header.Get("X-Ratelimit-Remaining-Requests")
+}
+
+// usedBy is how many answers the node tells of, by client, model and key.
+func (n *node) usedBy(team string) (all [3]int64) {
+	n.t.Helper()
+	for i, by := range [...][2]string{{"client", team}, {"model", "demo"}, {"key", idOf(0)}} {
+		all[i], _ = n.usesOf(by[0], by[1])
+	}
+	return all
+}
+
+// What was used, and what clients have used of their limits, is told by the process that comes
+// after one that was killed as it was by that one: a budget of which all was used stays used up.
+func TestUsageInAStateFile(t *testing.T) {
+	t.Parallel()
+	beginOfDay(t)
+	lives := 2
+	if live.Long() {
+		lives = 40
+	}
+	upstream, path := startTeller(t), filepath.Join(t.TempDir(), "keys.state")
+	most := 4 * lives // requests in all
+	config := nodeConfig{
+		name: "a", keys: 1, state: "file " + path, upstream: upstream.URL,
+		options: fmt.Sprintf("clients {header.X-Team} {\n ada {\n requests %d 24h\n budget %d tokens day UTC\n }\n }", 2*most, most*each),
+	}
+	n := startNode(t, config)
+	for sent := 0; sent < most; {
+		for range 4 {
+			sent++
+			if status, left := n.remains("ada"); status != http.StatusOK || left != strconv.Itoa(2*most-sent) {
+				t.Fatalf("request %d of %d: status %d, %s remaining", sent, 2*most, status, left)
+			}
+		}
+		want := [3]int64{int64(sent), int64(sent), int64(sent)}
+		live.Eventually(t, "all of it is told", func() bool { return n.usedBy("ada") == want })
+		written(t, path, fmt.Sprintf("%q\t%d 0 ", "cada", sent))
+		if n.kill(); sent == most {
+			break
+		}
+		n = startNode(t, config)
+		live.Eventually(t, "what was before is told", func() bool {
+			if got := n.usedBy("ada"); got[0] > want[0] || got[1] > want[1] || got[2] > want[2] {
+				t.Fatalf("%v answers are told of, of %v", got, want)
+			}
+			return n.usedBy("ada") == want
+		})
+	}
+	last := startNode(t, config)
+	if status, seconds := last.ask("ada"); status != http.StatusTooManyRequests || seconds <= 61 {
+		t.Errorf("beyond the budget the status is %d, for %d seconds", status, seconds)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part := keyPart(string(text), 1); part != "" || !strings.Contains(string(text), " spent\t") {
+		t.Errorf("%q of a key stands in the file:\n%s", part, text)
+	}
+}

@@ -1,0 +1,163 @@
+package quota
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator"
+	"github.com/keycycler/keycycler/rotator/disk"
+)
+
+// life is a process whose clients' use is kept in a file.
+type life struct {
+	*testing.T
+	book *Book
+	plan *Plan
+	path string
+	file *disk.Journal
+}
+
+func begin(t *testing.T, path string, p *Plan) *life {
+	t.Helper()
+	file, err := disk.Open(disk.Options{Path: path, State: rotator.NewState(time.Now())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return &life{t, newBook(10), p.Kept("main", file), path, file}
+}
+
+// kill returns the file that a process leaves which is killed a second after it has last counted
+// something.
+func (l *life) kill() (path string) {
+	l.Helper()
+	time.Sleep(time.Second)
+	text, err := os.ReadFile(l.path)
+	if err != nil {
+		l.Fatal(err)
+	}
+	if err := l.file.Close(); err != nil {
+		l.Error(err)
+	}
+	path = filepath.Join(l.TempDir(), "keys.state")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		l.Fatal(err)
+	}
+	return path
+}
+
+// ask sends a request that uses so much, if it may, and tells what the client is told then.
+func (l *life) ask(client string, n Need) (over Over, told map[string][]string) {
+	l.Helper()
+	at := time.Now().UnixNano()
+	s, over := enters(l.T, l.book, l.plan, client, at, Need{})
+	told = make(map[string][]string)
+	if over.Kind == None {
+		served(s, at, n)
+	}
+	s.Tell(at, told)
+	return over, told
+}
+
+// What clients have used of their limits outlives processes that are killed: each tells what one
+// process would that has been there all the time, and refuses the same for as long.
+func TestUseOutlivesTheProcess(t *testing.T) {
+	zone := time.FixedZone("UTC+1", 3600)
+	plan := planOf(
+		sliding(Requests, 100, time.Minute), sliding(Tokens, 2000, time.Hour), sliding(TokenBudget, 9_000, 20*time.Hour),
+		Limit{TokenBudget, 40_000, Period{Calendar: Day, Zone: zone}}, Limit{USDBudget, 9e18, Period{Calendar: Month, Zone: time.UTC}},
+	)
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(seed, 3))
+				whole := &life{T: t, book: newBook(10), plan: plan}
+				l := begin(t, filepath.Join(t.TempDir(), "keys.state"), plan)
+				refused := 0
+				for step := range 200 {
+					client := []string{"ada", "grace"}[r.IntN(2)]
+					need := Need{r.Int64N(200), r.Int64N(1e17)}
+					want, wantTold := whole.ask(client, need)
+					got, gotTold := l.ask(client, need)
+					if want.News, got.News = false, false; got != want || fmt.Sprint(gotTold) != fmt.Sprint(wantTold) {
+						t.Fatalf("step %d: %+v %v, want %+v %v", step, got, gotTold, want, wantTold)
+					}
+					if got.Kind != None {
+						refused++
+					}
+					if r.IntN(8) == 0 {
+						path := l.kill()
+						time.Sleep(time.Duration(r.Int64N(int64(time.Hour))))
+						l = begin(t, path, plan)
+					}
+					time.Sleep(time.Duration(r.Int64N(int64(2 * time.Minute))))
+				}
+				if refused == 0 {
+					t.Error("nothing was ever refused")
+				}
+			})
+		})
+	}
+}
+
+// A budget of which 80 % was used has 20 % left after a restart, until the month is over.
+func TestBudgetAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := planOf(Limit{TokenBudget, 1000, Period{Calendar: Month, Zone: time.UTC}})
+		l := begin(t, filepath.Join(t.TempDir(), "keys.state"), plan)
+		l.ask("ada", Need{800, 0})
+		l = begin(t, l.kill(), plan)
+		if over, _ := l.ask("ada", Need{200, 0}); over.Kind != None {
+			t.Errorf("the rest of it meets %+v", over)
+		}
+		over, _ := l.ask("ada", Need{1, 0})
+		now := time.Now().UTC()
+		if want := time.Until(time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)); over.Kind != TokenBudget || time.Duration(over.Wait) != want {
+			t.Errorf("more meets %+v, want one for %s", over, want)
+		}
+		if over, _ := l.ask("grace", Need{1, 0}); over.Kind != None {
+			t.Errorf("another client meets %+v", over)
+		}
+		path := l.kill()
+		time.Sleep(time.Duration(over.Wait))
+		if over, _ := begin(t, path, plan).ask("ada", Need{1, 0}); over.Kind != None {
+			t.Errorf("in the next month a request meets %+v", over)
+		}
+	})
+}
+
+// A reload in which a limit stays, goes, comes back or changes doubles nothing.
+func TestKeptUseAfterAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		month := planOf(Limit{TokenBudget, 1000, Period{Calendar: Month, Zone: time.UTC}})
+		l := begin(t, filepath.Join(t.TempDir(), "keys.state"), month)
+		l.ask("ada", Need{600, 0})
+		l = begin(t, l.kill(), month)
+		l.ask("ada", Need{100, 0})
+		left := func(when string, p *Plan, want int64) {
+			t.Helper()
+			time.Sleep(time.Second)
+			l.plan = p.Kept("main", l.file)
+			l.ask("ada", Need{})
+			l.book.Meters(func(_ string, m *Meter) {
+				if used := m.Used(time.Now().UnixNano()); m.Kind() == TokenBudget && used != want {
+					t.Errorf("%s, %d are used, want %d", when, used, want)
+				}
+			})
+		}
+		anew := func(limits ...Limit) *Plan { return planOf(limits...) }
+		left("after a reload", anew(Limit{TokenBudget, 2000, Period{Calendar: Month, Zone: time.UTC}}), 700)
+		left("without the limit", anew(sliding(Requests, 5, time.Hour)), 0)
+		left("with it again", anew(Limit{TokenBudget, 1000, Period{Calendar: Month, Zone: time.UTC}}), 700)
+		l = begin(t, l.kill(), month)
+		left("after another restart", month, 700)
+	})
+}

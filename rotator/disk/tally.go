@@ -1,0 +1,321 @@
+package disk
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keycycler/keycycler/rotator/keep"
+)
+
+const (
+	// every is how often what pools have counted is asked for. With gather, a process that is
+	// killed takes less than a second with it.
+	every = 600 * time.Millisecond
+
+	// lineCells is how many cells stand in a line.
+	lineCells = 100
+
+	// For how long a span is kept: longer than it is told.
+	keepMinutes = 2 * 60
+	keepDays    = 31
+)
+
+// names are those in a span.
+type names map[string]struct{}
+
+// tally is what was counted in all lives of the file, as a keep.Store. Its memory is what is
+// right: the file follows it, with sums that count over those before them. So nothing is
+// counted twice, whatever becomes of a write. It is safe for concurrent use.
+type tally struct {
+	wake chan<- struct{}
+
+	mu      sync.Mutex // never held while anything is written
+	unread  []string   // lines of the file that nobody has wanted yet
+	spans   map[keep.Span]*counted
+	behind  map[keep.Span]names // of which the file does not have the sums
+	changes int64               // of any span
+}
+
+// counted is what was counted in a span.
+type counted struct {
+	version string
+	had     map[string]int64 // the last batches of this life, by node
+	sums    map[string]keep.Counts
+	kinds   [len(keep.Kinds)]int // how many names there are
+}
+
+func newTally(wake chan<- struct{}) *tally {
+	return &tally{wake: wake, spans: make(map[keep.Span]*counted), behind: make(map[keep.Span]names)}
+}
+
+// load takes the file's lines. They are read when somebody wants them: there may be many, and
+// nobody waits for them at a start.
+func (t *tally) load(lines []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unread = lines
+}
+
+// lock locks, with all that the file has said at hand.
+func (t *tally) lock() (unlock func()) {
+	t.mu.Lock()
+	for _, line := range t.unread {
+		if span, cells, ok := parseUsed(line); ok {
+			c := t.of(span)
+			for _, cell := range cells {
+				c.set(cell)
+			}
+			t.turn(c)
+		}
+	}
+	t.unread = nil
+	return t.mu.Unlock
+}
+
+// of returns what was counted in a span, or makes it anew.
+func (t *tally) of(span keep.Span) *counted {
+	c := t.spans[span]
+	if c == nil {
+		c = &counted{had: make(map[string]int64), sums: make(map[string]keep.Counts)}
+		t.spans[span] = c
+	}
+	return c
+}
+
+// turn notes that a span has changed.
+func (t *tally) turn(c *counted) {
+	t.changes++
+	c.version = strconv.FormatInt(t.changes, 10)
+}
+
+// set makes a name's sum another one.
+func (c *counted) set(cell keep.Cell) {
+	if _, known := c.sums[cell.Name]; !known {
+		c.kinds[strings.IndexByte(keep.Kinds, cell.Name[0])]++
+	}
+	c.sums[cell.Name] = cell.Counts
+}
+
+// add counts something, and returns as what.
+func (c *counted) add(cell keep.Cell) (name string) {
+	name = cell.Name
+	kind := strings.IndexByte(keep.Kinds, name[0])
+	if _, known := c.sums[name]; !known && c.kinds[kind] >= keep.MaxNames[kind] {
+		name = name[:1] + keep.Other
+	}
+	c.set(keep.Cell{Name: name, Counts: c.sums[name].Plus(cell.Counts)})
+	return name
+}
+
+// Add implements keep.Store. It waits for no disk: what is behind is written a little later, or
+// when that can be.
+func (t *tally) Add(_ context.Context, node string, batches []keep.Batch) ([]int64, error) {
+	defer t.lock()()
+	had := make([]int64, len(batches))
+	for i, b := range batches {
+		had[i] = t.add(node, b)
+	}
+	rouse(t.wake)
+	return had, nil
+}
+
+func (t *tally) add(node string, b keep.Batch) (had int64) {
+	if t.spans[b.Span] == nil && b.Known {
+		return keep.Lost
+	}
+	c := t.of(b.Span)
+	if b.Seq != c.had[node]+1 {
+		return c.had[node]
+	}
+	for _, cell := range b.Cells {
+		t.owe(b.Span, c.add(cell))
+	}
+	c.had[node] = b.Seq
+	t.turn(c)
+	return b.Seq
+}
+
+// owe notes that the file does not have a sum.
+func (t *tally) owe(span keep.Span, name string) {
+	if t.behind[span] == nil {
+		t.behind[span] = make(names)
+	}
+	t.behind[span][name] = struct{}{}
+}
+
+// Read implements keep.Store.
+func (t *tally) Read(_ context.Context, spans []keep.Span, versions []string) ([]keep.Snapshot, error) {
+	defer t.lock()()
+	all := make([]keep.Snapshot, len(spans))
+	for i, span := range spans {
+		if c := t.spans[span]; c != nil {
+			all[i] = c.snapshot(versions[i])
+		}
+	}
+	return all, nil
+}
+
+// snapshot is what is told to who knows a version already.
+func (c *counted) snapshot(known string) keep.Snapshot {
+	s := keep.Snapshot{Version: c.version, Same: c.version == known}
+	if !s.Same {
+		s.Had, s.Cells = maps.Clone(c.had), make([]keep.Cell, 0, len(c.sums))
+		for name, sum := range c.sums {
+			s.Cells = append(s.Cells, keep.Cell{Name: name, Counts: sum})
+		}
+	}
+	return s
+}
+
+// Restore implements keep.Store.
+func (t *tally) Restore(_ context.Context, span keep.Span, version string, s keep.Snapshot) error {
+	defer t.lock()()
+	if c := t.spans[span]; c != nil && c.version != version || c == nil && version != "" {
+		return nil
+	}
+	delete(t.spans, span)
+	c := t.of(span)
+	c.had = maps.Clone(s.Had)
+	for _, cell := range s.Cells {
+		t.owe(span, c.add(cell))
+	}
+	t.turn(c)
+	rouse(t.wake)
+	return nil
+}
+
+// queue returns how many sums the file does not have.
+func (t *tally) queue() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, owed := range t.behind {
+		n += len(owed)
+	}
+	return n
+}
+
+// take returns what the file does not have. It is written, or put back.
+func (t *tally) take() map[keep.Span]names {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	owed := t.behind
+	t.behind = make(map[keep.Span]names)
+	return owed
+}
+
+func (t *tally) putBack(owed map[keep.Span]names) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for span, all := range owed {
+		for name := range all {
+			t.owe(span, name)
+		}
+	}
+}
+
+// append appends lines with these sums.
+func (t *tally) append(to []byte, owed map[keep.Span]names) []byte {
+	if len(owed) == 0 {
+		return to
+	}
+	defer t.lock()()
+	for span, all := range owed {
+		if c := t.spans[span]; c != nil {
+			to = c.append(to, span, slices.Collect(maps.Keys(all)))
+		}
+	}
+	return to
+}
+
+// appendAll appends lines with all sums.
+func (t *tally) appendAll(to []byte) []byte {
+	defer t.lock()()
+	for span, c := range t.spans {
+		to = c.append(to, span, slices.Collect(maps.Keys(c.sums)))
+	}
+	return to
+}
+
+// append appends lines with the sums of these names.
+func (c *counted) append(to []byte, span keep.Span, all []string) []byte {
+	for few := range slices.Chunk(all, lineCells) {
+		to = appendLine(to, func(b []byte) []byte {
+			b = appendSpan(b, span)
+			for _, name := range few {
+				b = append(strconv.AppendQuote(append(b, '\t'), name), '\t')
+				b = c.sums[name].Append(b)
+			}
+			return b
+		})
+	}
+	return to
+}
+
+// forget drops spans that are too old, or of a time that is so far ahead that nobody can have
+// known what time it was.
+func (t *tally) forget(now time.Time) {
+	defer t.lock()()
+	gone := func(span keep.Span) bool {
+		at, most := now.Unix()/60, int64(keepMinutes)
+		if span.Day {
+			at, most = at/(24*60), keepDays
+		}
+		return span.Number <= at-most || span.Number >= at+most
+	}
+	maps.DeleteFunc(t.spans, func(span keep.Span, _ *counted) bool { return gone(span) })
+	maps.DeleteFunc(t.behind, func(span keep.Span, _ names) bool { return gone(span) })
+}
+
+func appendSpan(to []byte, span keep.Span) []byte {
+	kind := byte('m')
+	if span.Day {
+		kind = 'd'
+	}
+	to = append(append(to, kindUsed...), '\t', kind)
+	to = strconv.AppendInt(to, span.Number, 10)
+	return strconv.AppendQuote(append(to, '\t'), span.Pool)
+}
+
+// parseUsed reads a line. It reports false for what no process of this version has written.
+func parseUsed(body string) (span keep.Span, cells []keep.Cell, ok bool) {
+	_, body, _ = strings.Cut(body, "\t")
+	when, body, _ := strings.Cut(body, "\t")
+	pool, body, more := strings.Cut(body, "\t")
+	if span, ok = parseSpan(when, pool); !ok {
+		return span, nil, false
+	}
+	for more && ok {
+		var cell keep.Cell
+		var name, sums string
+		name, body, _ = strings.Cut(body, "\t")
+		sums, body, more = strings.Cut(body, "\t")
+		if cell, ok = parseCell(name, sums); ok {
+			cells = append(cells, cell)
+		}
+	}
+	return span, cells, ok
+}
+
+func parseSpan(when, pool string) (span keep.Span, ok bool) {
+	if when == "" || when[0] != 'm' && when[0] != 'd' {
+		return span, false
+	}
+	number, err1 := strconv.ParseInt(when[1:], 10, 64)
+	name, err2 := strconv.Unquote(pool)
+	return keep.Span{Pool: strings.Clone(name), Day: when[0] == 'd', Number: number}, err1 == nil && err2 == nil && number >= 0
+}
+
+func parseCell(name, sums string) (cell keep.Cell, ok bool) {
+	text, err := strconv.Unquote(name)
+	if err != nil || !keep.ValidName(text) {
+		return cell, false
+	}
+	cell.Name = strings.Clone(text) // the file's text goes
+	cell.Counts, ok = keep.ParseCounts(sums)
+	return cell, ok
+}
