@@ -51,8 +51,13 @@ type Estimator struct {
 // its bytes count nothing. awaited tells that somebody waits for what the body states.
 func (e *Estimator) Begin(contentType string, awaited bool) {
 	e.seen, e.most, e.awaited = 0, 0, awaited
-	e.text = !strings.HasPrefix(strings.ToLower(contentType), "multipart/")
+	e.text = !isForm(contentType)
 	e.scanner.Begin(e, answerLimits, false, nil)
+}
+
+func isForm(contentType string) bool {
+	const prefix = "multipart/"
+	return len(contentType) >= len(prefix) && strings.EqualFold(contentType[:len(prefix)], prefix)
 }
 
 // Write takes the body's next piece.
