@@ -95,7 +95,7 @@ func (d *Desk) whose(r *http.Request, token string) string {
 
 // Leave ends the stay, if nothing else has. It may be nil.
 func Leave(stay *quota.Stay) {
-	if stay != nil {
+	if stay.Open() {
 		stay.Leave(time.Now().UnixNano())
 	}
 }

@@ -168,9 +168,9 @@ func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	}
 	x.followed(follower)
 	x.foundSession(finder)
+	x.started = time.Now()
 	x.expected(costs)
 	x.scope, x.model, x.want.Affinity = x.scopeNow(), x.modelNow(), x.affinity()
-	x.started = time.Now()
 	x.writer.Client, x.writer.Keepalive = w, g.Keepalive
 	x.writer.Base.Take(w.Header())
 }
@@ -204,8 +204,11 @@ func (x *exchange) end(err error) {
 	x.g.metrics.Wait.Observe(x.latest.Sub(x.started).Seconds())
 	x.endBody(err)
 	x.report.Settle()
-	x.counted()
-	x.spent()
+	if x.counts || x.stay != nil {
+		now := time.Now()
+		x.counted(now)
+		x.spent(now)
+	}
 	x.writer.EndReading()
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil

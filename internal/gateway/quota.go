@@ -105,12 +105,13 @@ func (g *Gateway) restrict() {
 // needs makes the request hold of its client's limits what it may use.
 func (x *exchange) needs(e peek.Estimate) {
 	x.needed = usage.Tokens{usage.Input: e.Input, usage.Output: e.Output}
-	x.stay.Raise(time.Now().UnixNano(), quota.Need{Tokens: e.All(), Cost: x.cost(&x.needed)})
+	x.stay.Raise(x.started.UnixNano(), quota.Need{Tokens: e.All(), Cost: x.cost(&x.needed)})
 }
 
-// cost returns what the tokens cost, in billionths of a dollar; 0 where nobody knows.
+// cost returns what the tokens cost, in billionths of a dollar, where that counts for the
+// client; 0 where nobody knows.
 func (x *exchange) cost(t *usage.Tokens) int64 {
-	if x.g.prices == nil {
+	if x.g.prices == nil || !x.terms.CostsMoney() {
 		return 0
 	}
 	n, _ := x.g.prices.Cost(strings.TrimPrefix(x.report.Model(), "models/"), t)
@@ -121,7 +122,7 @@ func (x *exchange) cost(t *usage.Tokens) int64 {
 func (x *exchange) told(header http.Header) { client.Tell(x.stay, header) }
 
 // spent counts what the answer has used against the client's limits.
-func (x *exchange) spent() {
+func (x *exchange) spent(now time.Time) {
 	if x.stay == nil {
 		return
 	}
@@ -129,6 +130,6 @@ func (x *exchange) spent() {
 	if t := x.report.Used.Used(); t != nil {
 		used = quota.Need{Tokens: max(t.AllInput(), 0) + t.Known(usage.Output), Cost: x.cost(t)}
 	}
-	x.stay.Settle(time.Now().UnixNano(), used)
+	x.stay.Settle(now.UnixNano(), used)
 	x.stay, x.terms = nil, nil
 }

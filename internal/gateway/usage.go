@@ -33,7 +33,7 @@ func (x *exchange) count(status int, header http.Header) {
 
 // counted counts what the answer has used, of which no more comes. One that says nothing is
 // counted as such if a model was asked for.
-func (x *exchange) counted() {
+func (x *exchange) counted(now time.Time) {
 	if !x.counts {
 		return
 	}
@@ -47,7 +47,7 @@ func (x *exchange) counted() {
 	}
 	u := usage.Use{Client: x.report.Client, Model: model, Key: x.roster.Pool.Key(x.drawn.Slot).ID(), Tokens: x.report.Used.Used()}
 	u.Cost = x.g.prices.Price(model, x.report.Used)
-	x.g.ledger.Note(time.Now(), u)
+	x.g.ledger.Note(now, u)
 	x.tracer.Usage(x.report.Used)
 }
 

@@ -79,6 +79,29 @@ func TestNumbersMark(t *testing.T) {
 	}
 }
 
+// Each member of an object is found by its name and no other is, however many have names of
+// its length.
+func TestMembersByName(t *testing.T) {
+	var members []Member
+	for _, name := range []string{"", "b", "a", "bbb", "aaa", "ccc", strings.Repeat("y", maxMemberName), strings.Repeat("x", maxMemberName)} {
+		members = append(members, Member{Name: name, Number: 1 + len(members)})
+	}
+	object := Object(slices.Clone(members))
+	for _, m := range members {
+		if got := object.named([]byte(m.Name)); got == nil || got.Number != m.Number {
+			t.Errorf("%q is found as %v, want number %d", m.Name, got, m.Number)
+		}
+	}
+	for _, name := range []string{"c", "aa", "aab", "aaaa", strings.Repeat("z", maxMemberName), strings.Repeat("x", maxMemberName+1), strings.Repeat("x", 300)} {
+		if got := object.named([]byte(name)); got != nil {
+			t.Errorf("%q is found as %v", name, got)
+		}
+	}
+	if got := Object(nil).named([]byte("a")); got != nil {
+		t.Errorf("an object without members has %v", got)
+	}
+}
+
 // Nothing is allocated, whatever streams by.
 func TestNumbersAllocations(t *testing.T) {
 	text := []byte(`{"a":[1,{"b":"` + strings.Repeat("text ", 1000) + `"}],"use":{"in":12}}`)

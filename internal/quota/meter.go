@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"strconv"
 	"sync"
 	"time"
 )
@@ -13,6 +14,7 @@ type Meter struct {
 	mu      *sync.Mutex // the allowance's
 	held    *int64      // by requests under way; nil: they are counted when they come
 	limit   Limit
+	most    string  // how much there may be, for headers
 	counter counter // nil: nothing counts but what is held
 	leased  bool
 	ceiling int64 // if leased: how much this node may use
@@ -175,5 +177,5 @@ func (m *Meter) change(l Limit) {
 			}
 		}
 	}
-	m.limit = l
+	m.limit, m.most = l, strconv.FormatInt(l.Most, 10)
 }

@@ -8,6 +8,7 @@
 package quota
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -58,16 +59,13 @@ func (t *Terms) Serves(model string) bool {
 
 // Costs tells whether tokens count: of answers it must be known what they have used. t may be
 // nil.
-func (t *Terms) Costs() bool {
-	if t == nil {
-		return false
-	}
-	for _, l := range t.Limits {
-		if l.Kind == Tokens || l.Kind == TokenBudget || l.Kind == USDBudget {
-			return true
-		}
-	}
-	return false
+func (t *Terms) Costs() bool { return t.has(costs) }
+
+// CostsMoney tells whether it counts what tokens cost. t may be nil.
+func (t *Terms) CostsMoney() bool { return t.has(func(k Kind) bool { return k == USDBudget }) }
+
+func (t *Terms) has(kind func(Kind) bool) bool {
+	return t != nil && slices.ContainsFunc(t.Limits, func(l Limit) bool { return kind(l.Kind) })
 }
 
 // Plan is the limits of a config. It is immutable.

@@ -8,7 +8,7 @@ import (
 
 // The headers that tell clients of their limits, as OpenAI calls them
 // (https://platform.openai.com/docs/guides/rate-limits).
-var rateHeaders = map[Kind][3]string{
+var rateHeaders = [kinds][3]string{
 	Requests: {"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
 	Tokens:   {"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"},
 }
@@ -36,30 +36,31 @@ func (s *Stay) Tell(at int64, header map[string][]string) {
 	defer s.allowance.mu.Unlock()
 	text := r.text[:0]
 	for _, m := range s.allowance.meters {
-		if names, ok := rateHeaders[m.kind]; ok {
+		if names := &rateHeaders[m.kind]; names[0] != "" {
 			text = r.tell(m, at, header, names, text)
 		}
 	}
 }
 
 // tell puts those of a limit into the header, and appends their values to the text.
-func (r *rates) tell(m *Meter, at int64, header map[string][]string, names [3]string, text []byte) []byte {
+func (r *rates) tell(m *Meter, at int64, header map[string][]string, names *[3]string, text []byte) []byte {
 	left, reset := m.left(at)
+	r.set(header, names[0], m.most)
 	begin := len(text)
-	text = strconv.AppendInt(text, m.limit.Most, 10)
-	r.set(header, names[0], text[begin:])
-	begin = len(text)
 	text = strconv.AppendInt(text, left, 10)
-	r.set(header, names[1], text[begin:])
+	r.set(header, names[1], written(text[begin:]))
 	begin = len(text)
 	text = appendDuration(text, time.Duration(max(reset-at, 0)))
-	r.set(header, names[2], text[begin:])
+	r.set(header, names[2], written(text[begin:]))
 	return text
 }
 
-// set makes the value that of the header. Nobody writes its bytes again.
-func (r *rates) set(header map[string][]string, name string, value []byte) {
-	r.values[r.n] = unsafe.String(&value[0], len(value)) //nolint:gosec // they do not change any more
+// written is the text as a string. Nobody writes its bytes again.
+func written(text []byte) string { return unsafe.String(&text[0], len(text)) } //nolint:gosec // they do not change any more
+
+// set makes the value that of the header.
+func (r *rates) set(header map[string][]string, name, value string) {
+	r.values[r.n] = value
 	header[name] = r.values[r.n : r.n+1 : r.n+1]
 	r.n++
 }

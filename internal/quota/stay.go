@@ -157,6 +157,9 @@ func (s *Stay) stands(used Need) Need {
 	return used
 }
 
+// Open tells whether the request holds its place still.
+func (s *Stay) Open() bool { return s != nil && s.open }
+
 // Leave ends the stay, if nothing else has: the request has come to no end of its own. It may
 // be called after Settle, and twice.
 func (s *Stay) Leave(at int64) { s.Settle(at, Need{Unknown, Unknown}) }
