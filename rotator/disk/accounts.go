@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/keep"
@@ -29,7 +30,7 @@ type accounts struct {
 type account struct {
 	name string // hashed
 	of   keep.Account
-	owes bool // it is among those that have changed
+	owes atomic.Bool // it is among those that have changed
 }
 
 func newAccounts() *accounts { return &accounts{spent: make(map[string][]piece)} }
@@ -67,12 +68,11 @@ func (j *Journal) Open(name string, of keep.Account) (before []keep.Spent, chang
 
 // note takes up an account that has changed. It reports whether that is news.
 func (a *accounts) note(one *account) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if one.owes {
+	if one.owes.Swap(true) {
 		return false
 	}
-	one.owes = true
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.changed = append(a.changed, one)
 	return true
 }
@@ -90,7 +90,7 @@ func (a *accounts) take() []*account {
 	all := a.changed
 	a.changed = nil
 	for _, one := range all {
-		one.owes = false
+		one.owes.Store(false)
 	}
 	return all
 }
@@ -119,8 +119,9 @@ func (a *accounts) append(to []byte, all []*account, now time.Time, c *clock) []
 // appendAll appends lines with all that was used.
 func (a *accounts) appendAll(to []byte) []byte {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, pieces := range a.spent {
+	spent := maps.Clone(a.spent) // clients' requests wait no longer
+	a.mu.Unlock()
+	for name, pieces := range spent {
 		to = appendLine(to, func(b []byte) []byte { return appendSpent(b, name, pieces) })
 	}
 	return to

@@ -237,6 +237,11 @@ func checkRead(t *testing.T, text string) {
 	if len(text) > 0 && all.lines == 0 && !all.newer && all.lost == 0 && strings.Trim(text, "\x00") != "" {
 		t.Fatal("nothing was read, and nothing lost")
 	}
+	counts := newTally(make(chan struct{}, 1))
+	counts.load(all.used)
+	if text := counts.appendAll(nil); c.read(string(text)).lost > 0 {
+		t.Fatalf("what was counted is written as\n%s", text)
+	}
 	// A process of the time that the file says learns it, and knows nothing that cannot be.
 	now := time.Now()
 	state := rotator.NewState(now)

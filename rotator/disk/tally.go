@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/keep"
@@ -33,6 +34,7 @@ type names map[string]struct{}
 // counted twice, whatever becomes of a write. It is safe for concurrent use.
 type tally struct {
 	wake chan<- struct{}
+	owed atomic.Int64 // how many names are in behind
 
 	mu      sync.Mutex // never held while anything is written
 	unread  []string   // lines of the file that nobody has wanted yet
@@ -145,7 +147,10 @@ func (t *tally) owe(span keep.Span, name string) {
 	if t.behind[span] == nil {
 		t.behind[span] = make(names)
 	}
-	t.behind[span][name] = struct{}{}
+	if _, owes := t.behind[span][name]; !owes {
+		t.behind[span][name] = struct{}{}
+		t.owed.Add(1)
+	}
 }
 
 // Read implements keep.Store.
@@ -189,15 +194,8 @@ func (t *tally) Restore(_ context.Context, span keep.Span, version string, s kee
 	return nil
 }
 
-// queue returns how many sums the file does not have.
-func (t *tally) queue() (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, owed := range t.behind {
-		n += len(owed)
-	}
-	return n
-}
+// queue returns how many sums the file does not have. It waits for nothing.
+func (t *tally) queue() int { return int(t.owed.Load()) }
 
 // take returns what the file does not have. It is written, or put back.
 func (t *tally) take() map[keep.Span]names {
@@ -205,6 +203,7 @@ func (t *tally) take() map[keep.Span]names {
 	defer t.mu.Unlock()
 	owed := t.behind
 	t.behind = make(map[keep.Span]names)
+	t.owed.Store(0)
 	return owed
 }
 
@@ -268,7 +267,12 @@ func (t *tally) forget(now time.Time) {
 		return span.Number <= at-most || span.Number >= at+most
 	}
 	maps.DeleteFunc(t.spans, func(span keep.Span, _ *counted) bool { return gone(span) })
-	maps.DeleteFunc(t.behind, func(span keep.Span, _ names) bool { return gone(span) })
+	maps.DeleteFunc(t.behind, func(span keep.Span, owed names) bool {
+		if gone(span) {
+			t.owed.Add(-int64(len(owed)))
+		}
+		return gone(span)
+	})
 }
 
 func appendSpan(to []byte, span keep.Span) []byte {
