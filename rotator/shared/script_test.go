@@ -216,8 +216,8 @@ func TestScriptForgets(t *testing.T) {
 			c.FlushAll(ctx)
 			end = s.now() + span
 			saveMany(s, 2500, end)
+			s.saveNow(map[string]fact{"clearing": {cleared: s.now()}})
 		}
-		s.saveNow(map[string]fact{"clearing": {cleared: s.now()}})
 		until(t, "the cooldowns to end", func() bool { return s.now() > end })
 		for _, want := range []int64{1503, 503, 3, 3} {
 			s.saveNow(map[string]fact{"stays": {until: s.now() + 60_000, learned: 1}, "stays too": {until: s.now() + 60_000, learned: 1}})
