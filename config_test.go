@@ -472,7 +472,7 @@ func TestWhatProvisionMakesOfKeys(t *testing.T) {
 		{"a file with several keys where one belongs", []string{"{file." + good + "}"}, nil, "", "keys: key 1: the value has several lines: a file with one key a line belongs behind 'keys_file'"},
 		{"a key in braces is not shown", []string{"{sk-demo-1}"}, nil, "", `keys: key 1: unknown placeholder: there are {env.<name>} and {file.<path>}; a brace that is none is written \{`},
 		{"a keys file that is missing", nil, []string{missing}, "", "keys_file: open " + missing + ": no such file or directory: make it, or correct the path"},
-		{"a keys file that is a directory", nil, []string{dir}, "", "keys_file: read " + dir + ": is a directory"},
+		{"a keys file that is a directory", nil, []string{dir}, "", "keys_file: " + dir + ": it is a directory: name a file in it"},
 		{"a keys file that is empty", nil, []string{empty}, "", "keys_file: no key in " + empty},
 		{"keys files without a key", nil, []string{empty, comments}, "", "keys_file: no key in " + empty + ", " + comments},
 		{"a keys file with a bad key", nil, []string{good, bad}, "", "keys_file: " + bad + ":1: the line has more than two words: a line is <key> or <key> <name>"},
