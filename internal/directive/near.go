@@ -9,7 +9,7 @@ import (
 
 // elsewhere is what other programs call things, by what they are called here: the first of
 // these names counts that there is.
-var elsewhere = map[string]string{ //nolint:gosec // names of options
+var elsewhere = map[string]string{ //nolint:gosec // words, and no credentials
 	"max_attempts": "retries max_retries num_retries lb_retries",
 	"first_byte":   "timeout request_timeout",
 	"read_timeout": "timeout",
