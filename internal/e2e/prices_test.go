@@ -101,7 +101,7 @@ func TestPricesThroughCaddy(t *testing.T) {
 	write(`{"demo*": {"input": "5"}}`)
 	live.Eventually(t, "the log tells of a bad file", func() bool {
 		lines := g.logged("prices were not read again: going on with the last good ones")
-		return len(lines) == sites && lines[0]["level"] == "warn" && lines[0]["error"] == "prices: "+path+": line 1: model 'demo*': input: the price is no number"
+		return len(lines) == sites && lines[0]["level"] == "warn" && lines[0]["error"] == "prices: "+path+": line 1: model 'demo*': input: the price is no number: it is USD per million tokens, without quotes"
 	})
 	ask("demo-1", "0.006")
 	lines := g.logged("model has no price: its answers cost nothing")

@@ -43,11 +43,11 @@ var mistakes = []mistake{
 	// In a Caddyfile.
 	{sentence: "a variable with several keys", pool: "keys {env.KEYCYCLER_MANY}", answer: "keys: key 1: commas or semicolons stand between several: write one a line, or each as a word of its own behind the option"},
 	{sentence: "a variable that is not set", pool: "keys {$KEYCYCLER_UNSET}", answer: "keys: <key...> is missing: if it is a {$VARIABLE}, is the variable set?"},
-	{sentence: "an option behind keys", pool: "keys sk-mistake-1 weight 3", answer: "keys: key 2 of the line: 'weight' is an option and no key: options stand in a block, as in { weight … }"},
+	{sentence: "an option behind keys", pool: "keys sk-mistake-1 weight 3", answer: "keys: key 2 of the line: 'weight' is an option and no key: options stand in a block behind the keys, each on a line of its own"},
 	{sentence: "a size without a unit", pool: "keys sk-mistake-1\nreplay {\nmemory 16\n}", answer: "replay memory: '16' is a number of bytes: did you mean '16MiB'? (16B, if not)"},
 	{sentence: "a number of retries in a rule", pool: "keys sk-mistake-1\non 500 retry 3", answer: "on: surplus argument behind retry, which takes none: how many keys a request tries stands in 'max_attempts', not in a rule"},
 	{sentence: "a rate with a slash", pool: "keys sk-mistake-1\nlimit {\nrequests 500/min\n}", answer: "limit requests: '500/min' is out of range: 1 to 1000000: did you mean '500 1m'?"},
-	{sentence: "one duration of all cooldowns", pool: "keys sk-mistake-1\ncooldown 60s", answer: "cooldown: 60s stands alone: write it in a block, behind an option: cooldown { default 60s } for limits that state no time, or min or max"},
+	{sentence: "one duration of all cooldowns", pool: "keys sk-mistake-1\ncooldown 60s", answer: "cooldown: 60s stands alone: open a block, with 'default 60s' on a line of its own for limits that state no time, or min or max"},
 	{sentence: "key", pool: "key sk-mistake-1", answer: "keycycler: unknown option 'key': did you mean 'keys'?"},
 	{sentence: "key_file", pool: "key_file $FILE", answer: "keycycler: unknown option 'key_file': did you mean 'keys_file'?"},
 
