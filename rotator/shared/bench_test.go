@@ -129,6 +129,6 @@ func BenchmarkArguments(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		j.arguments(changes, nil, "")
+		j.arguments(shortName(), changes, nil, "")
 	}
 }

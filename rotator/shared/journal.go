@@ -154,6 +154,7 @@ type Journal struct {
 	mu      sync.Mutex // never held across the network; taken under the state's lock
 	pending map[subject]rotator.Change
 	owners  []rotator.Owner // that are still to be written, in order
+	unseen  map[string]sent // written, by the names of entries that were not read yet
 	mend    bool            // Redis holds data that is not sound
 	broken  string          // what of it; "": nothing
 	had     bool            // there were data when this process looked last

@@ -74,6 +74,7 @@ func (j *Journal) catchUp(ctx context.Context, known bool) error {
 		return err
 	}
 	if known && j.place.continues(there) {
+		j.sendUnseen(0)
 		return nil
 	}
 	return j.readAll(ctx, there)
@@ -92,6 +93,7 @@ func (p place) continues(there place) bool {
 // readAll reads the whole hash, and the owners. The stream is read on from where it stood before,
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
+	j.forgetAll()
 	seen := make(map[subject]fact)
 	for cursor := uint64(0); there.epoch != ""; {
 		fields, next, err := j.scan(ctx, cursor)
@@ -173,6 +175,7 @@ func (j *Journal) follow(ctx context.Context, pause *pause) error {
 			return errGap
 		}
 		looked, ahead = j.now(), there.entry
+		j.sendUnseen(2 * heartbeat)
 	}
 }
 
@@ -236,7 +239,9 @@ func (j *Journal) applyEntry(m redis.XMessage) error {
 			j.apply(e.lines[i], e.lines[i+1])
 		}
 	}
-	if e.node != j.node {
+	if e.node == j.node {
+		j.forget(e.mark)
+	} else {
 		j.noteLag(e.time)
 	}
 	j.place.entry, j.place.mark = e.end, e.mark

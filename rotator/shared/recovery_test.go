@@ -3,8 +3,10 @@ package shared
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/keycycler/keycycler/rotator"
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
+	"github.com/keycycler/keycycler/rotator/statetest"
 )
 
 func to(s *redistest.Server) func() *redis.UniversalOptions {
@@ -98,6 +101,58 @@ func TestLostWrites(t *testing.T) {
 	proxy.Blackhole(false)
 	proxy.Cut()
 	agreeOn(t, append(others, nodes[2]), 8)
+}
+
+// deaf is a connection over which nothing of the stream arrives, while it is on.
+type deaf struct{ on atomic.Bool }
+
+func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "xread" && d.on.Load() {
+			err = io.ErrUnexpectedEOF
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+// The same before anybody has read the entries that are lost, not even who wrote them: none
+// is missing between those that come, and no gap tells.
+func TestLostWritesThatNobodyRead(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client, d := redis.NewUniversalClient(to(server)()), new(deaf)
+	client.AddHook(d)
+	n, j, turns := open(t, client, impatient)
+	writer := &node{Member: statetest.Join(t, n, statetest.Keys(t, 20)), journal: j, turns: turns}
+	writer.Cool(0, time.Hour)
+	agreeOn(t, []*node{writer}, 1)
+	until(t, "the writer to have read its own entry", func() bool {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return len(j.unseen) == 0
+	})
+	server.Save()
+	d.on.Store(true)
+	before := j.Health().Written
+	for s := range rotator.Slot(3) {
+		writer.Cool(1+s, time.Hour)
+	}
+	until(t, "Redis to have them", func() bool { return j.Health().Written >= before+3 })
+	server.Kill()
+	server.Restart()
+	others := startAll(t, 1, 20, to(server))
+	for s := range rotator.Slot(4) {
+		others[0].Cool(10+s, time.Hour)
+	}
+	d.on.Store(false)
+	agreeOn(t, append(others, writer), 8)
 }
 
 // Data was made anew, by a node that knew nothing else, and its first entry had the id of

@@ -73,7 +73,7 @@ func TestQueueOfScopes(t *testing.T) {
 	}
 	taken := j.take()
 	fields := make(map[string]int64)
-	args := j.arguments(taken, nil, "")
+	args := j.arguments(shortName(), taken, nil, "")
 	for i := fixedArguments; i < len(args); i += 7 {
 		fields[args[i].(string)] = args[i+1].(int64)
 	}

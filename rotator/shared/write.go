@@ -132,7 +132,12 @@ func (j *Journal) send(ctx context.Context, changes []rotator.Change, owners []r
 	if len(owners) > 0 || j.hasOwners() {
 		keys = append(keys, j.names.owners)
 	}
-	news, err = save.Run(ctx, j.client, keys, j.arguments(changes, owners, how)...).Int64()
+	name := shortName()
+	j.remember(name, changes, owners)
+	news, err = save.Run(ctx, j.client, keys, j.arguments(name, changes, owners, how)...).Int64()
+	if err != nil || news <= 0 {
+		j.forget(name)
+	}
 	if err == nil && (news == tooLate || news == isLost) {
 		_, err = j.look(ctx)
 	}
@@ -183,11 +188,11 @@ func (j *Journal) putBack(changes []rotator.Change) {
 	}
 }
 
-func (j *Journal) arguments(changes []rotator.Change, owners []rotator.Owner, how string) []any {
+func (j *Journal) arguments(name string, changes []rotator.Change, owners []rotator.Owner, how string) []any {
 	_, wrong, _ := j.clock.status()
 	patience := j.timeout + wrong + maxStep
 	args := make([]any, 0, fixedArguments+3*len(owners)+7*len(changes))
-	args = append(args, shortName(), logBytes, j.node, j.clock.remote(j.now()), patience.Milliseconds(), maxOwners, len(owners),
+	args = append(args, name, logBytes, j.node, j.clock.remote(j.now()), patience.Milliseconds(), maxOwners, len(owners),
 		j.clock.shifted(), how, (maxStep + wrong).Milliseconds(), j.mayMend())
 	args = j.ownerArguments(args, owners)
 	for _, c := range changes {
