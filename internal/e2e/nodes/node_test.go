@@ -270,6 +270,9 @@ func (n *node) post(caddyfile string) {
 		}
 		return true
 	})
+	// The old config's server has ended its idle connections: a POST over one would not be
+	// sent again.
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // run runs a caddy command to its end and returns what it wrote.
