@@ -10,9 +10,9 @@ import (
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
-// prompt is how long closing may take: a second for what is queued, and what a busy
-// machine needs.
-const prompt = 4 * time.Second
+// prompt is how long closing may take: what is left is written within flushTime, and a busy
+// machine needs more.
+const prompt = flushTime + 7*time.Second
 
 // Closing waits for nobody, whatever Redis does, and leaves nothing behind. Not
 // parallel: it counts goroutines.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -20,6 +21,7 @@ const nodeEnv = "KEYCYCLER_TEST_CADDY"
 func TestMain(m *testing.M) {
 	if os.Getenv(nodeEnv) != "1" {
 		http.DefaultClient.Timeout = live.Patience
+		http.DefaultClient.Transport = steady{http.DefaultTransport.(*http.Transport).Clone()}
 		live.MoreAtATime()
 		os.Exit(m.Run())
 	}
@@ -31,4 +33,23 @@ func TestMain(m *testing.M) {
 		}()
 	}
 	caddycmd.Main()
+}
+
+// steady is a transport of tests that run at a time: when one of them ends idle connections,
+// as every httptest.Server does with http.DefaultTransport's, a request of another that has
+// just taken up one of these is sent again.
+type steady struct{ *http.Transport }
+
+func (s steady) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		res, err := s.Transport.RoundTrip(r)
+		if err == nil || !strings.Contains(err.Error(), "CloseIdleConnections called") || r.Body != nil && r.GetBody == nil {
+			return res, err
+		}
+		if r.Body != nil {
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
