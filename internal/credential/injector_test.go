@@ -243,6 +243,7 @@ func FuzzQuery(f *testing.F) {
 		f.Add(query, "key")
 		f.Add(query, "b")
 	}
+	f.Add("+", "+")
 	f.Fuzz(func(t *testing.T, query, name string) {
 		names := slices.Clone(provider.CredentialQuery)
 		if name != "" {
@@ -263,6 +264,9 @@ func FuzzQuery(f *testing.F) {
 		had := slices.ContainsFunc(provider.CredentialQuery, want.Has)
 		if had != hasParameter(query, provider.CredentialQuery) {
 			t.Errorf("%q: net/url says %v, hasParameter does not", query, had)
+		}
+		if strings.ContainsAny(name, "+%") {
+			return // a parameter that is spelled so goes, too: some servers do not unescape names
 		}
 		for _, name := range names {
 			want.Del(name)
