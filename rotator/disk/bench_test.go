@@ -4,6 +4,7 @@ package disk
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -54,8 +55,8 @@ func BenchmarkRefusal(b *testing.B) {
 	}
 }
 
-// crowded writes a file in which so many keys cool.
-func crowded(t testing.TB, keys int) (path string) {
+// crowded writes a file in which so many keys cool, and one as a kill would have left it.
+func crowded(t testing.TB, keys int) (path, killed string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "keys.state")
 	p := start(t, path, keys)
@@ -63,16 +64,20 @@ func crowded(t testing.TB, keys int) (path string) {
 	for s := range rotator.Slot(keys) {
 		p.Pool.Cool(now, s, rotator.Cooldown{For: time.Hour, Spare: time.Minute, Equal: true, Reason: 1, Source: "retry-after"})
 	}
-	statetest.Until(t, time.Minute, "all of it is written", func() bool { return p.journal.Health().Queue == 0 && p.journal.Health().Written > 0 })
+	statetest.Until(t, time.Minute, "all of it is written", func() bool { return p.journal.Health().Written >= uint64(keys) })
+	killed = filepath.Join(t.TempDir(), "killed.state")
+	if err := os.WriteFile(killed, []byte(content(t, path)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p.end()
-	return path
+	return path, killed
 }
 
 // How long a start takes to know 100,000 keys that cool: the file is read, and the state
 // knows.
 func BenchmarkLoad(b *testing.B) {
 	const keys = 100_000
-	path := crowded(b, keys)
+	path, _ := crowded(b, keys)
 	b.ReportMetric(float64(len(content(b, path)))/1e6, "MB")
 	for b.Loop() {
 		j, err := Open(Options{Path: path, State: newState(), Reasons: reasons})
@@ -95,11 +100,11 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// All of them are known before the first request, and again after that process was killed.
+// All of them are known before the first request, after an end and after a kill, and again.
 func TestAHundredThousandKeys(t *testing.T) {
 	const keys = 100_000
-	path := crowded(t, keys)
-	for range 2 {
+	ended, killed := crowded(t, keys)
+	for _, path := range []string{ended, killed, killed} {
 		begin, before := time.Now(), cpuTime(t)
 		j, err := Open(Options{Path: path, State: newState(), Reasons: reasons})
 		took, cpu := time.Since(begin), cpuTime(t)-before
