@@ -14,7 +14,7 @@ var errModel = errors.New("keycycler: the body names a model that its client may
 // mediaOf returns as what the body is looked through for its model.
 func (l *Limits) mediaOf(r *http.Request) string {
 	media := peek.First(r.Header, "Content-Type")
-	if l.AnyMedia && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(media)), "multipart/") {
+	if l.AnyMedia && !peek.IsMedia(strings.TrimSpace(media), "multipart/") {
 		return "application/json"
 	}
 	return media
