@@ -193,7 +193,8 @@ func withDescriptorsLeft(left int, ask func(*nodeStage) live.Result) func(*nodeS
 	}
 }
 
-// askWhenFull asks when there are none, and lets the others leave. Ten of them are
+// askWhenFull is connected when there are none, and asks when the others have left: a
+// request that is read before may find none for the upstream. Ten of the others are
 // not accepted yet: what the node closes meanwhile (a file that it had open for a
 // moment) goes to them.
 func askWhenFull(s *nodeStage) live.Result {
@@ -206,14 +207,11 @@ func askWhenFull(s *nodeStage) live.Result {
 	if err != nil {
 		s.Fatal(err)
 	}
-	done := make(chan live.Result, 1)
-	go func() {
-		dial := func(context.Context, string, string) (net.Conn, error) { return place, nil }
-		done <- s.postOver(&http.Transport{DisableKeepAlives: true, DialContext: dial}, s.node.url, strings.NewReader(live.Question))
-	}()
 	leave()
 	leaveTheLine()
-	return live.Receive(s, "the client gets an answer", done)
+	live.Eventually(s, "the others have left", func() bool { return s.descriptors() < 500 })
+	dial := func(context.Context, string, string) (net.Conn, error) { return place, nil }
+	return s.postOver(&http.Transport{DisableKeepAlives: true, DialContext: dial}, s.node.url, strings.NewReader(live.Question))
 }
 
 // idle opens connections until the node has so many descriptors.
@@ -313,7 +311,7 @@ func (f nodeFault) checkCalls(s *nodeStage) {
 	s.Helper()
 	calls := s.upstream.Seen()
 	if len(calls) != f.Calls {
-		s.Errorf("the upstream saw %d calls, want %d", len(calls), f.Calls)
+		s.Fatalf("the upstream saw %d calls, want %d", len(calls), f.Calls)
 	}
 	for i, c := range calls {
 		if body := string(c.Body); body != live.Question && body != largeBody {

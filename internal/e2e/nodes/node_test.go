@@ -65,7 +65,7 @@ func (c nodeConfig) caddyfile(port, admin, dir string) string {
 		site = c.site
 	}
 	endpoint := strings.NewReplacer("$PORT", admin, "$DIR", dir).Replace(cmp.Or(c.admin, "admin 127.0.0.1:$PORT"))
-	return fmt.Sprintf("{\n%s\npersist_config off\nauto_https off\nstorage file_system %q\ngrace_period 10s\n"+
+	return fmt.Sprintf("{\n%s\npersist_config off\nauto_https off\nstorage file_system %q\nstorage_clean_interval off\ngrace_period 10s\n"+
 		"log default {\noutput stderr\nlevel %s\n}\n}\nhttp://127.0.0.1:%s {\nbind 127.0.0.1\nhandle /ready {\nrespond ready\n}\n%s\n%s\n}\n",
 		endpoint, dir, level, port, &only, site)
 }
