@@ -82,7 +82,7 @@ func flushed(t *testing.T, coding string, pieces []string) (coded []string) {
 // lockUpstream sends no piece of an answer before the client has all of the one before.
 type lockUpstream struct {
 	answers []lockAnswer
-	taken   chan struct{} // by the client, a piece each
+	taken   map[string]chan struct{} // by the client of this name, a piece each
 }
 
 func (u *lockUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -99,7 +99,7 @@ func (u *lockUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		select {
-		case <-u.taken:
+		case <-u.taken[r.Header.Get("X-Client")]:
 		case <-r.Context().Done():
 			return
 		}
@@ -123,7 +123,7 @@ func (u *lockUpstream) start(t *testing.T) (plain, h2c string) {
 // end (at most a second, and the pieces of an event that may yet be an error) may come
 // together.
 func TestHealthyAnswersComeInLockStep(t *testing.T) {
-	u := &lockUpstream{answers: lockAnswers(t), taken: make(chan struct{})}
+	u := &lockUpstream{answers: lockAnswers(t), taken: make(map[string]chan struct{})}
 	plain, h2c := u.start(t)
 	for _, way := range []struct{ name, keycycler, transport string }{
 		{"bare", "", "http"},
@@ -137,20 +137,15 @@ func TestHealthyAnswersComeInLockStep(t *testing.T) {
 			g := newGateway(t)
 			g.global = "servers {\n protocols h1 h2 h2c\n}"
 			g.start(fmt.Sprintf("%s\n@h2c header X-Upstream h2c\nreverse_proxy @h2c %s {\n transport %[3]s\n}\nreverse_proxy %s {\n transport %[3]s\n}", way.keycycler, h2c, way.transport, plain))
-			for _, c := range lockClients(t, g) {
-				for n, a := range u.answers {
-					r := live.Request(t, "POST", c.url, `{"model":"m","stream":true}`)
-					r.Header.Set("X-Answer", strconv.Itoa(n))
-					r.Header.Set("X-Upstream", c.upstream)
-					r.Header.Set("Accept-Encoding", cmp.Or(a.coding, "identity")) // for Caddy would decode gzip otherwise
-					slowest, err := u.play(t, c, r, a)
-					if err != nil {
-						t.Errorf("%s, %s: %v", c.proto, a.name, err)
-					}
-					if slowest > respond.MaxOpening {
-						t.Logf("%s, %s: a piece took %s", c.proto, a.name, slowest)
-					}
-				}
+			clients := lockClients(t, g)
+			for _, c := range clients {
+				u.taken[c.name()] = make(chan struct{})
+			}
+			for _, c := range clients {
+				t.Run(c.name(), func(t *testing.T) {
+					t.Parallel() // some answers are held for a second
+					u.playAll(t, c)
+				})
 			}
 		})
 	}
@@ -161,6 +156,8 @@ type lockClient struct {
 	*http.Client
 	url, proto, upstream string
 }
+
+func (c lockClient) name() string { return c.proto + " to " + c.upstream }
 
 func lockClients(t *testing.T, g *gateway) []lockClient {
 	var h2c http.Protocols
@@ -179,6 +176,24 @@ func lockClients(t *testing.T, g *gateway) []lockClient {
 	return clients
 }
 
+func (u *lockUpstream) playAll(t *testing.T, c lockClient) {
+	t.Helper()
+	for n, a := range u.answers {
+		r := live.Request(t, "POST", c.url, `{"model":"m","stream":true}`)
+		r.Header.Set("X-Client", c.name())
+		r.Header.Set("X-Answer", strconv.Itoa(n))
+		r.Header.Set("X-Upstream", c.upstream)
+		r.Header.Set("Accept-Encoding", cmp.Or(a.coding, "identity")) // for Caddy would decode gzip otherwise
+		slowest, err := u.play(t, c, r, a)
+		if err != nil {
+			t.Errorf("%s: %v", a.name, err)
+		}
+		if slowest > respond.MaxOpening {
+			t.Logf("%s: a piece took %s", a.name, slowest)
+		}
+	}
+}
+
 // play gets the answer, and returns how long its slowest piece took.
 func (u *lockUpstream) play(t *testing.T, c lockClient, r *http.Request, a lockAnswer) (slowest time.Duration, err error) {
 	t.Helper()
@@ -192,7 +207,7 @@ func (u *lockUpstream) play(t *testing.T, c lockClient, r *http.Request, a lockA
 		t.Errorf("%s, %q", res.Proto, res.Header.Get("Content-Encoding"))
 	}
 	first := time.Since(began)
-	slowest, err = inLockStep(t, res.Body, a.pieces, a.head, u.taken)
+	slowest, err = inLockStep(t, res.Body, a.pieces, a.head, u.taken[c.name()])
 	return max(first, slowest), err
 }
 

@@ -105,6 +105,7 @@ func tellAll(t testing.TB, all []*accountant, name string, want int64) {
 
 // Junk in a span heals: the nodes bring back what they know.
 func TestJunkInCounts(t *testing.T) {
+	t.Parallel()
 	day := fmt.Sprintf("{keycycler}:usage:main:d%d", spansNow()[1].Number)
 	huge := strings.Repeat("9", 1<<20)
 	for _, row := range []struct {
