@@ -80,6 +80,7 @@ type exchange struct {
 	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
 	counts  bool          // what the answer has used is counted …
 	usage   *usage.Reader // … as it says itself; nil: it cannot
+	bill    *usage.Bill   // the record\'s; nil: it has none
 	terms   *quota.Terms  // the client's; nil: it has no limits
 	stay    *quota.Stay   // likewise
 	needed  usage.Tokens  // an estimate of what it may use
@@ -93,6 +94,18 @@ type record struct {
 	report observe.Report
 	body   replay.Body
 	first  attempt
+}
+
+// newRecord returns one, and with it what a bill may be written to, if there may be one.
+func newRecord(billed bool) (*record, *usage.Bill) {
+	if !billed {
+		return new(record), nil
+	}
+	both := new(struct {
+		record
+		bill usage.Bill
+	})
+	return &both.record, &both.bill
 }
 
 // usualAttempts is how many attempts an exchange has room for without allocating.
@@ -150,7 +163,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (x *exchange) begin(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	x.g, x.r = g, r
-	x.record, x.tracer = new(record), observe.TracerFor(r)
+	x.record, x.bill = newRecord(g.Usage)
+	x.tracer = observe.TracerFor(r)
 	x.report = &x.record.report
 	outer := x.report.Begin(r)
 	x.report.Pool = g.seen
@@ -212,7 +226,7 @@ func (x *exchange) end(err error) {
 	x.writer.EndReading()
 	x.writer.Forget()
 	x.g, x.r, x.body, x.roster = nil, nil, nil, nil
-	x.record, x.report, x.tracer, x.cooled = nil, nil, observe.Tracer{}, nil
+	x.record, x.report, x.bill, x.tracer, x.cooled = nil, nil, nil, observe.Tracer{}, nil
 	x.closed, x.failedAt, x.failure, x.passed = x.closed[:0], x.failedAt[:0], nil, false
 	x.scope, x.model, x.calls, x.waited, x.gone, x.stopped, x.limited = "", "", 0, 0, false, false, false
 	x.release()

@@ -56,8 +56,13 @@ func (x *exchange) used() *usage.Bill {
 	if x.usage == nil {
 		return nil
 	}
-	if t, ok := x.usage.Tokens(); ok {
-		return &usage.Bill{Tokens: t, Cost: usage.NotPriced}
+	t, ok := x.usage.Tokens()
+	if !ok {
+		return nil
 	}
-	return nil
+	if x.bill == nil {
+		x.bill = new(usage.Bill)
+	}
+	*x.bill = usage.Bill{Tokens: t, Cost: usage.NotPriced}
+	return x.bill
 }

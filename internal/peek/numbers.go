@@ -16,6 +16,9 @@ type Member struct {
 	// from is where in Members those begin that have names of a length. Mostly there is one
 	// of that length, or none: one name is compared, and the others are not even touched.
 	from *[maxMemberName + 2]uint8
+
+	object *Member // whose member it is
+	rest   string  // as it mostly stands in a text behind the first quote: name":
 }
 
 // Object returns an object with these members, in which names are found fast: fewer than 256
@@ -30,6 +33,7 @@ func (m *Member) order() {
 	slices.SortFunc(m.Members, func(a, b Member) int { return len(a.Name) - len(b.Name) })
 	m.from = new([maxMemberName + 2]uint8)
 	for i := range m.Members {
+		m.Members[i].object, m.Members[i].rest = m, m.Members[i].Name+`":`
 		m.Members[i].order()
 		for length := len(m.Members[i].Name) + 1; length < len(m.from); length++ {
 			m.from[length] = uint8(i + 1)
@@ -91,7 +95,14 @@ type NumberScanner struct {
 	path     [MaxLevels]*Member
 	name     [maxMemberName]byte
 	named    int // bytes of name, of one that came in pieces
+
+	// trail is the members that are looked at, in the order in which they stood in texts
+	// before. Mostly they stand so again, and to compare with one name is all it takes.
+	trail [trailLength]*Member
+	at    uint8 // of the next one in trail
 }
+
+const trailLength = 32
 
 // numberState is what comes next in the text.
 type numberState uint8
@@ -119,7 +130,7 @@ func (s *NumberScanner) Begin(taker numberTaker, root *Member, events bool, mark
 }
 
 func (s *NumberScanner) reset() {
-	s.state, s.list, s.matched, s.level = numberStart, false, 0, -1
+	s.state, s.list, s.matched, s.level, s.at = numberStart, false, 0, -1, 0
 	if s.events {
 		s.state = numberField
 	}
@@ -273,14 +284,30 @@ func (s *NumberScanner) key(p []byte) []byte {
 	rest := s.hop.overString(p)
 	s.named += copy(s.name[s.named:], p[:len(p)-len(rest)])
 	if !s.hop.quoted {
-		s.lookUp(s.name[:s.named-1])
+		s.state, s.member = numberColon, s.lookUp(s.name[:s.named-1])
 	}
 	return rest
 }
 
 // lookUp finds the member of that name. One that is spelled with escapes nobody knows.
-func (s *NumberScanner) lookUp(name []byte) {
-	s.state, s.member = numberColon, s.path[s.level].named(name)
+func (s *NumberScanner) lookUp(name []byte) *Member {
+	m := s.path[s.level].named(name)
+	if m != nil {
+		s.trail[s.at%trailLength] = m
+		s.at++
+	}
+	return m
+}
+
+// foreseen returns the member that stood here in a text before, and where its value begins
+// if it stands here again; 0 otherwise.
+func (s *NumberScanner) foreseen(p []byte) (m *Member, value int) {
+	m = s.trail[s.at%trailLength]
+	if m == nil || m.object != s.path[s.level] || len(p) <= len(m.rest) || string(p[:len(m.rest)]) != m.rest {
+		return nil, 0
+	}
+	s.at++
+	return m, len(m.rest)
 }
 
 // begin begins a member, behind its first quote.
@@ -290,16 +317,18 @@ func (s *NumberScanner) begin() { s.state, s.named, s.hop = numberKey, 0, hop{qu
 // of a name. What is not it leaves to those who take it byte by byte, from where it says.
 func (s *NumberScanner) members(p []byte) []byte {
 	for s.state == numberKey {
-		i := stringEnd(p)
-		if i < 0 {
-			return p
+		m, i := s.foreseen(p)
+		if i == 0 {
+			if i = stringEnd(p); i < 0 {
+				return p
+			}
+			if m = s.lookUp(p[:i-1]); i+1 >= len(p) || p[i] != ':' {
+				s.state, s.member = numberColon, m
+				return p[i:]
+			}
+			i++
 		}
-		m := s.path[s.level].named(p[:i-1])
-		if i+1 >= len(p) || p[i] != ':' {
-			s.state, s.member = numberColon, m
-			return p[i:]
-		}
-		if i++; p[i] == ' ' && i+1 < len(p) {
+		if p[i] == ' ' && i+1 < len(p) {
 			i++
 		}
 		end := s.whole(m, p, i)

@@ -108,7 +108,7 @@ func (l *Ledger) Note(now time.Time, u Use) {
 	}
 	total, client, model := l.find(u.Client, u.Model)
 	for _, s := range [...]*series{client, model, of(l.keys, u.Key)} {
-		s.add(minute, day, &counts)
+		s.add(minute, &counts)
 	}
 	total.add(&counts)
 	l.unkept = true
@@ -182,7 +182,7 @@ func (l *Ledger) forget() {
 
 func drop[K comparable](all map[K]*series, today int64) {
 	for name, s := range all {
-		if s.days[len(s.days)-1].number <= today-days {
+		if s.settle(); s.days[len(s.days)-1].number <= today-days {
 			delete(all, name)
 		}
 	}

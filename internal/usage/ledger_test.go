@@ -116,10 +116,11 @@ func TestSeriesAreBounded(t *testing.T) {
 	one := oneAnswer(used(1, 1), NotPriced)
 	for d := range 365 {
 		for m := range 90 {
-			minute, day := numbers(noon.AddDate(0, 0, d).Add(time.Duration(m) * time.Minute))
-			s.add(minute, day, &one)
+			minute, _ := numbers(noon.AddDate(0, 0, d).Add(time.Duration(m) * time.Minute))
+			s.add(minute, &one)
 		}
 	}
+	s.settle()
 	if len(s.minutes) != minutes || len(s.days) != days || cap(s.minutes) > 4*minutes || cap(s.days) > 4*days {
 		t.Errorf("%d minutes (%d), %d days (%d)", len(s.minutes), cap(s.minutes), len(s.days), cap(s.days))
 	}

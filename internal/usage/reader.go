@@ -36,7 +36,7 @@ func NewReader(header http.Header) *Reader {
 		}
 	}
 	r.scanner.Begin(r, places, events, mark)
-	r.said = stated{}
+	r.said.has = 0
 	return r
 }
 
@@ -84,10 +84,10 @@ func (r *Reader) Release() {
 }
 
 // BeginGroup implements numberTaker: what one object states counts together.
-func (r *Reader) BeginGroup() { r.saying = stated{} }
+func (r *Reader) BeginGroup() { r.saying.has = 0 }
 
 // TakeNumber implements numberTaker.
-func (r *Reader) TakeNumber(which int, n int64) { r.saying[which] = n + 1 }
+func (r *Reader) TakeNumber(which int, n int64) { r.saying.take(which, n) }
 
 // EndGroup implements numberTaker: what was stated before is stated anew, or goes on to hold.
 func (r *Reader) EndGroup() { r.said.add(&r.saying) }

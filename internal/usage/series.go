@@ -73,18 +73,36 @@ func (b Bucket) Day() time.Time    { return time.Unix(24*60*60*b.number, 0).UTC(
 // numbers returns which minute and which day it is.
 func numbers(now time.Time) (minute, day int64) {
 	minute = now.Unix() / 60
-	return minute, minute / (24 * 60)
+	return minute, dayOf(minute)
 }
+
+func dayOf(minute int64) int64 { return minute / (24 * 60) }
 
 // series is what one name has used: as long as there was something, oldest first.
 type series struct {
 	minutes, days       []Bucket
 	keptMinute, keptDay Bucket // the last ones that Take has seen, as they were then
+
+	latest Bucket // a minute that is not counted in them yet: each answer is counted here only
 }
 
-func (s *series) add(minute, day int64, c *Counts) {
-	bucket(&s.minutes, minute, minutes).add(c)
-	bucket(&s.days, day, days).add(c)
+// add counts in that minute, or in the latest one if the clock was set back.
+func (s *series) add(minute int64, c *Counts) {
+	if s.latest.number < minute {
+		s.settle()
+		s.latest.number = minute
+	}
+	s.latest.add(c)
+}
+
+// settle brings the latest minute into minutes and days: before anybody looks at them.
+func (s *series) settle() {
+	if s.latest.Answers == 0 {
+		return
+	}
+	bucket(&s.minutes, s.latest.number, minutes).add(&s.latest.Counts)
+	bucket(&s.days, dayOf(s.latest.number), days).add(&s.latest.Counts)
+	s.latest.Counts = Counts{}
 }
 
 // bucket returns the bucket of that number, which is the last one, and drops those that are

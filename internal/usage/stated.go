@@ -1,36 +1,47 @@
 package usage
 
-// stated is what an answer states, by what it means; 0 for nothing, otherwise one more than
-// the number.
-type stated [fields]int64
+import "math/bits"
+
+// stated is what an answer states, by what it means.
+type stated struct {
+	has set // what is stated: the other numbers mean nothing
+	n   [fields]int64
+}
+
+// set is several of what providers state.
+type set uint32
+
+func setOf(which int) set { return 1 << which }
+
+func (s *stated) take(which int, n int64) {
+	s.has |= setOf(which)
+	s.n[which] = n
+}
 
 // of returns the first of the numbers that is stated, or Unknown.
 func (s *stated) of(which ...int) int64 {
 	for _, w := range which {
-		if s[w] > 0 {
-			return s[w] - 1
+		if s.has&setOf(w) != 0 {
+			return s.n[w]
 		}
 	}
 	return Unknown
 }
 
-// sum adds those of the numbers that are stated, or returns Unknown.
-func (s *stated) sum(which ...int) int64 {
-	n := int64(Unknown)
-	for _, w := range which {
-		if s[w] > 0 {
-			n = max(n, 0) + s[w] - 1
-		}
+// sum adds those of the two numbers that are stated, or returns Unknown.
+func (s *stated) sum(one, other int) int64 {
+	if s.has&(setOf(one)|setOf(other)) == 0 {
+		return Unknown
 	}
-	return n
+	return max(s.of(one), 0) + max(s.of(other), 0)
 }
 
 // add takes what was stated later in the answer.
 func (s *stated) add(later *stated) {
-	for i, n := range later {
-		if n > 0 {
-			s[i] = n
-		}
+	s.has |= later.has
+	for has := later.has; has != 0; has &= has - 1 {
+		i := bits.TrailingZeros32(uint32(has))
+		s.n[i] = later.n[i]
 	}
 }
 
@@ -63,11 +74,12 @@ func (s *stated) fresh(cached int64) int64 {
 // within tells whether the tokens of caches are counted in those of the request: Anthropic's
 // are not.
 func (s *stated) within() bool {
-	return s.of(prompt, cachedWithin, writtenWithin) != Unknown || s.of(cacheRead, cacheWritten) == Unknown
+	const inside, beside = 1<<prompt | 1<<cachedWithin | 1<<writtenWithin, 1<<cacheRead | 1<<cacheWritten
+	return s.has&inside != 0 || s.has&beside == 0
 }
 
 // besides tells of reasoning that is not counted in the output, as the total shows: xAI's.
 func (s *stated) besides() bool {
-	in, out, thought, all := s.of(prompt), s.of(output), s.of(reasoning), s.of(total)
-	return in != Unknown && out != Unknown && thought > 0 && all == in+out+thought
+	const all = 1<<prompt | 1<<output | 1<<reasoning | 1<<total
+	return s.has&all == all && s.n[reasoning] > 0 && s.n[total] == s.n[prompt]+s.n[output]+s.n[reasoning]
 }

@@ -84,6 +84,7 @@ func each[K comparable](l *Ledger, all map[K]*series, do func(K, *series)) {
 		defer l.mu.Unlock()
 		for _, k := range names {
 			if s := all[k]; s != nil {
+				s.settle()
 				do(k, s)
 			}
 		}
