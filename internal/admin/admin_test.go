@@ -26,7 +26,7 @@ func TestAdminAPI(t *testing.T) {
 	pool := "/keycycler/pools/" + name
 	h := pools.Named(t, name)
 	if got := adminapi.AskFor[[]observe.PoolStatus](t, "GET", "/keycycler/pools", ""); len(got) != 1 || !reflect.DeepEqual(got[0], observe.PoolStatus{
-		Pool: name, Provider: "openai", Keys: 20, Ready: 20, State: observe.StateStatus{Backend: "memory", Healthy: true}, Models: []observe.ModelStatus{},
+		Pool: name, Provider: "openai", Keys: 20, Ready: 20, State: observe.StateStatus{Backend: "memory", Healthy: true}, Models: []observe.ModelStatus{}, UsageOff: true,
 	}) {
 		t.Fatalf("pools: %+v", got)
 	}

@@ -46,7 +46,8 @@ one; "other" stands for names beyond the bound.
 
 With --json it prints one array, of an object for each pool: "pool", and "usage",
 what the admin API says, with each minute of the hour and each day of the month;
-"unpriced" are the models of the month that have no price.
+"unpriced" are the models of the month that have no price. Of a pool with 'usage off'
+"usage_off" is true.
 ` + exitCodes
 
 // usageTimes are the values of --last.
@@ -57,7 +58,8 @@ type poolUsage struct {
 	Pool  string                `json:"pool"`
 	Usage []observe.UsageStatus `json:"usage"`
 
-	Unpriced []string `json:"unpriced,omitempty"` // models that have no price
+	Unpriced []string `json:"unpriced,omitempty"`  // models that have no price
+	Off      bool     `json:"usage_off,omitempty"` // nobody counts
 }
 
 // usage prints what the pools' answers have used.
@@ -103,7 +105,7 @@ func oneOf(cmd *cobra.Command, flag string, values []string) (string, error) {
 func (g endpoint) usage(pools []observe.PoolStatus, by string) ([]poolUsage, error) {
 	all := []poolUsage{} // no pool is [], not null
 	for _, p := range pools {
-		u := poolUsage{Pool: p.Pool}
+		u := poolUsage{Pool: p.Pool, Off: p.UsageOff}
 		var err error
 		if u.Usage, err = g.usageBy(p.Pool, by); err != nil {
 			return nil, err
@@ -151,7 +153,14 @@ func printUsage(w io.Writer, pools []poolUsage, by, last string, now time.Time) 
 				rows = append(rows, usageRow(cmp.Or(s.Key, s.Name, "-"), c, priced))
 			}
 		}
-		printUsageTable(w, rows)
+		switch {
+		case len(rows) > 1:
+			printUsageTable(w, rows)
+		case p.Off:
+			fmt.Fprint(w, "nobody counts: the pool has 'usage off'\n")
+		default:
+			fmt.Fprint(w, "nothing was used\n")
+		}
 		printUnpriced(w, p.Unpriced)
 	}
 }
@@ -227,10 +236,6 @@ func printUsageTable(w io.Writer, rows [][]string) {
 		for _, row := range rows {
 			widths[i] = max(widths[i], len([]rune(row[i])))
 		}
-	}
-	if len(rows) == 1 {
-		fmt.Fprint(w, "nothing was used\n")
-		return
 	}
 	for _, row := range rows {
 		t.printRow(w, row, widths)

@@ -28,12 +28,14 @@ func usageAdmin(t *testing.T, asked *[]string) string {
 	a := new(fakeAdmin)
 	a.addPool("main", fakeKey(1))
 	a.addPool("spare", fakeKey(1))
+	a.addPool("off", fakeKey(1))
+	a.pools[2].UsageOff = true
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/usage") {
 			a.ServeHTTP(w, r)
 			return
 		}
-		if *asked = append(*asked, r.URL.RequestURI()); strings.Contains(r.URL.Path, "spare") {
+		if *asked = append(*asked, r.URL.RequestURI()); !strings.Contains(r.URL.Path, "main") {
 			answerJSON(w, []observe.UsageStatus{})
 			return
 		}
@@ -55,6 +57,9 @@ ada-?[31m-whose-n…        2   2000      10        2    2.5M          2        
 
 spare, last hour:
 nothing was used
+
+off, last hour:
+nobody counts: the pool has 'usage off'
 `},
 		{"--by model --last today --pool main", "by=model", `main, today:
 MODEL               ANSWERS  INPUT  CACHED  WRITTEN  OUTPUT  REASONING  UNKNOWN

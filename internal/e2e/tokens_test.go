@@ -116,10 +116,19 @@ func TestTokensThroughCaddy(t *testing.T) {
 	if n := post(5, 400); n != 5 {
 		t.Errorf("%d of 5 requests were refused after a reload", n)
 	}
+	saysUsageIsOff(t, true)
 	page := adminapi.AskFor[observe.KeysPage](t, "GET", "/keycycler/pools/tokens-e2e/keys", "")
 	for _, k := range page.Keys {
 		if len(k.Allowance) != 1 || k.Allowance[0].Of != "tokens" || k.Allowance[0].Remaining != 900_000 {
 			t.Errorf("operators are told %+v", k.Allowance)
 		}
+	}
+}
+
+// saysUsageIsOff checks what the API says of the only pool.
+func saysUsageIsOff(t *testing.T, off bool) {
+	t.Helper()
+	if pools := adminapi.AskFor[[]observe.PoolStatus](t, "GET", "/keycycler/pools", ""); len(pools) != 1 || pools[0].UsageOff != off {
+		t.Errorf("the pool's usage is off: want %t, got %+v", off, pools)
 	}
 }

@@ -59,6 +59,7 @@ func TestUsageThroughCaddy(t *testing.T) {
 		}
 		reverse_proxy %s`, demoKeys(3), telling(t).URL)
 	g := startGateway(t, directives)
+	saysUsageIsOff(t, false)
 	logged := func(n int, want string) {
 		t.Helper()
 		live.Eventually(t, "the access log tells "+want, func() bool {

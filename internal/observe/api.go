@@ -44,6 +44,9 @@ type PoolStatus struct {
 
 	// Files are those of keys that keycycler may write, as the config has them.
 	Files []string `json:"managed_files,omitempty"`
+
+	// UsageOff tells that nobody counts what the pool's answers use.
+	UsageOff bool `json:"usage_off,omitempty"`
 }
 
 // ModelStatus is a model that no key of a pool is ready for, while keys are for others; or

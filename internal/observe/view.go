@@ -212,6 +212,7 @@ func (v *View) Status(now time.Time) PoolStatus {
 		},
 		Models:    []ModelStatus{}, // none is [], not null
 		Files:     v.Files(),
+		UsageOff:  !v.Counted(),
 		Remaining: c.Soonest.Seconds(),
 	}
 	for _, m := range v.Models(now) {
