@@ -13,8 +13,19 @@ import (
 	"github.com/keycycler/keycycler/rotator/shared/redistest"
 )
 
-// healTime is how long Redis may go without what it has lost.
-const healTime = 5 * time.Second
+// healTime is how long Redis may go without what it has lost: until a node looks at it, and for
+// its pause before it fills. A busy machine needs more.
+const (
+	healTime = 5 * time.Second
+	slack    = 10 * time.Second
+)
+
+// What nodes wait for leaves the rest of that time for what they do.
+func TestHealTime(t *testing.T) {
+	if waits := heartbeat + maxPause; waits > healTime-time.Second {
+		t.Errorf("nodes wait for %s of the %s in which Redis has all again", waits, healTime)
+	}
+}
 
 // healed starts nodes that share a cooldown, a disabled key and an owner, does something
 // to Redis, and checks that all of it stands there again soon and that one line was
@@ -39,8 +50,10 @@ func healed(t *testing.T, server *redistest.Server, hurt func(), told bool) {
 	hurt()
 	begin := time.Now()
 	until(t, "Redis to hold all again", func() bool { return holdsAll(server) })
-	if took := time.Since(begin); took > healTime {
-		t.Errorf("healed after %s", took)
+	took := time.Since(begin)
+	t.Logf("healed after %s", took.Round(time.Millisecond))
+	if took > healTime+slack {
+		t.Errorf("that is much more than %s", healTime)
 	}
 	nodes[1].Cool(4, time.Hour)
 	agreeOn(t, nodes, 3)
