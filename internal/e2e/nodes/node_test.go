@@ -270,8 +270,11 @@ func (n *node) post(caddyfile string) {
 		}
 		return true
 	})
-	// The old config's server has ended its idle connections: a POST over one would not be
-	// sent again.
+	// The old config's server ends its idle connections, over which a POST would not be sent
+	// again, and resets those that nobody has accepted at its listener.
+	for _, url := range []string{n.url, n.admin} {
+		live.Eventually(n.t, "one listener is left", func() bool { return live.Listeners(n.t, url) <= 1 })
+	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
