@@ -132,9 +132,10 @@ func TestFaultsOfConnections(t *testing.T) {
 	refusing := "127.0.0.1:" + live.FreePort(t)
 	good, goodCA := certificate(t, time.Now().Add(time.Hour))
 	expired, expiredCA := certificate(t, time.Now().Add(-time.Hour))
-	trusting := func(ca string) string {
-		return fmt.Sprintf(`,"tls":{"server_name":"localhost","handshake_timeout":"100ms","ca":{"provider":"file","pem_files":[%q]}}`, ca)
+	trustingFor := func(ca string, handshake time.Duration) string {
+		return fmt.Sprintf(`,"tls":{"server_name":"localhost","handshake_timeout":%q,"ca":{"provider":"file","pem_files":[%q]}}`, handshake, ca)
 	}
+	trusting := func(ca string) string { return trustingFor(ca, live.Patience) }
 	hang := func(c net.Conn) { io.Copy(io.Discard, c) }
 	const (
 		none, connect, timeout = upstream.None, upstream.Connect, upstream.Timeout
@@ -156,7 +157,7 @@ func TestFaultsOfConnections(t *testing.T) {
 		{"its certificate is unknown", live.Accept(t, secure(good, request)), trusting(expiredCA), "", connect, connect, 0},
 		{"it speaks plain HTTP where TLS is wanted", live.Accept(t, answers("HTTP/1.1 400 Bad Request\r\n\r\n")), trusting(goodCA), "", connect, connect, 0},
 		{"it speaks something else", live.Accept(t, answers("220 mail.example.com ESMTP\r\n")), trusting(goodCA), "", connect, connect, 0},
-		{"it hangs in the handshake", live.Accept(t, hang), trusting(goodCA), "", connect, connect, 0},
+		{"it hangs in the handshake", live.Accept(t, hang), trustingFor(goodCA, 100*time.Millisecond), "", connect, connect, 0},
 		// That the connection broke in the handshake shows no error.
 		{"it closes in the handshake", live.Accept(t, func(c net.Conn) { c.Close() }), trusting(goodCA), "", connect, reset, 0},
 		{"the handshake is fine, and it closes", live.Accept(t, secure(good, answers(""))), trusting(goodCA), "", reset, reset, 0},
