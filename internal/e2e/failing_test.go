@@ -259,7 +259,7 @@ func TestFirstByteWhileDialing(t *testing.T) {
 			upstream %s
 			tier 2
 		}
-		first_byte 200ms
+		first_byte 1s
 	}
 	reverse_proxy {
 		dynamic keycycler
