@@ -112,6 +112,31 @@ func FuzzHTTPDate(f *testing.F) {
 	})
 }
 
+// A date without a year is the next of its kind, or was there just now, whatever the date where
+// the machine stands.
+func TestDateWithoutAYear(t *testing.T) {
+	for _, c := range []struct{ now, text, want string }{
+		{"2026-06-01T12:00:00Z", "jun 3, 9am (utc)", "2026-06-03T09:00:00Z"},
+		{"2026-06-01T12:00:00Z", "jan 2, 00:00 utc", "2027-01-02T00:00:00Z"},
+		{"2026-06-01T12:00:00Z", "may 31, 11pm (utc)", "2026-05-31T23:00:00Z"},
+		{"2027-01-01T07:00:00+08:00", "dec 31, 11:30pm (utc)", "2026-12-31T23:30:00Z"},
+		{"2027-01-01T00:00:05Z", "dec 31, 11:59pm (utc)", "2026-12-31T23:59:00Z"},
+		{"2026-12-31T23:00:00-05:00", "jan 1, 5am (utc)", "2027-01-01T05:00:00Z"},
+		{"2026-12-31T20:00:00Z", "jan 1, 5am (utc)", "2027-01-01T05:00:00Z"},
+		{"2028-01-05T00:00:00Z", "29 feb, 10:00 z", "2028-02-29T10:00:00Z"},
+		{"2027-06-01T00:00:00Z", "29 feb, 10:00 z", "2028-02-29T10:00:00Z"},
+	} {
+		now, err := time.Parse(time.RFC3339, c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, ok := Moment(c.text, now, 0, true)
+		if got := at.Format(time.RFC3339); !ok || got != c.want {
+			t.Errorf("%s, read at %s: %s, want %s", c.text, c.now, got, c.want)
+		}
+	}
+}
+
 // A moment in words lies in a year that can be meant, and moves with the clock of its
 // zone alone; a time of day lies within a day.
 func FuzzMoment(f *testing.F) {

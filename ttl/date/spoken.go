@@ -50,9 +50,11 @@ func (p *parser) spokenDate(now time.Time) (d civil) {
 		d.year = p.yearIfAny()
 	}
 	if d.year == 0 {
-		d.year = now.Year()
-		if t, _ := d.time(); t.Before(now.AddDate(0, 0, -2)) {
-			d.year++
+		d.year = now.UTC().Year() - 1
+		for range 2 {
+			if t, _ := d.time(); t.Before(now.AddDate(0, 0, -2)) {
+				d.year++
+			}
 		}
 	}
 	return d
