@@ -55,7 +55,22 @@ type Ledger struct {
 	keys    map[rotator.ID]*series
 	totals  map[pair]*account
 	unkept  bool // something came in since Take
+
+	// noted are uses that are not counted yet: many at a time take less than each by itself,
+	// whose tables and code are in no cache by then.
+	noted []noted
 }
+
+// noted is a use that is to be counted.
+type noted struct {
+	client, model string
+	key           rotator.ID
+	minute        int64
+	counts        Counts
+}
+
+// atATime is how many uses are counted together.
+const atATime = 64
 
 // pair is what the totals are counted by.
 type pair struct{ client, model string }
@@ -81,7 +96,7 @@ func LedgerOf(pool string) *Ledger {
 func newLedger(pool string) *Ledger {
 	l := &Ledger{
 		pool: pool, known: make(map[string]bool), models: make(map[string]*series), clients: make(map[string]*series),
-		keys: make(map[rotator.ID]*series), totals: make(map[pair]*account),
+		keys: make(map[rotator.ID]*series), totals: make(map[pair]*account), noted: make([]noted, 0, atATime),
 	}
 	l.book = keep.NewBook(pool, l)
 	return l
@@ -91,6 +106,7 @@ func newLedger(pool string) *Ledger {
 func (l *Ledger) Know(models []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.settle()
 	for _, m := range models {
 		l.known[m] = true
 	}
@@ -98,20 +114,35 @@ func (l *Ledger) Know(models []string) {
 
 // Note counts a use. It allocates for a name that is new, and for a minute or a day that is.
 func (l *Ledger) Note(now time.Time, u Use) {
-	minute, day := numbers(now)
-	counts := oneAnswer(u.Tokens, u.Cost)
+	minute, _ := numbers(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if day > l.day {
+	l.unkept = true
+	l.noted = append(l.noted, noted{u.Client, u.Model, u.Key, minute, oneAnswer(u.Tokens, u.Cost)})
+	if len(l.noted) == atATime {
+		l.settle()
+	}
+}
+
+// settle counts what is noted: before anybody looks. l.mu is held.
+func (l *Ledger) settle() {
+	for i := range l.noted {
+		l.count(&l.noted[i])
+	}
+	clear(l.noted)
+	l.noted = l.noted[:0]
+}
+
+func (l *Ledger) count(n *noted) {
+	if day := dayOf(n.minute); day > l.day {
 		l.day = day
 		l.forget()
 	}
-	total, client, model := l.find(u.Client, u.Model)
-	for _, s := range [...]*series{client, model, of(l.keys, u.Key)} {
-		s.add(minute, &counts)
+	total, client, model := l.find(n.client, n.model)
+	for _, s := range [...]*series{client, model, of(l.keys, n.key)} {
+		s.add(n.minute, &n.counts)
 	}
-	total.add(&counts)
-	l.unkept = true
+	total.add(&n.counts)
 }
 
 // find returns where the pair is counted: in all, by client and by model.

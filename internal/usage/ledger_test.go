@@ -105,6 +105,7 @@ func TestLedgerForgets(t *testing.T) {
 		}
 	}
 	note(noon.AddDate(0, 0, 30), "eve", 8)
+	l.settle()
 	if len(l.clients) != 1 || len(l.keys) != 1 {
 		t.Errorf("%d clients and %d keys are kept, of which all but one are forgotten", len(l.clients), len(l.keys))
 	}

@@ -51,6 +51,7 @@ func (c collector) Collect(into chan<- prometheus.Metric) {
 func (l *Ledger) copyTotals() map[pair]Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.settle()
 	totals := make(map[pair]Counts, len(l.totals))
 	for p, c := range l.totals {
 		totals[p] = c.Counts

@@ -74,6 +74,7 @@ func toldOf[K comparable, T any](l *Ledger, all map[K]*series, name func(K) stri
 // the lock is taken anew for a few names at a time.
 func each[K comparable](l *Ledger, all map[K]*series, do func(K, *series)) {
 	l.mu.Lock()
+	l.settle()
 	names := make([]K, 0, len(all))
 	for k := range all {
 		names = append(names, k)
@@ -82,6 +83,7 @@ func each[K comparable](l *Ledger, all map[K]*series, do func(K, *series)) {
 	few := func(names []K) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.settle()
 		for _, k := range names {
 			if s := all[k]; s != nil {
 				s.settle()
