@@ -49,6 +49,7 @@ type counted struct {
 	had     batches
 	sums    map[string]keep.Counts
 	kinds   [len(keep.Kinds)]int // how many names there are
+	live    bool                 // something has come in since the file was read
 }
 
 func newTally(wake chan<- struct{}) *tally {
@@ -159,6 +160,7 @@ func (t *tally) add(node string, b keep.Batch) (had int64) {
 	c.had.put(node, b.Seq)
 	c.had.bound()
 	t.owe(b.Span, lastOf(node))
+	c.live = true
 	t.turn(c)
 	return b.Seq
 }
@@ -213,6 +215,7 @@ func (t *tally) Restore(_ context.Context, span keep.Span, version string, s kee
 	for _, cell := range s.Cells {
 		t.owe(span, c.add(cell))
 	}
+	c.live = true
 	t.turn(c)
 	rouse(t.wake)
 	return nil
@@ -288,23 +291,24 @@ func appendPairs(to []byte, kind string, span keep.Span, all []string, value fun
 }
 
 // forget drops spans that are too old, or of a time that is so far ahead that nobody can have
-// known what time it was.
+// known what time it was: unless this process counts in them, whose clock was set back since.
 func (t *tally) forget(now time.Time) {
 	defer t.lock()()
-	gone := func(span keep.Span) bool {
-		at, most := now.Unix()/60, int64(keepMinutes)
-		if span.Day {
-			at, most = at/(24*60), keepDays
+	for span, c := range t.spans {
+		if old, ahead := isFar(span, now); old || ahead && !c.live {
+			delete(t.spans, span)
+			t.owed.Add(-int64(len(t.behind[span])))
+			delete(t.behind, span)
 		}
-		return span.Number <= at-most || span.Number >= at+most
 	}
-	maps.DeleteFunc(t.spans, func(span keep.Span, _ *counted) bool { return gone(span) })
-	maps.DeleteFunc(t.behind, func(span keep.Span, owed names) bool {
-		if gone(span) {
-			t.owed.Add(-int64(len(owed)))
-		}
-		return gone(span)
-	})
+}
+
+func isFar(span keep.Span, now time.Time) (old, ahead bool) {
+	at, most := now.Unix()/60, int64(keepMinutes)
+	if span.Day {
+		at, most = at/(24*60), keepDays
+	}
+	return span.Number <= at-most, span.Number >= at+most
 }
 
 func appendSpan(to []byte, kind string, span keep.Span) []byte {
