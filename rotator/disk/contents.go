@@ -90,7 +90,7 @@ func (all *contents) add(c codec, body string) {
 		if r, o, ok := owner(&in); ok {
 			all.owners[r] = o
 		}
-	case kindUsed:
+	case kindUsed, kindHad:
 		all.used = append(all.used, body)
 		all.lay(body)
 	case kindSpent:

@@ -22,6 +22,8 @@ import (
 //	owner  <resource> <id> <used>
 //	used   m<minute> "<pool>"        or d<day>, since 1970: then names and what was counted of each,
 //	                                 "<name>" <numbers>, as often as there is room for
+//	had    m<minute> "<pool>"        or d<day>: then which batch of each node is the last one in the
+//	                                 sums of what was used, "<node>" <number>, as often as needed
 //	spent  <hash> <pieces>           what was used of a limit: "<how much>:<until when that counts> …"
 //
 // Times are milliseconds since 1970 by the file's time, 0: never. The spare moment has a
@@ -36,6 +38,7 @@ const (
 	kindScope = "scope"
 	kindOwner = "owner"
 	kindUsed  = "used"
+	kindHad   = "had"
 	kindSpent = "spent"
 )
 

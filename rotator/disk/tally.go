@@ -26,7 +26,7 @@ const (
 	keepDays    = 31
 )
 
-// names are those in a span.
+// names are those in a span: of sums, and of nodes' last batches, as lastOf calls them.
 type names map[string]struct{}
 
 // tally is what was counted in all lives of the file, as a keep.Store. Its memory is what is
@@ -46,9 +46,10 @@ type tally struct {
 // counted is what was counted in a span.
 type counted struct {
 	version string
-	had     map[string]int64 // the last batches of this life, by node
+	had     batches
 	sums    map[string]keep.Counts
 	kinds   [len(keep.Kinds)]int // how many names there are
+	live    bool                 // something has come in since the file was read
 }
 
 func newTally(wake chan<- struct{}) *tally {
@@ -67,23 +68,42 @@ func (t *tally) load(lines []string) {
 func (t *tally) lock() (unlock func()) {
 	t.mu.Lock()
 	for _, line := range t.unread {
-		if span, cells, ok := parseUsed(line); ok {
-			c := t.of(span)
-			for _, cell := range cells {
-				c.set(cell)
-			}
-			t.turn(c)
-		}
+		t.read(line)
 	}
 	t.unread = nil
 	return t.mu.Unlock
+}
+
+// read takes a line, which counts over those before it.
+func (t *tally) read(line string) {
+	if strings.HasPrefix(line, kindHad+"\t") {
+		t.readHad(line)
+		return
+	}
+	if span, cells, ok := parseUsed(line); ok {
+		c := t.of(span)
+		for _, cell := range cells {
+			c.set(cell)
+		}
+		t.turn(c)
+	}
+}
+
+func (t *tally) readHad(line string) {
+	if span, had, ok := parseHad(line); ok {
+		c := t.of(span)
+		for _, b := range had {
+			c.had.put(b.node, b.seq)
+		}
+		t.turn(c)
+	}
 }
 
 // of returns what was counted in a span, or makes it anew.
 func (t *tally) of(span keep.Span) *counted {
 	c := t.spans[span]
 	if c == nil {
-		c = &counted{had: make(map[string]int64), sums: make(map[string]keep.Counts)}
+		c = &counted{sums: make(map[string]keep.Counts)}
 		t.spans[span] = c
 	}
 	return c
@@ -131,18 +151,21 @@ func (t *tally) add(node string, b keep.Batch) (had int64) {
 		return keep.Lost
 	}
 	c := t.of(b.Span)
-	if b.Seq != c.had[node]+1 {
-		return c.had[node]
+	if had := c.had.of(node); b.Seq != had+1 {
+		return had
 	}
 	for _, cell := range b.Cells {
 		t.owe(b.Span, c.add(cell))
 	}
-	c.had[node] = b.Seq
+	c.had.put(node, b.Seq)
+	c.had.bound()
+	t.owe(b.Span, lastOf(node))
+	c.live = true
 	t.turn(c)
 	return b.Seq
 }
 
-// owe notes that the file does not have a sum.
+// owe notes that the file does not have a sum, or a node's last batch.
 func (t *tally) owe(span keep.Span, name string) {
 	if t.behind[span] == nil {
 		t.behind[span] = make(names)
@@ -169,7 +192,7 @@ func (t *tally) Read(_ context.Context, spans []keep.Span, versions []string) ([
 func (c *counted) snapshot(known string) keep.Snapshot {
 	s := keep.Snapshot{Version: c.version, Same: c.version == known}
 	if !s.Same {
-		s.Had, s.Cells = maps.Clone(c.had), make([]keep.Cell, 0, len(c.sums))
+		s.Had, s.Cells = c.had.byNode(), make([]keep.Cell, 0, len(c.sums))
 		for name, sum := range c.sums {
 			s.Cells = append(s.Cells, keep.Cell{Name: name, Counts: sum})
 		}
@@ -185,10 +208,14 @@ func (t *tally) Restore(_ context.Context, span keep.Span, version string, s kee
 	}
 	delete(t.spans, span)
 	c := t.of(span)
-	c.had = maps.Clone(s.Had)
+	for node, seq := range s.Had {
+		c.had.put(node, seq)
+		t.owe(span, lastOf(node))
+	}
 	for _, cell := range s.Cells {
 		t.owe(span, c.add(cell))
 	}
+	c.live = true
 	t.turn(c)
 	rouse(t.wake)
 	return nil
@@ -235,19 +262,27 @@ func (t *tally) append(to []byte, owed map[keep.Span]names) []byte {
 func (t *tally) appendAll(to []byte) []byte {
 	defer t.lock()()
 	for span, c := range t.spans {
-		to = c.append(to, span, slices.Collect(maps.Keys(c.sums)))
+		to = c.append(to, span, slices.AppendSeq(c.had.names(), maps.Keys(c.sums)))
 	}
 	return to
 }
 
-// append appends lines with the sums of these names.
+// append appends lines with the sums of these names, and behind which batches of nodes they are:
+// of what is cut off between the lines nothing is counted twice.
 func (c *counted) append(to []byte, span keep.Span, all []string) []byte {
+	nodes, sums := c.had.parted(all)
+	to = appendPairs(to, kindHad, span, nodes, func(to []byte, node string) []byte { return strconv.AppendInt(to, c.had.of(node), 10) })
+	return appendPairs(to, kindUsed, span, sums, func(to []byte, name string) []byte { return c.sums[name].Append(to) })
+}
+
+// appendPairs appends lines about a span: names, each with what value appends.
+func appendPairs(to []byte, kind string, span keep.Span, all []string, value func(to []byte, name string) []byte) []byte {
 	for few := range slices.Chunk(all, lineCells) {
 		to = appendLine(to, func(b []byte) []byte {
-			b = appendSpan(b, span)
+			b = appendSpan(b, kind, span)
 			for _, name := range few {
 				b = append(strconv.AppendQuote(append(b, '\t'), name), '\t')
-				b = c.sums[name].Append(b)
+				b = value(b, name)
 			}
 			return b
 		})
@@ -256,53 +291,59 @@ func (c *counted) append(to []byte, span keep.Span, all []string) []byte {
 }
 
 // forget drops spans that are too old, or of a time that is so far ahead that nobody can have
-// known what time it was.
+// known what time it was: unless this process counts in them, whose clock was set back since.
 func (t *tally) forget(now time.Time) {
 	defer t.lock()()
-	gone := func(span keep.Span) bool {
-		at, most := now.Unix()/60, int64(keepMinutes)
-		if span.Day {
-			at, most = at/(24*60), keepDays
+	for span, c := range t.spans {
+		if old, ahead := isFar(span, now); old || ahead && !c.live {
+			delete(t.spans, span)
+			t.owed.Add(-int64(len(t.behind[span])))
+			delete(t.behind, span)
 		}
-		return span.Number <= at-most || span.Number >= at+most
 	}
-	maps.DeleteFunc(t.spans, func(span keep.Span, _ *counted) bool { return gone(span) })
-	maps.DeleteFunc(t.behind, func(span keep.Span, owed names) bool {
-		if gone(span) {
-			t.owed.Add(-int64(len(owed)))
-		}
-		return gone(span)
-	})
 }
 
-func appendSpan(to []byte, span keep.Span) []byte {
-	kind := byte('m')
+func isFar(span keep.Span, now time.Time) (old, ahead bool) {
+	at, most := now.Unix()/60, int64(keepMinutes)
 	if span.Day {
-		kind = 'd'
+		at, most = at/(24*60), keepDays
 	}
-	to = append(append(to, kindUsed...), '\t', kind)
+	return span.Number <= at-most, span.Number >= at+most
+}
+
+func appendSpan(to []byte, kind string, span keep.Span) []byte {
+	unit := byte('m')
+	if span.Day {
+		unit = 'd'
+	}
+	to = append(append(to, kind...), '\t', unit)
 	to = strconv.AppendInt(to, span.Number, 10)
 	return strconv.AppendQuote(append(to, '\t'), span.Pool)
 }
 
 // parseUsed reads a line. It reports false for what no process of this version has written.
 func parseUsed(body string) (span keep.Span, cells []keep.Cell, ok bool) {
+	span, ok = parsePairs(body, func(name, sums string) bool {
+		cell, ok := parseCell(name, sums)
+		cells = append(cells, cell)
+		return ok
+	})
+	return span, cells, ok
+}
+
+// parsePairs reads a line about a span, and gives each pair to take, until that is not sound.
+func parsePairs(body string, take func(name, value string) bool) (span keep.Span, ok bool) {
 	_, body, _ = strings.Cut(body, "\t")
 	when, body, _ := strings.Cut(body, "\t")
 	pool, body, more := strings.Cut(body, "\t")
-	if span, ok = parseSpan(when, pool); !ok {
-		return span, nil, false
-	}
+	span, ok = parseSpan(when, pool)
 	for more && ok {
-		var cell keep.Cell
-		var name, sums string
+		var name, value string
 		name, body, _ = strings.Cut(body, "\t")
-		sums, body, more = strings.Cut(body, "\t")
-		if cell, ok = parseCell(name, sums); ok {
-			cells = append(cells, cell)
-		}
+		value, body, more = strings.Cut(body, "\t")
+		ok = take(name, value)
 	}
-	return span, cells, ok
+	return span, ok
 }
 
 func parseSpan(when, pool string) (span keep.Span, ok bool) {

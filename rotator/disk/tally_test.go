@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -207,4 +208,89 @@ func TestDamagedUsage(t *testing.T) {
 			t.Errorf("it tells %v, damages are %+v", got, again.damages())
 		}
 	})
+}
+
+// The machine's clock has been set back by hours: what is counted on in the minute that it was
+// then, as a ledger does, is kept as all else is, also when the file was left meanwhile. A
+// process that comes later knows of nobody who counts there.
+func TestUsageOfAClockThatIsSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, truth, path := rand.New(rand.NewPCG(1, 4)), make(totals), statePath(t)
+		ahead := spansOf(time.Now().Add(8 * time.Hour))
+		p := start(t, path, 2)
+		c := p.count()
+		for range 2 {
+			for range 30 {
+				c.use(r, truth)
+				for _, span := range ahead {
+					c.Count(span, "cada", keep.Counts{1})
+					truth.add(span, keep.Cell{Name: "cada", Counts: keep.Counts{1}})
+				}
+				time.Sleep(6 * time.Second)
+			}
+			time.Sleep(behind)
+			if got := filed(t, content(t, path), truth); !equal(got, truth) {
+				t.Fatalf("the file has\n%v, want\n%v", got, truth)
+			}
+			p.end()
+			p = start(t, path, 2)
+			c.moveTo(p)
+			time.Sleep(2 * sweeping) // nobody uses it
+		}
+		p.end()
+		late := start(t, path, 2).journal
+		time.Sleep(2 * sweeping)
+		if got, err := late.tally.Read(t.Context(), ahead[:1], []string{""}); err != nil || got[0].Version != "" {
+			t.Errorf("the next process goes on with %+v, %v", got, err)
+		}
+	})
+}
+
+// What lies so far ahead is dropped unless this process counts there: then the file gets it, too.
+func TestForgetAhead(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	ahead := spansOf(now.Add(keepMinutes * time.Minute))[0]
+	read := func(of *tally) keep.Snapshot {
+		got, err := of.Read(t.Context(), []keep.Span{ahead}, []string{""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0]
+	}
+	here := newTally(make(chan struct{}, 1))
+	if _, err := here.Add(t.Context(), "node", []keep.Batch{{Span: ahead, Seq: 1, Cells: []keep.Cell{{Name: "cada", Counts: keep.Counts{1}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	here.forget(now)
+	text := string(here.append(nil, here.take()))
+	if got := read(here); len(got.Cells) != 1 || got.Had["node"] != 1 || !strings.Contains(text, `"cada"`) {
+		t.Errorf("who counts there has %+v, and the file gets %q", got, text)
+	}
+	next := newTally(make(chan struct{}, 1))
+	next.load((codec{}).read(string(here.appendAll(appendFirst(nil)))).used)
+	if got := read(next); len(got.Cells) != 1 {
+		t.Errorf("the next process reads %+v", got)
+	}
+	if next.forget(now); read(next).Version != "" {
+		t.Errorf("the next process goes on with %+v", read(next))
+	}
+}
+
+// filed is what a file says about the spans of others.
+func filed(t *testing.T, text string, of totals) totals {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys.state")
+	write(t, path, text)
+	spans := slices.Collect(maps.Keys(of))
+	got, err := open(t, path, 2).journal.tally.Read(t.Context(), spans, make([]string, len(spans)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(totals)
+	for i, s := range got {
+		for _, cell := range s.Cells {
+			all.add(spans[i], cell)
+		}
+	}
+	return all
 }

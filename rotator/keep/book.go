@@ -201,6 +201,7 @@ func (b *Book) asks(k *Keeper, now time.Time, oldest time.Time) (spans []Span, v
 	for n := day + 1; n > day-days; n-- {
 		spans = append(spans, Span{b.pool, true, n})
 	}
+	spans = b.withLost(spans)
 	for _, span := range spans {
 		version := ""
 		if p := b.pages[span]; p != nil && !p.lost {
@@ -209,6 +210,17 @@ func (b *Book) asks(k *Keeper, now time.Time, oldest time.Time) (spans []Span, v
 		versions = append(versions, version)
 	}
 	return spans, versions
+}
+
+// withLost adds the spans that are lost, whenever they are: a clock may have been set back, or
+// the store was away for long. They are to be brought back, and all others wait for that.
+func (b *Book) withLost(spans []Span) []Span {
+	for span, p := range b.pages {
+		if p.lost && !slices.Contains(spans, span) {
+			spans = append(spans, span)
+		}
+	}
+	return spans
 }
 
 // learn takes up what the store has of a span.

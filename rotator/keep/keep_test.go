@@ -3,6 +3,7 @@ package keep_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -130,6 +131,53 @@ func TestFlush(t *testing.T) {
 		w.start()
 		w.agree("with a new node")
 	})
+}
+
+// So has a span that is not read: of a time at which the clock was before it was set back, or one
+// that is old. What is counted meanwhile waits for that no longer than a few seconds.
+func TestLostBeyondWhatIsRead(t *testing.T) {
+	for name, off := range map[string]keep.Span{
+		"hours ahead": {Number: 8 * 60}, "weeks ahead": {Day: true, Number: 40},
+		"an hour and a half old": {Number: -90}, "thirty days old": {Day: true, Number: -30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 1, func(w *world) {
+				n, far := w.nodes[0], keep.Span{Pool: "main", Day: off.Day, Number: time.Now().Unix() / 60}
+				if far.Day {
+					far.Number /= 24 * 60
+				}
+				far.Number += off.Number
+				n.Count(far, "cada", keep.Counts{1})
+				time.Sleep(2 * keep.Interval)
+				w.Flush()
+				n.Count(far, "cada", keep.Counts{2})
+				time.Sleep(2 * keep.Interval)
+				w.count(n, "cada")
+				n.Count(far, "cada", keep.Counts{4})
+				w.truth[far] = map[string]keep.Counts{"cada": {7}}
+				time.Sleep(4 * keep.Interval)
+				w.holds()
+			})
+		})
+	}
+}
+
+// holds checks that the store has all that is true.
+func (w *world) holds() {
+	w.Helper()
+	for span, want := range w.truth {
+		all, err := w.Read(w.Context(), []keep.Span{span}, []string{""})
+		if err != nil {
+			w.Fatal(err)
+		}
+		got := make(map[string]keep.Counts)
+		for _, c := range all[0].Cells {
+			got[c.Name] = c.Counts
+		}
+		if !maps.Equal(got, want) {
+			w.Errorf("the store has %v in %+v, want %v", got, span, want)
+		}
+	}
 }
 
 // So it has if nodes come first that do not know what it held.

@@ -279,8 +279,21 @@ func (n *node) usedBy(team string) (all [3]int64) {
 	return all
 }
 
+// tellsUsed waits until all that was used is told, and fails when more is.
+func (n *node) tellsUsed(team string, want [3]int64) {
+	n.t.Helper()
+	live.Eventually(n.t, "what was before is told", func() bool {
+		got := n.usedBy(team)
+		if got[0] > want[0] || got[1] > want[1] || got[2] > want[2] {
+			n.t.Fatalf("%v answers are told of, of %v", got, want)
+		}
+		return got == want
+	})
+}
+
 // What was used, and what clients have used of their limits, is told by the process that comes
 // after one that was killed as it was by that one: a budget of which all was used stays used up.
+// So it is when a reload takes the file away, and another one gives it back.
 func TestUsageInAStateFile(t *testing.T) {
 	t.Parallel()
 	beginOfDay(t)
@@ -294,6 +307,8 @@ func TestUsageInAStateFile(t *testing.T) {
 		name: "a", keys: 1, state: "file " + path, upstream: upstream.URL,
 		options: fmt.Sprintf("clients {header.X-Team} {\n ada {\n requests %d 24h\n budget %d tokens day UTC\n }\n }", 2*most, most*each),
 	}
+	without := config
+	without.state = "memory"
 	n := startNode(t, config)
 	for sent := 0; sent < most; {
 		for range 4 {
@@ -305,16 +320,14 @@ func TestUsageInAStateFile(t *testing.T) {
 		want := [3]int64{int64(sent), int64(sent), int64(sent)}
 		live.Eventually(t, "all of it is told", func() bool { return n.usedBy("ada") == want })
 		written(t, path, fmt.Sprintf("%q\t%d 0 ", "cada", sent))
+		n.reload(without) // the file is left, and taken again
+		n.reload(config)
+		n.tellsUsed("ada", want)
 		if n.kill(); sent == most {
 			break
 		}
 		n = startNode(t, config)
-		live.Eventually(t, "what was before is told", func() bool {
-			if got := n.usedBy("ada"); got[0] > want[0] || got[1] > want[1] || got[2] > want[2] {
-				t.Fatalf("%v answers are told of, of %v", got, want)
-			}
-			return n.usedBy("ada") == want
-		})
+		n.tellsUsed("ada", want)
 	}
 	last := startNode(t, config)
 	if status, seconds := last.ask("ada"); status != http.StatusTooManyRequests || seconds <= 61 {
