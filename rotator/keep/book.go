@@ -78,8 +78,11 @@ func (b *Book) begin(k *Keeper) {
 		return
 	}
 	b.keeper, b.read, b.next = k, time.Time{}, time.Time{}
-	for _, p := range b.pages {
-		p.lost, p.sure, p.at = false, false, ""
+	for span, p := range b.pages {
+		if span.mayGrow(k.now()) {
+			p.leave(b.source.Taken(span))
+		}
+		p.move()
 	}
 }
 
