@@ -161,3 +161,37 @@ func TestKeptUseAfterAReload(t *testing.T) {
 		left("after another restart", month, 700)
 	})
 }
+
+// A config that fails when its first requests have come takes clients' use from nobody: the one
+// before goes on with its limits, and keeps where it did what was used before, meanwhile and later.
+func TestKeptUseAfterAConfigThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		month := Period{Calendar: Month, Zone: time.UTC}
+		l := begin(t, filepath.Join(t.TempDir(), "keys.state"), planOf(Limit{TokenBudget, 1000, month}))
+		l.ask("ada", Need{100, 0})
+		file, err := disk.Open(disk.Options{Path: filepath.Join(t.TempDir(), "other.state"), State: rotator.NewState(time.Now())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := l.plan
+		l.plan = planOf(Limit{TokenBudget, 50_000, month}, sliding(Requests, 1, time.Hour)).Kept("main", file)
+		l.ask("ada", Need{200, 0})
+		fails := l.plan
+		fails.End()
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+		l.plan = runs
+		l.ask("ada", Need{300, 0})
+		l.plan = fails // of which a request comes late
+		l.ask("ada", Need{100, 0})
+		l.plan = runs
+		l = begin(t, l.kill(), planOf(Limit{TokenBudget, 1000, month}))
+		if over, _ := l.ask("ada", Need{300, 0}); over.Kind != None {
+			t.Errorf("the rest of it meets %+v", over)
+		}
+		if over, _ := l.ask("ada", Need{1, 0}); over.Kind != TokenBudget {
+			t.Errorf("more meets %+v", over)
+		}
+	})
+}
