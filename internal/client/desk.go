@@ -45,6 +45,13 @@ func (d *Desk) Keep(pool string, in keep.Accounts) {
 	}
 }
 
+// Close is called when the desk's config has ended: clients' requests come by another one.
+func (d *Desk) Close() {
+	if d != nil {
+		d.plan.End()
+	}
+}
+
 // Each calls f with all terms of the desk's plan.
 func (d *Desk) Each(f func(*quota.Terms)) {
 	if d != nil {

@@ -259,6 +259,7 @@ func (g *Gateway) Close() {
 		g.unkeep()
 		g.unkeep = nil
 	}
+	g.Desk.Close()
 	g.clients.Stop()
 	g.prices.Stop()
 	if g.unwatch != nil {

@@ -466,6 +466,20 @@ func TestWhoseLimit(t *testing.T) {
 	}
 }
 
+// Of a config that fails, its requests were the last that its limits held for.
+func TestLimitsAfterAConfigThatFails(t *testing.T) {
+	g := limitedTo(t, quota.Terms{Limits: []quota.Limit{perMinute(quota.Requests, 3)}}, nil)
+	asks(g, testkit.Script(testkit.Fine), chat("{}"))
+	fails := limitedTo(t, quota.Terms{Limits: []quota.Limit{perMinute(quota.Requests, 100)}}, func(c *Config) { c.Pool = g.Pool })
+	asks(fails, testkit.Script(testkit.Fine), chat("{}"))
+	fails.Close()
+	for _, want := range []int{200, 429} {
+		if w := asks(g, testkit.Script(testkit.Fine), chat("{}")); w.Code != want || w.Header().Get("X-Ratelimit-Limit-Requests") != "3" {
+			t.Errorf("%d, want %d: %v", w.Code, want, w.Header())
+		}
+	}
+}
+
 // Names that nobody knows have no limit where there is none for all.
 func TestNoLimitForOthers(t *testing.T) {
 	g := limitedTo(t, quota.Terms{}, func(c *Config) {

@@ -55,8 +55,8 @@ func newBook(most int64) *Book { return &Book{most: most} }
 var seed = maphash.MakeSeed()
 
 // Enter makes the place of a client's request that comes now, and needs so much; nil: the plan
-// has no limit for the client. It allocates once for a client that is known. Of several
-// plans, the one that was made last counts.
+// has no limit for the client. It allocates once for a client that is known. Of the
+// plans of several configs that have not ended, the one that was made last counts.
 func (b *Book) Enter(p *Plan, client string, at int64, n Need) *Stay {
 	client = client[:min(len(client), maxName)]
 	for {
@@ -78,7 +78,7 @@ func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok
 	switch {
 	case a.dropped:
 		return nil, false
-	case (a.plan == nil || a.plan.serial < p.serial) && !a.renew(p, client):
+	case p.succeeds(a.plan) && !a.renew(p, client):
 		return nil, true
 	}
 	a.open(at)
@@ -88,7 +88,7 @@ func (a *Allowance) enter(p *Plan, client string, at int64, n Need) (s *Stay, ok
 	return s, true
 }
 
-// renew adopts what a newer plan has for the client, and tells whether that is anything. The
+// renew adopts what another plan has for the client, and tells whether that is anything. The
 // lock is held.
 func (a *Allowance) renew(p *Plan, client string) bool {
 	t := p.Terms(client)

@@ -28,6 +28,17 @@ type counter interface {
 
 const never = int64(math.MaxInt64)
 
+// How much is counted at most: in a part of a window, which is more than any limit there is, and
+// in all, so little that what is held besides makes it no number beyond all numbers. An upstream
+// may state anything.
+const (
+	mostInPart = mostInAll / (windowParts + 1)
+	mostInAll  = math.MaxInt64 / 2
+)
+
+// plus adds. What would be more than most is that.
+func plus(n, more, most int64) int64 { return n + min(more, most-n) }
+
 func newCounter(p Period) counter {
 	switch {
 	case p.Calendar != Sliding:
@@ -92,8 +103,15 @@ func (w *window) used(at int64) int64 {
 
 func (w *window) add(at, n int64) {
 	w.turn(at)
-	*w.count(w.newest) += n
-	w.total += n
+	w.put(w.newest, n)
+}
+
+// put counts it in one of the last parts. What is too much for that is left out of the total, too.
+func (w *window) put(part, n int64) {
+	c := w.count(part)
+	before := *c
+	*c = plus(before, n, mostInPart)
+	w.total += *c - before
 }
 
 // remove takes n away that were added at that time, as far as they are there still.
@@ -149,8 +167,7 @@ func (w *window) bringBack(at, n, left int64) {
 	if part < w.oldest() {
 		return
 	}
-	*w.count(part) += n
-	w.total += n
+	w.put(part, n)
 }
 
 // learn counts what another window has counted, each as late as it can have been.
@@ -177,7 +194,7 @@ func (d *dated) turn(at int64) {
 
 func (d *dated) used(at int64) int64 { d.turn(at); return d.n }
 
-func (d *dated) add(at, n int64) { d.turn(at); d.n += n }
+func (d *dated) add(at, n int64) { d.turn(at); d.n = plus(d.n, n, mostInAll) }
 
 func (d *dated) from(at, n int64) int64 {
 	if d.used(at) < n {

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -210,6 +211,28 @@ func TestDated(t *testing.T) {
 	} {
 		if row.got != row.want {
 			t.Errorf("%s: %v, want %v", row.what, row.got, row.want)
+		}
+	}
+}
+
+// What is brought back may be anything that a file says: it counts as more than any limit, and
+// leaves nothing behind.
+func TestBringsBackAnything(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC).UnixNano()
+	for _, p := range []Period{{Per: time.Hour}, {Calendar: Day, Zone: time.UTC}} {
+		c, left := newCounter(p), int64(0)
+		for i := range int64(2 * windowParts) {
+			c.bringBack(at, math.MaxInt64, int64(time.Hour)-i*int64(time.Minute)/2)
+			if used := c.used(at); used < 1e17 || used+1e17 < used {
+				t.Fatalf("%+v: %d are used", p, used)
+			}
+		}
+		c.tail(at, func(n, _ int64) { left += n })
+		if used := c.used(at); left != used {
+			t.Errorf("%+v: %d are told, of %d", p, left, used)
+		}
+		if used := c.used(at + int64(p.Longest()) + int64(time.Hour)); used != 0 {
+			t.Errorf("%+v: %d are left in the end", p, used)
 		}
 	}
 }

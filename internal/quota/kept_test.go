@@ -2,6 +2,7 @@ package quota
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -160,4 +161,125 @@ func TestKeptUseAfterAReload(t *testing.T) {
 		l = begin(t, l.kill(), month)
 		left("after another restart", month, 700)
 	})
+}
+
+// A config that fails when its first requests have come takes clients' use from nobody: the one
+// before goes on with its limits, and keeps where it did what was used before, meanwhile and later.
+func TestKeptUseAfterAConfigThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		month := Period{Calendar: Month, Zone: time.UTC}
+		l := begin(t, filepath.Join(t.TempDir(), "keys.state"), planOf(Limit{TokenBudget, 1000, month}))
+		l.ask("ada", Need{100, 0})
+		file, err := disk.Open(disk.Options{Path: filepath.Join(t.TempDir(), "other.state"), State: rotator.NewState(time.Now())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := l.plan
+		l.plan = planOf(Limit{TokenBudget, 50_000, month}, sliding(Requests, 1, time.Hour)).Kept("main", file)
+		l.ask("ada", Need{200, 0})
+		fails := l.plan
+		fails.End()
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+		l.plan = runs
+		l.ask("ada", Need{300, 0})
+		l.plan = fails // of which a request comes late
+		l.ask("ada", Need{100, 0})
+		l.plan = runs
+		l = begin(t, l.kill(), planOf(Limit{TokenBudget, 1000, month}))
+		if over, _ := l.ask("ada", Need{300, 0}); over.Kind != None {
+			t.Errorf("the rest of it meets %+v", over)
+		}
+		if over, _ := l.ask("ada", Need{1, 0}); over.Kind != TokenBudget {
+			t.Errorf("more meets %+v", over)
+		}
+	})
+}
+
+// absurd are limits of each kind that counts what answers say, and so much of it as an upstream
+// may say: more than any number of which there are two.
+var absurd = []struct {
+	what  string
+	limit Limit
+	used  Need
+}{
+	{"dollars of a day", Limit{USDBudget, 100e9, Period{Calendar: Day, Zone: time.UTC}}, Need{0, math.MaxInt64}},
+	{"the most that a budget may have", Limit{USDBudget, 1e17, Period{Calendar: Month, Zone: time.UTC}}, Need{0, math.MaxInt64}},
+	{"dollars of any day", sliding(USDBudget, 1e17, 24*time.Hour), Need{0, math.MaxInt64}},
+	{"tokens of a month", Limit{TokenBudget, 1e15, Period{Calendar: Month, Zone: time.UTC}}, Need{math.MaxInt64, 0}},
+	{"tokens of an hour", sliding(Tokens, 1e12, time.Hour), Need{math.MaxInt64 - 5, 0}},
+	{"what wraps the second time", sliding(Tokens, 1000, time.Hour), Need{math.MaxInt64/2 + 1, 0}},
+}
+
+// What an upstream says, however much it is, leaves its client nothing until that has left: also
+// when that comes again and again, behind what was used before, and when it is brought back.
+func TestAbsurdStatements(t *testing.T) {
+	for _, row := range absurd {
+		t.Run(row.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				most, per := row.limit.Most, row.limit.Period.Longest()
+				l := begin(t, filepath.Join(t.TempDir(), "keys.state"), planOf(row.limit))
+				l.ask("ada", Need{1, 1})
+				l = begin(t, l.kill(), planOf(row.limit))
+				var underWay []*Stay
+				for range 6 {
+					s, _ := enters(t, l.book, l.plan, "ada", time.Now().UnixNano(), Need{1, 1})
+					underWay = append(underWay, s)
+				}
+				for i, s := range underWay {
+					served(s, time.Now().UnixNano(), row.used)
+					l.refuses("ada", most)
+					time.Sleep(min(per/windowParts, 2*time.Minute) * time.Duration(i%2)) // two in each part of a window
+				}
+				for range 2 {
+					l = begin(t, l.kill(), planOf(row.limit))
+					l.refuses("ada", most)
+				}
+				if err := l.file.Close(); err != nil { // it would be looked at all the while
+					t.Error(err)
+				}
+				time.Sleep(per + per/windowParts + time.Second)
+				if over, _ := l.ask("ada", Need{1, 1}); over.Kind != None {
+					t.Errorf("when all has left, a request meets %+v", over)
+				}
+				if used := l.meter().Used(time.Now().UnixNano()); used != 1 {
+					t.Errorf("then %d are used, want 1", used)
+				}
+			})
+		})
+	}
+}
+
+// Nor is what a node lacks of its part ever less than nothing, however often that is wanted.
+func TestAbsurdWants(t *testing.T) {
+	b, p := newBook(10), planOf(sliding(USDBudget, 1e17, time.Hour))
+	s, _ := enters(t, b, p, "ada", start, Need{Cost: 1})
+	served(s, start, Need{0, 1})
+	m := b.find(p, "ada", start).meter(USDBudget)
+	m.SetCeiling(1)
+	for range 100 {
+		enters(t, b, p, "ada", start, Need{Cost: 1e17 - 1})
+	}
+	if n := m.Wanted(start); n < 1e17 {
+		t.Errorf("%d are wanted", n)
+	}
+}
+
+// refuses checks that there is no room for any request, and that what is used is more than all.
+func (l *life) refuses(client string, most int64) {
+	l.Helper()
+	over, _ := l.ask(client, Need{})
+	if over.Kind == None || over.Wait <= 0 {
+		l.Fatalf("a request meets %+v", over)
+	}
+	if used := l.meter().Used(time.Now().UnixNano()); used < most {
+		l.Fatalf("%d are used, of %d", used, most)
+	}
+}
+
+// meter returns the only one.
+func (l *life) meter() (only *Meter) {
+	l.book.Meters(func(_ string, m *Meter) { only = m })
+	return only
 }

@@ -97,7 +97,7 @@ func (m *Meter) wait(at, n int64) int64 {
 	if used <= m.ceiling && used+n <= m.room { // others leave so much: one may go ahead
 		return 0
 	}
-	m.wanted += n
+	m.wanted = plus(m.wanted, n, mostInAll)
 	return m.elsewhere(at, used+n)
 }
 

@@ -68,11 +68,12 @@ func (t *Terms) has(kind func(Kind) bool) bool {
 	return t != nil && slices.ContainsFunc(t.Limits, func(l Limit) bool { return kind(l.Kind) })
 }
 
-// Plan is the limits of a config. It is immutable.
+// Plan is the limits of a config. Until its config ends it is immutable.
 type Plan struct {
 	named  map[string]*Terms
-	rest   *Terms // of each client that is not named; nil: no limit
-	serial uint64 // a later one's is higher
+	rest   *Terms       // of each client that is not named; nil: no limit
+	serial uint64       // a later one's is higher
+	ended  *atomic.Bool // its config has
 
 	lender   Lender        // who divides the limits among nodes; nil: they are this one's
 	accounts keep.Accounts // where what was used outlives the process; nil: nowhere
@@ -84,7 +85,27 @@ var serials atomic.Uint64
 // NewPlan returns the plan with these terms, by the clients' names. Nobody changes the map
 // any more. rest are those of each other client, nil for none.
 func NewPlan(named map[string]*Terms, rest *Terms) *Plan {
-	return &Plan{named: named, rest: rest, serial: serials.Add(1)}
+	return &Plan{named: named, rest: rest, serial: serials.Add(1), ended: new(atomic.Bool)}
+}
+
+// End says that the plan's config has ended: also one that has failed when its first requests
+// had come, and the config before it goes on. p may be nil.
+func (p *Plan) End() {
+	if p != nil {
+		p.ended.Store(true)
+	}
+}
+
+// succeeds tells whether the plan is to count in place of a client's other one, or of none. One
+// whose config has ended may have requests still.
+func (p *Plan) succeeds(other *Plan) bool {
+	if other == nil || p == other {
+		return other == nil
+	}
+	if over := other.ended.Load(); over != p.ended.Load() {
+		return over
+	}
+	return other.serial < p.serial
 }
 
 // Names tells whether the plan has terms for this client by its name.

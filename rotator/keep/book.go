@@ -24,18 +24,19 @@ const (
 )
 
 // Book is what a node knows of a pool's counts: what it has sent, and what others have
-// counted. It outlives configs, and with them keepers: the one that has it last has it. It is
-// safe for concurrent use.
+// counted. It outlives configs, and with them keepers: of those that are to keep it, the one
+// that has come last and works has it. It is safe for concurrent use.
 type Book struct {
 	pool   string
 	node   string // of this process alone
 	source Source
 
-	mu     sync.Mutex // never held while a store is asked; taken before the source's
-	keeper *Keeper    // whose it is
-	pages  map[Span]*page
-	read   time.Time // when all was read last
-	next   time.Time // when it is to be read again
+	mu      sync.Mutex // never held while a store is asked; taken before the source's
+	keeper  *Keeper    // whose it is
+	keepers []*Keeper  // that are to keep it, in the order in which they have come
+	pages   map[Span]*page
+	read    time.Time // when all was read last
+	next    time.Time // when it is to be read again
 }
 
 // NewBook returns the pool's book, for what the source counts.
@@ -70,10 +71,47 @@ func (b *Book) taken(span Span) func() []Cell {
 	return func() []Cell { return b.source.Taken(span) }
 }
 
-// begin makes the keeper have the book. What its store has nobody knows yet.
+// begin makes the keeper one that is to keep the book.
 func (b *Book) begin(k *Keeper) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.keepers = append(b.keepers, k)
+	b.choose()
+}
+
+// end ends what begin began: once.
+func (b *Book) end(k *Keeper) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.keepers, k); i >= 0 {
+		b.keepers = slices.Delete(b.keepers, i, i+1)
+	}
+	b.choose()
+}
+
+// turn notes that a keeper of the book has begun to work.
+func (b *Book) turn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.choose()
+}
+
+// choose gives the book to the last of its keepers that works: one of a config that does not
+// run yet, or never will, takes it from nobody. Where none works it goes to the last that still
+// may; and where there is none, who had it sends what is left. b.mu is held.
+func (b *Book) choose() {
+	for _, fits := range [...]func(*Keeper) bool{(*Keeper).works, (*Keeper).waits} {
+		for _, k := range slices.Backward(b.keepers) {
+			if fits(k) {
+				b.give(k)
+				return
+			}
+		}
+	}
+}
+
+// give makes the keeper have the book. What its store has nobody knows yet. b.mu is held.
+func (b *Book) give(k *Keeper) {
 	if b.keeper == k {
 		return
 	}
@@ -84,6 +122,7 @@ func (b *Book) begin(k *Keeper) {
 		}
 		p.move()
 	}
+	k.rouse()
 }
 
 // of tells whether it is the keeper's. b.mu is held.

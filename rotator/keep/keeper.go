@@ -28,6 +28,7 @@ type Keeper struct {
 
 	wake    chan struct{}
 	asks    chan ask
+	begun   atomic.Bool   // Run was called
 	ended   chan struct{} // closed when Run has returned
 	failing atomic.Bool   // the last call has failed
 
@@ -54,30 +55,49 @@ func NewKeeper(store Store, now func() time.Time, note func(error)) *Keeper {
 // before Run.
 func (k *Keeper) Every(d time.Duration) { k.interval = d }
 
-// Keep begins to keep a book, which no other keeper does from now on. Each call wants one of
-// Drop.
+// Keep begins to keep a book. Of several keepers the last one that runs has it: another one has
+// it until this one runs, and again after Drop. Each call wants one of Drop.
 func (k *Keeper) Keep(b *Book) {
 	if k == nil {
 		return
 	}
-	b.begin(k)
 	k.mu.Lock()
 	k.books[b]++
 	k.mu.Unlock()
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	b.begin(k)
 }
 
-// Drop ends what Keep began, once what the book has to send was sent.
+// Drop ends what Keep began. If no other keeper has the book then, what it has to send is still
+// sent.
 func (k *Keeper) Drop(b *Book) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.books[b]--
+	k.mu.Unlock()
+	b.end(k)
+}
+
+// waits tells whether Run was not called yet.
+func (k *Keeper) waits() bool { return !k.begun.Load() }
+
+// works tells whether Run was called, and has not returned.
+func (k *Keeper) works() bool {
+	select {
+	case <-k.ended:
+		return false
+	default:
+		return k.begun.Load()
+	}
+}
+
+// rouse makes the keeper look what there is to do.
+func (k *Keeper) rouse() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Refresh reads what others have sent, so that the book tells what was so a second ago. It
@@ -104,6 +124,7 @@ func (k *Keeper) Refresh(ctx context.Context, b *Book) {
 // Run works until ctx ends. It is called once.
 func (k *Keeper) Run(ctx context.Context) {
 	defer close(k.ended)
+	k.begin()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -118,6 +139,14 @@ func (k *Keeper) Run(ctx context.Context) {
 			k.work(ctx)
 			timer.Reset(k.interval - jitter(k.interval/4))
 		}
+	}
+}
+
+// begin takes the books.
+func (k *Keeper) begin() {
+	k.begun.Store(true)
+	for _, b := range k.list() {
+		b.turn()
 	}
 }
 

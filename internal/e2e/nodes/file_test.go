@@ -341,3 +341,64 @@ func TestUsageInAStateFile(t *testing.T) {
 		t.Errorf("%q of a key stands in the file:\n%s", part, text)
 	}
 }
+
+// fail posts another config to the admin API, which does not take it.
+func (n *node) fail(why, caddyfile string) {
+	n.t.Helper()
+	r := live.Request(n.t, http.MethodPost, n.admin+"/load", caddyfile)
+	r.Header.Set("Content-Type", "text/caddyfile")
+	if res, text := live.Do(n.t, http.DefaultClient, r); res.StatusCode == http.StatusOK || !strings.Contains(string(text), why) {
+		n.t.Fatalf("%s: %s, want an error with %s", res.Status, text, why)
+	}
+	n.settle()
+}
+
+// Reloads that fail, each at another time and with a state file of its own, end nothing: what was
+// used before and after is told by the process that comes after one that was stopped.
+func TestUsageAfterReloadsThatFail(t *testing.T) {
+	t.Parallel()
+	upstream, dir := startTeller(t), t.TempDir()
+	config := nodeConfig{
+		name: "a", keys: 1, state: "file " + filepath.Join(dir, "keys.state"), upstream: upstream.URL,
+		options: "clients {header.X-Team} {\n ada {\n requests 24 24h\n }\n }",
+	}
+	n, sent := startNode(t, config), 0
+	use := func(n *node) {
+		t.Helper()
+		sent++
+		if status, left := n.remains("ada"); status != http.StatusOK || left != strconv.Itoa(24-sent) {
+			t.Errorf("request %d: status %d, %s remaining", sent, status, left)
+		}
+	}
+	use(n)
+
+	unpriced := config
+	unpriced.state = "file " + filepath.Join(dir, "unpriced.state")
+	unpriced.options += "\nprices " + filepath.Join(dir, "missing.json")
+	n.fail("missing.json", n.caddyfile(unpriced))
+	use(n)
+	used := config
+	used.state = "file " + filepath.Join(dir, "used.state")
+	lockFile(t, filepath.Join(dir, "used.state.lock"))
+	n.fail("another process uses it", n.caddyfile(used))
+	use(n)
+	n.stop()
+
+	again := startNode(t, config)
+	use(again)
+	want := [3]int64{int64(sent), int64(sent), int64(sent)}
+	live.Eventually(t, "all of it is told", func() bool { return again.usedBy("ada") == want })
+}
+
+// lockFile locks a file as another process that has the state file does.
+func lockFile(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+}

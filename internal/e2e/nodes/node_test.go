@@ -270,8 +270,13 @@ func (n *node) post(caddyfile string) {
 		}
 		return true
 	})
-	// The old config's server ends its idle connections, over which a POST would not be sent
-	// again, and resets those that nobody has accepted at its listener.
+	n.settle()
+}
+
+// settle waits until one config is left. The other's server ends its idle connections, over which
+// a POST would not be sent again, and resets those that nobody has accepted at its listener.
+func (n *node) settle() {
+	n.t.Helper()
 	for _, url := range []string{n.url, n.admin} {
 		live.Eventually(n.t, "one listener is left", func() bool { return live.Listeners(n.t, url) <= 1 })
 	}
