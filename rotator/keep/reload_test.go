@@ -54,8 +54,8 @@ func (c *config) close(handlerFirst bool) {
 	}
 }
 
-// holds checks that a node which comes next tells from the store all that was counted, once.
-func (w *world) holds(when string, store *statetest.Shelf) {
+// holdsFor checks that a node which comes next tells from the store all that was counted, once.
+func (w *world) holdsFor(when string, store *statetest.Shelf) {
 	w.Helper()
 	late := &node{w: w}
 	late.book = keep.NewBook("main", &late.Counter)
@@ -105,7 +105,7 @@ func TestConfigThatFails(t *testing.T) {
 				}
 				n.stop(row.properly)
 				w.nodes = nil
-				w.holds(row.what, &w.Shelf)
+				w.holdsFor(row.what, &w.Shelf)
 			})
 		}
 	}
@@ -120,7 +120,7 @@ func TestConfigThatIsLoaded(t *testing.T) {
 		time.Sleep(keep.Interval)
 		w.nodes[0].stop(false)
 		w.nodes = nil
-		w.holds("killed during a reload", &w.Shelf)
+		w.holdsFor("killed during a reload", &w.Shelf)
 		next.close(true)
 	})
 }
@@ -155,11 +155,11 @@ func TestConfigsComeAndGo(t *testing.T) {
 				w.nodes = nil
 				if round%4 == 3 {
 					time.Sleep(10 * time.Second) // in which what was known is brought to another store
-					w.holds(fmt.Sprint("after round ", round), now.store)
+					w.holdsFor(fmt.Sprint("after round ", round), now.store)
 				}
 			}
 			now.close(rand.IntN(2) == 0)
-			w.holds("in the end", now.store)
+			w.holdsFor("in the end", now.store)
 		})
 	}
 }
