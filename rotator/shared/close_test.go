@@ -76,7 +76,7 @@ func leavePromptly(t *testing.T, nodes []*node) {
 func TestCloseWritesWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	nodes := startAll(t, 2, 2000, to(server))
+	nodes := startAll(t, 2, 2000, func() *redis.UniversalOptions { return patient(to(server)()) }, patiently)
 	for s := range rotator.Slot(2000) {
 		nodes[0].Cool(s, time.Hour)
 	}

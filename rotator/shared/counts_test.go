@@ -21,7 +21,7 @@ func stores(o func() *redis.UniversalOptions) func(testing.TB) statetest.Store {
 	return func(t testing.TB) statetest.Store {
 		name := t.Name()
 		return func(t testing.TB) keep.Store {
-			_, j, _ := open(t, redis.NewUniversalClient(o()), func(o *Options) { o.Prefix = name })
+			_, j, _ := open(t, redis.NewUniversalClient(patient(o())), patiently, func(o *Options) { o.Prefix = name })
 			return counts{j}
 		}
 	}

@@ -39,6 +39,14 @@ func clientOptions(addrs ...string) *redis.UniversalOptions {
 	}
 }
 
+// patient is for what must come to its end on a machine that is busy.
+func patient(o *redis.UniversalOptions) *redis.UniversalOptions {
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = limit, limit, limit
+	return o
+}
+
+func patiently(o *Options) { o.Timeout, o.flush = limit, limit }
+
 // node is a process with a journal and a pool.
 type node struct {
 	*statetest.Member

@@ -46,6 +46,7 @@
 package shared
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -96,6 +97,8 @@ type Options struct {
 	// Begin holds the first connection back until it is closed, or until there is
 	// something to write. Default: nil, at once.
 	Begin <-chan struct{}
+
+	flush time.Duration // bounds the last writes. Default: flushTime
 }
 
 const (
@@ -140,6 +143,7 @@ type Journal struct {
 	codec   codec
 	node    string
 	timeout time.Duration
+	last    time.Duration // for what is written when it is closed
 	changed func(Health)
 	mended  func(what string)
 	now     func() time.Time
@@ -233,6 +237,7 @@ func New(o Options) *Journal {
 		codec:   codec{reasons: o.Reasons},
 		node:    shortName(),
 		timeout: o.Timeout,
+		last:    cmp.Or(o.flush, flushTime),
 		changed: o.Changed,
 		mended:  o.Mended,
 		now:     o.Now,
@@ -337,7 +342,7 @@ func (j *Journal) hadData() bool {
 // the connection.
 func (j *Journal) Close() error {
 	j.cancel()
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	ctx, cancel := context.WithTimeout(context.Background(), j.last)
 	defer cancel()
 	select {
 	case <-j.written:
