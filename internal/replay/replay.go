@@ -154,7 +154,7 @@ func Has(r *http.Request) bool {
 // Begin takes the body of a request that has one. Nobody changes the limits any more.
 func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
-	b.model.Begin(limits.mediaOf(r))
+	b.look(r, limits)
 	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
 	if limits.Renames {
 		b.model.Mark()
@@ -162,7 +162,7 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	b.heed(r, limits)
-	if b.model.Form != nil || b.model.Done() {
+	if b.model.Form != nil && !limits.AnyMedia || b.model.Done() {
 		b.Followers = nil // it is no JSON
 	}
 	returns := b.well.dig(b, r)
@@ -241,6 +241,9 @@ func (b *Body) seekModel(p []byte) {
 	l := b.copy.limits
 	if !b.model.Found() || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
+	}
+	if b.Followers != nil && b.isForm(p) {
+		b.Followers = nil
 	}
 	if b.Followers != nil {
 		for _, follower := range *b.Followers {
