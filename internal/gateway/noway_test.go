@@ -139,6 +139,8 @@ func TestFormsAreNoWayAround(t *testing.T) {
 		{"a delimiter within a line", "", strings.TrimSuffix(part(`Content-Disposition: form-data; name="x"`, "xx-"), "\r\n") + part(field, "o3") + mine + end, 403},
 		{"a delimiter within a line, behind much", "", strings.TrimSuffix(part(`Content-Disposition: form-data; name="x"`, strings.Repeat(long, 1000)), "\r\n") + part(field, "o3") + mine + end, 403},
 		{"behind the end", "", mine + end + part(field, "o3") + end, 403},
+		{"without an end", "", part(field, "o3"), 403},
+		{"cut off", "", strings.TrimSuffix(part(field, "o3"), "\r\n"), 403},
 		{"white space behind the end", "", mine + end + "\r\n", 200},
 		{"JSON that is said to be a mixture", "multipart/mixed; boundary=b", `{"model":"o3"}`, 403},
 		{"JSON that is said to be a mixture without a boundary", "multipart/mixed", `{"model":"o3"}`, 403},

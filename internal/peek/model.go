@@ -92,7 +92,7 @@ func (f *ModelFinder) Write(p []byte) {
 // Done tells whether what follows of the body cannot change the answer.
 func (f *ModelFinder) Done() bool {
 	if f.Form != nil {
-		return f.Form.state == formDone && !f.Form.name.heeded()
+		return f.Form.state == formDone
 	}
 	return f.json.state == jsonDone
 }

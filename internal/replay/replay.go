@@ -235,14 +235,13 @@ func (b *Body) readAll(length int64) {
 // is held.
 func (b *Body) seekModel(p []byte) {
 	if b.folded != nil {
-		length := b.request.ContentLength
-		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
+		p = b.folded.Write(p, b.ends(len(p)))
 	}
 	l := b.copy.limits
-	if !b.model.Found() || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
+	if !b.model.Found() || l.Serves != nil && b.model.Form != nil || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
-	if b.Followers != nil && b.isForm(p) {
+	if b.Followers != nil && b.beginsForm(p) {
 		b.Followers = nil
 	}
 	if b.Followers != nil {
@@ -250,6 +249,12 @@ func (b *Body) seekModel(p []byte) {
 			follower.Write(p)
 		}
 	}
+}
+
+// ends tells whether the body ends with so many bytes that have just come. b.mu is held.
+func (b *Body) ends(n int) bool {
+	length := b.request.ContentLength
+	return b.end != nil || length >= 0 && b.came()+int64(n) >= length
 }
 
 // ModelName returns the model that the body names, if what has come by now does.
@@ -448,7 +453,7 @@ func (b *Body) pullFrom(p []byte) (int, error) {
 	if b.phase != over {
 		b.end = err
 		b.seekModel(p[:n])
-		if b.strays() {
+		if b.strays(n) {
 			n, err, b.end = 0, errModel, errModel
 		}
 	}

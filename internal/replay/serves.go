@@ -28,12 +28,13 @@ func (b *Body) look(r *http.Request, l *Limits) {
 }
 
 // strays tells whether the body names a model that its client may not ask for, as far as it
-// has come, or whether it goes on where nobody here can read it. b.mu is held.
-func (b *Body) strays() bool {
+// has come with the last n bytes, or goes on where nobody here can read it, or is a form without
+// an end: some take what has come. b.mu is held.
+func (b *Body) strays(n int) bool {
 	if b.copy.limits.Serves == nil {
 		return false
 	}
-	return b.model.Strays() || b.folded.Cut()
+	return b.model.Strays() || b.folded.Cut() || b.model.Form != nil && !b.model.Done() && b.ends(n)
 }
 
 // heed has the names of models held against what the client may ask for, if that is not all. A
@@ -65,8 +66,9 @@ func (b *Body) isSealed(r *http.Request, media string) bool {
 // boundaries are where a type states a boundary: of several some take the first.
 var boundaries = regexp.MustCompile(`(?i)boundary\s*[*=]`)
 
-// isForm tells whether the body is a form and no JSON that is said to be one, as it begins.
-func (b *Body) isForm(p []byte) bool {
+// beginsForm tells whether the body is a form, by its first piece, and no JSON that is said to be
+// one.
+func (b *Body) beginsForm(p []byte) bool {
 	first := bytes.TrimLeft(p, " \t\r\n\ufeff")
 	return b.model.Form != nil && b.came() == 0 && len(first) > 0 && first[0] != '{'
 }
