@@ -10,7 +10,8 @@ const (
 	maxBoundary = 70
 	// maxFormHeader is the longest header of a part that is looked at, in bytes.
 	// That of a field has some 50.
-	maxFormHeader = 512
+	maxFormHeader  = 512
+	plainEncodings = "7bit 8bit binary" // of a part's data that stands for itself
 )
 
 // formModel finds the field "model" of a multipart/form-data body (RFC 7578). A
@@ -240,7 +241,7 @@ func (f *formModel) endHeader() {
 	case bytes.EqualFold(name, []byte("Content-Disposition")):
 		f.place(value, f.length <= len(f.header))
 	case bytes.EqualFold(name, []byte("Content-Transfer-Encoding")):
-		f.encoded = f.encoded || !bytes.Contains([]byte("7bit 8bit binary"), bytes.ToLower(bytes.TrimSpace(value)))
+		f.encoded = f.encoded || !strings.Contains(plainEncodings, strings.ToLower(string(bytes.TrimSpace(value))))
 	}
 	f.length = 0
 }
