@@ -62,8 +62,8 @@ func (x *exchange) mayAsk() (model string, ok bool) {
 	if x.terms.Models == nil {
 		return "", true
 	}
-	if !x.terms.Serves(x.report.Named) {
-		return x.report.Named, false
+	if name, strays := client.Strays(x.r, x.terms); strays {
+		return name, false
 	}
 	if x.body == nil {
 		return "", true

@@ -283,6 +283,9 @@ func TestTokensAreHeld(t *testing.T) {
 		{"bytes of no stated length", "application/json", `{"x":"` + strings.Repeat("x", 392) + `"}`, -1, "900"},
 		{"what it calls its body is of no account", "text/plain", `{"model":"m","max_tokens":500}`, 0, "492"},
 		{"nor that it is called nothing", "", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"nor a mixture", "multipart/mixed; boundary=x", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"nor a form", "multipart/form-data; boundary=x", `{"model":"m","max_tokens":500}`, 0, "492"},
+		{"nor a form that is none", "multipart/form-data", `{"model":"m","max_tokens":500}`, 0, "492"},
 		{"nor in which letters", "Application/JSON", `{"model":"m","max_tokens":500}`, 0, "492"},
 		{"a file", "video/mp4", strings.Repeat("x", 400), 0, "1000"},
 		{"what is uploaded costs no tokens", "multipart/form-data; boundary=x", strings.Repeat("x", 400), 0, "1000"},
@@ -376,6 +379,8 @@ func TestModelsOfAClient(t *testing.T) {
 		{"UTF-16", "/v1/chat/completions", "application/json", "", "\xff\xfe{\x00\"\x00m\x00", 403, 0},
 		{"UTF-16 without its mark", "/v1/chat/completions", "", "", "{\x00\"\x00m\x00", 403, 0},
 		{"JSON that is said to be a form", "/v1/chat/completions", "multipart/form-data; boundary=b", "", `{"model":"o3"}`, 403, 0},
+		{"JSON that is said to be a mixture", "/v1/chat/completions", "multipart/mixed; boundary=b", "", `{"model":"o3"}`, 403, 0},
+		{"a mixture", "/upload/v1beta/files", "multipart/mixed; boundary=b", "", "--b\r\n\r\nx\r\n--b--\r\n", 200, 1},
 		{"a form without a boundary", "/v1/audio/transcriptions", "multipart/form-data", "", fmt.Sprintf(form, "o3"), 403, 0},
 		{"a form of the other kind", "/v1/chat/completions", "application/x-www-form-urlencoded", "", "model=o3", 403, 0},
 		{"two fields of a form", "/v1/audio/transcriptions", "multipart/form-data; boundary=b", "", strings.TrimSuffix(fmt.Sprintf(form, "o3"), "--b--\r\n") + fmt.Sprintf(form, "gpt-4o"), 403, 0},
@@ -385,8 +390,6 @@ func TestModelsOfAClient(t *testing.T) {
 		{"late in a large body, another one", "/v1/chat/completions", "application/json", "", `{"model":"gpt-4o",` + padding + `"model":"o3"}`, 0, 0},
 	} {
 		t.Run(row.what, func(t *testing.T) {
-			g := limitedTo(t, quota.Terms{Models: &catalog.Offer{Models: []string{"gpt-4o*"}}}, nil)
-			up := testkit.Script(testkit.Fine)
 			body := row.body
 			if row.coding == "gzip" || row.coding == "br" {
 				body = testkit.Compress(t, row.coding, body)
@@ -396,30 +399,39 @@ func TestModelsOfAClient(t *testing.T) {
 			if row.coding != "" {
 				r.Header.Set("Content-Encoding", row.coding)
 			}
-			r, _ = inCaddy(r)
-			w := httptest.NewRecorder()
-			err := g.ServeHTTP(w, r, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-				var came bytes.Buffer
-				r.Body = struct {
-					io.Reader
-					io.Closer
-				}{io.TeeReader(r.Body, &came), r.Body}
-				err := up.ServeHTTP(w, r)
-				if strings.Contains(came.String(), `"o3"`) {
-					t.Error("the upstream has got the name of another model")
-				}
-				return err
-			}))
-			if row.status == 0 {
-				if err == nil || len(up.Keys()) != 0 {
-					t.Errorf("%d, %d calls, %v", w.Code, len(up.Keys()), err)
-				}
-				return
-			}
-			if w.Code != row.status || len(up.Keys()) != row.calls || row.status == 200 && up.Calls[0].Body != body {
-				t.Errorf("%d %s, %d calls", w.Code, w.Body, len(up.Keys()))
-			}
+			asksWithModels(t, r, body, row.status, row.calls)
 		})
+	}
+}
+
+// asksWithModels fails unless the request of a client that may ask for gpt-4o* only is answered so;
+// a status of 0 is that of one that is cut off.
+func asksWithModels(t *testing.T, r *http.Request, body string, status, calls int) {
+	t.Helper()
+	g := limitedTo(t, quota.Terms{Models: &catalog.Offer{Models: []string{"gpt-4o*"}}}, nil)
+	up := testkit.Script(testkit.Fine)
+	r, _ = inCaddy(r)
+	w := httptest.NewRecorder()
+	err := g.ServeHTTP(w, r, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		var came bytes.Buffer
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(r.Body, &came), r.Body}
+		err := up.ServeHTTP(w, r)
+		if strings.Contains(came.String(), `"o3"`) {
+			t.Error("the upstream has got the name of another model")
+		}
+		return err
+	}))
+	if status == 0 {
+		if err == nil || len(up.Keys()) != 0 {
+			t.Errorf("%d, %d calls, %v", w.Code, len(up.Keys()), err)
+		}
+		return
+	}
+	if w.Code != status || len(up.Keys()) != calls || status == 200 && up.Calls[0].Body != body {
+		t.Errorf("%d %s, %d calls", w.Code, w.Body, len(up.Keys()))
 	}
 }
 

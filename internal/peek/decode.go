@@ -115,7 +115,7 @@ type Unfolder struct {
 	given  int // of what is decoded
 	next   int // how much must have come for the next try
 	done   bool
-	cut    bool // what follows is not looked at
+	cut    bool // what follows is not looked at, or cannot be read
 }
 
 // NewUnfolder returns nil for a coding that is none or that nobody here knows.
@@ -132,8 +132,10 @@ func (u *Unfolder) Write(p []byte, ended bool) []byte {
 	if u.done {
 		return nil
 	}
-	u.coded = append(u.coded, p[:min(len(p), maxCoded-len(u.coded))]...)
-	u.done, u.cut = ended || len(u.coded) == maxCoded, !ended && len(u.coded) == maxCoded
+	room := maxCoded - len(u.coded)
+	u.cut = len(p) > room || len(p) == room && !ended
+	u.coded = append(u.coded, p[:min(len(p), room)]...)
+	u.done = ended || len(p) >= room
 	if len(u.coded) < u.next && !u.done {
 		return nil
 	}
@@ -141,7 +143,7 @@ func (u *Unfolder) Write(p []byte, ended bool) []byte {
 	return u.fresh()
 }
 
-// Cut tells whether there is more of the body than what is looked at. u may be nil.
+// Cut tells whether there is more of the body than what is, or can be, looked at. u may be nil.
 func (u *Unfolder) Cut() bool { return u != nil && u.cut }
 
 // IsPlain tells whether a message with this header has no content coding.
@@ -151,12 +153,8 @@ func IsPlain(h http.Header) bool {
 }
 
 func (u *Unfolder) fresh() []byte {
-	reader := Decoder(u.coding, u.coded)
-	if reader == nil {
-		return nil
-	}
-	text, _ := io.ReadAll(io.LimitReader(reader, maxDecoded))
-	u.cut = u.cut || len(text) == maxDecoded
+	text, err := u.text()
+	u.cut = u.cut || len(text) == maxDecoded || u.done && err != nil
 	u.done = u.done || len(text) == maxDecoded
 	if u.done {
 		u.coded = nil
@@ -166,4 +164,17 @@ func (u *Unfolder) fresh() []byte {
 	}
 	text, u.given = text[u.given:], len(text)
 	return text
+}
+
+// text returns what can be read by now. What begins as JSON does is plain, as who does not heed
+// its coding takes it.
+func (u *Unfolder) text() ([]byte, error) {
+	if bytes.HasPrefix(bytes.TrimLeft(u.coded, " \t\r\n"), []byte("{")) {
+		return bytes.Clone(u.coded), errors.ErrUnsupported
+	}
+	reader := Decoder(u.coding, u.coded)
+	if reader == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return io.ReadAll(io.LimitReader(reader, maxDecoded))
 }

@@ -6,6 +6,7 @@
 package peek
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -134,6 +135,19 @@ type moreName struct {
 	serves func(model string) bool // that each name is held against; or nil
 	sure   bool                    // what cannot be read at all cannot be told from a name either
 	strays bool
+	tail   []byte // what came last of the data that meets looks at
+}
+
+// meets tells whether data has the text, which may have begun in the piece before.
+func (n *moreName) meets(text string, p []byte) bool {
+	sought, most := []byte(text), len(text)-1
+	n.tail = append(n.tail, p[:min(len(p), len(sought))]...)
+	met := bytes.Contains(n.tail, sought) || bytes.Contains(p, sought)
+	if len(p) > most {
+		n.tail = append(n.tail[:0], p[len(p)-most:]...)
+	}
+	n.tail = append(n.tail[:0], n.tail[max(len(n.tail)-most, 0):]...)
+	return met
 }
 
 // heeded tells whether each name is held against what is served.

@@ -10,7 +10,8 @@ const (
 	maxBoundary = 70
 	// maxFormHeader is the longest header of a part that is looked at, in bytes.
 	// That of a field has some 50.
-	maxFormHeader = 512
+	maxFormHeader  = 512
+	plainEncodings = "7bit 8bit binary" // of a part's data that stands for itself
 )
 
 // formModel finds the field "model" of a multipart/form-data body (RFC 7578). A
@@ -31,6 +32,9 @@ type formModel struct {
 	length  int                 // of it; more than there is room when it is too long
 	newLine bool                // at the beginning of a line of a header
 	blank   bool                // nothing on this line so far
+	bare    bool                // behind a CR
+	placed  bool                // the part has a Content-Disposition
+	encoded bool                // its data does not stand for itself
 
 	name modelName
 }
@@ -72,6 +76,7 @@ func (f *formModel) write(p []byte) {
 		was := f.state
 		switch {
 		case f.state == formDone:
+			f.heed(p) // some go on behind the end
 			return
 		case f.state == formData && f.matched == 0:
 			p = f.skipData(p)
@@ -130,6 +135,14 @@ func (f *formModel) add(p []byte) {
 	case f.preamble && bytes.IndexByte(p, '{') >= 0:
 		f.name.stray()
 	}
+	f.heed(p)
+}
+
+// heed looks for the boundary in data: some take it for a delimiter wherever it stands.
+func (f *formModel) heed(p []byte) {
+	if f.name.heeded() && f.name.more.meets(f.delimiter[len("\r\n"):], p) {
+		f.name.stray()
+	}
 }
 
 // delimiterByte takes a byte of a delimiter or of the rest of its line, and
@@ -151,6 +164,7 @@ func (f *formModel) delimiterByte(c byte) bool {
 		f.state = formDone
 	default:
 		f.name.junk = true // a line of a name's
+		f.name.stray()
 		return false
 	}
 	return true
@@ -182,6 +196,7 @@ func (f *formModel) beginPart() {
 	f.endPart()
 	f.state, f.preamble = formHeaders, false
 	f.length, f.newLine, f.blank = 0, true, true
+	f.bare, f.placed, f.encoded = false, false, false
 }
 
 func (f *formModel) endPart() {
@@ -189,6 +204,9 @@ func (f *formModel) endPart() {
 		f.name.end()
 	}
 	f.wanted = false
+	if f.name.heeded() {
+		f.name.more.tail = f.name.more.tail[:0]
+	}
 }
 
 // headerByte takes a byte of a part's headers. A header is complete when the next
@@ -197,7 +215,10 @@ func (f *formModel) headerByte(c byte) {
 	if f.newLine && c != ' ' && c != '\t' {
 		f.endHeader()
 	}
-	f.newLine = c == '\n'
+	if f.bare && c != '\n' {
+		f.name.stray() // a line ends here for some
+	}
+	f.newLine, f.bare = c == '\n', c == '\r'
 	switch {
 	case c == '\n' && f.blank:
 		f.beginData()
@@ -216,10 +237,23 @@ func (f *formModel) headerByte(c byte) {
 // endHeader notes whether the header makes the part the field.
 func (f *formModel) endHeader() {
 	name, value, _ := bytes.Cut(f.header[:min(f.length, len(f.header))], []byte(":"))
-	if bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Disposition")) {
-		f.wanted = f.length <= len(f.header) && isModelField(value)
+	switch name = bytes.TrimSpace(name); {
+	case bytes.EqualFold(name, []byte("Content-Disposition")):
+		f.place(value, f.length <= len(f.header))
+	case bytes.EqualFold(name, []byte("Content-Transfer-Encoding")):
+		f.encoded = f.encoded || !strings.Contains(plainEncodings, strings.ToLower(string(bytes.TrimSpace(value))))
 	}
 	f.length = 0
+}
+
+// place takes the value of a Content-Disposition.
+func (f *formModel) place(value []byte, whole bool) {
+	heeded := f.name.heeded()
+	f.wanted = whole && isModelField(value, heeded)
+	if heeded && (f.placed || !whole || !f.wanted && mayBeModelField(value)) {
+		f.name.stray()
+	}
+	f.placed = true
 }
 
 // beginData takes the blank line behind a part's headers.
@@ -229,12 +263,16 @@ func (f *formModel) beginData() {
 	if f.wanted {
 		// Whatever its value is, an earlier one does not count any more.
 		f.name.start()
+		if f.encoded {
+			f.name.stray()
+		}
 	}
 }
 
 // isModelField tells whether the value of a Content-Disposition is that of a field
-// named model, not of a file. RFC 7578 §4.2 forbids filename* and knows no name*.
-func isModelField(disposition []byte) bool {
+// named model, not of a file. RFC 7578 §4.2 forbids filename* and knows no name*. Some do not
+// tell upper from lower case, or take a file without a name for none: loose.
+func isModelField(disposition []byte, loose bool) bool {
 	kind, rest, _ := bytes.Cut(disposition, []byte(";"))
 	if !bytes.EqualFold(bytes.TrimSpace(kind), []byte("form-data")) {
 		return false
@@ -245,12 +283,27 @@ func isModelField(disposition []byte) bool {
 		name, value, rest = cutParameter(rest)
 		switch {
 		case bytes.EqualFold(name, []byte("name")):
-			field = string(value) == "model"
+			field = string(value) == jsonMember || loose && bytes.EqualFold(value, []byte(jsonMember))
 		case bytes.EqualFold(name, []byte("filename")), bytes.EqualFold(name, []byte("filename*")):
-			return false
+			if !loose || len(value) > 0 {
+				return false
+			}
 		}
 	}
 	return field
+}
+
+// mayBeModelField tells whether the part may be the field for some all the same: it is a file or
+// of another kind, its name is quoted otherwise, or in RFC 2231's coding.
+func mayBeModelField(disposition []byte) bool {
+	quotes := func(r rune) rune {
+		if strings.ContainsRune(" \t\r\n\"'\\", r) {
+			return -1
+		}
+		return r
+	}
+	plain := ";" + strings.ToLower(strings.Map(quotes, string(disposition))) + ";"
+	return strings.Contains(plain, ";name*") || strings.Contains(plain, ";name="+jsonMember+";")
 }
 
 // cutParameter cuts the first of a header's parameters off. A quoted value comes

@@ -59,6 +59,7 @@ const (
 const (
 	jsonMember = "model"
 	jsonBOM    = "\ufeff"
+	wide       = 1 // in the place of the code: the text may have several bytes for each character
 )
 
 // write takes the text's next piece.
@@ -155,6 +156,11 @@ func (f *jsonModel) begin(c byte) {
 		f.fail()
 	case isSpace(c):
 		f.matched = uint8(len(jsonBOM)) // too late for one
+	case f.name.heeded() && (c == 0 || c >= 0xfe): // of UTF-16 or UTF-32, which some parsers know
+		f.matched, f.code = uint8(len(jsonBOM)), wide
+	case c == '{' && f.code == wide:
+		f.name.stray()
+		f.fail()
 	case c == '{':
 		f.state = jsonFirst
 	default:

@@ -50,11 +50,17 @@ func ModelInPath(path string) (string, bool) {
 
 // modelInPath returns from where to where in a path the model stands; nowhere: 0, 0.
 func modelInPath(path string) (from, to int) {
+	if from, to = PlaceInPath(path); !isModelName([]byte(path[from:to])) {
+		return 0, 0
+	}
+	return from, to
+}
+
+// PlaceInPath returns from where to where in a URL's path the model stands, also one that is no
+// name; nowhere: 0, 0.
+func PlaceInPath(path string) (from, to int) {
 	if from, to = beforeVerb(path); from == to {
 		from, to = deployment(path)
-	}
-	if !isModelName([]byte(path[from:to])) {
-		return 0, 0
 	}
 	return from, to
 }

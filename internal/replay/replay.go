@@ -154,7 +154,7 @@ func Has(r *http.Request) bool {
 // Begin takes the body of a request that has one. Nobody changes the limits any more.
 func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.source, b.request, b.trailer = r.Body, r, limits.endToEnd(r.Trailer)
-	b.model.Begin(limits.mediaOf(r))
+	b.look(r, limits)
 	b.folded = peek.NewUnfolder(peek.First(r.Header, "Content-Encoding"))
 	if limits.Renames {
 		b.model.Mark()
@@ -162,7 +162,7 @@ func (b *Body) Begin(r *http.Request, limits *Limits) {
 	b.turn.L = &b.mu
 	b.copy.limits = limits
 	b.heed(r, limits)
-	if b.model.Form != nil || b.model.Done() {
+	if b.model.Form != nil && !limits.AnyMedia || b.model.Done() {
 		b.Followers = nil // it is no JSON
 	}
 	returns := b.well.dig(b, r)
@@ -235,18 +235,26 @@ func (b *Body) readAll(length int64) {
 // is held.
 func (b *Body) seekModel(p []byte) {
 	if b.folded != nil {
-		length := b.request.ContentLength
-		p = b.folded.Write(p, b.end != nil || length >= 0 && b.came()+int64(len(p)) >= length)
+		p = b.folded.Write(p, b.ends(len(p)))
 	}
 	l := b.copy.limits
-	if !b.model.Found() || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
+	if !b.model.Found() || l.Serves != nil && b.model.Form != nil || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
+	}
+	if b.Followers != nil && b.beginsForm(p) {
+		b.Followers = nil
 	}
 	if b.Followers != nil {
 		for _, follower := range *b.Followers {
 			follower.Write(p)
 		}
 	}
+}
+
+// ends tells whether the body ends with so many bytes that have just come. b.mu is held.
+func (b *Body) ends(n int) bool {
+	length := b.request.ContentLength
+	return b.end != nil || length >= 0 && b.came()+int64(n) >= length
 }
 
 // ModelName returns the model that the body names, if what has come by now does.
@@ -445,7 +453,7 @@ func (b *Body) pullFrom(p []byte) (int, error) {
 	if b.phase != over {
 		b.end = err
 		b.seekModel(p[:n])
-		if b.strays() {
+		if b.strays(n) {
 			n, err, b.end = 0, errModel, errModel
 		}
 	}

@@ -1,8 +1,10 @@
 package replay
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/keycycler/keycycler/internal/peek"
@@ -11,22 +13,28 @@ import (
 // errModel ends a body that names a model which its client may not ask for.
 var errModel = errors.New("keycycler: the body names a model that its client may not ask for")
 
-// mediaOf returns as what the body is looked through for its model.
-func (l *Limits) mediaOf(r *http.Request) string {
+// look begins to look through the body for its model, as what it is said to be; where that
+// matters, as JSON if it is no form.
+func (b *Body) look(r *http.Request, l *Limits) {
 	media := peek.First(r.Header, "Content-Type")
-	if l.AnyMedia && !peek.IsMedia(strings.TrimSpace(media), "multipart/") {
-		return "application/json"
+	if parts := strings.TrimSpace(media); l.Serves != nil && peek.IsMedia(parts, "multipart/") {
+		_, parameters, _ := strings.Cut(parts, ";") // some take each kind for a form
+		media = "multipart/form-data;" + parameters
 	}
-	return media
+	b.model.Begin(media)
+	if l.AnyMedia && b.model.Form == nil {
+		b.model = peek.ModelFinder{}
+	}
 }
 
 // strays tells whether the body names a model that its client may not ask for, as far as it
-// has come, or whether it goes on where nobody here can read it. b.mu is held.
-func (b *Body) strays() bool {
+// has come with the last n bytes, or goes on where nobody here can read it, or is a form without
+// an end: some take what has come. b.mu is held.
+func (b *Body) strays(n int) bool {
 	if b.copy.limits.Serves == nil {
 		return false
 	}
-	return b.model.Strays() || b.folded.Cut() && !b.model.Done()
+	return b.model.Strays() || b.folded.Cut() || b.model.Form != nil && !b.model.Done() && b.ends(n)
 }
 
 // heed has the names of models held against what the client may ask for, if that is not all. A
@@ -37,9 +45,32 @@ func (b *Body) heed(r *http.Request, l *Limits) {
 	}
 	media := peek.First(r.Header, "Content-Type")
 	b.model.Heed(l.Serves, media == "" || peek.IsJSON(media))
-	if b.folded == nil && !peek.IsPlain(r.Header) || b.model.Form == nil && isForm(media) {
+	if b.isSealed(r, media) {
 		b.end = errModel
 	}
+}
+
+// isSealed tells whether the header says that nobody here can read the body, or that others may
+// read it otherwise. Nobody compresses a form, but it can have another one around that.
+func (b *Body) isSealed(r *http.Request, media string) bool {
+	codings, plain := len(r.Header["Content-Encoding"]), peek.IsPlain(r.Header)
+	switch {
+	case len(r.Header["Content-Type"]) > 1, !plain && (codings > 1 || b.folded == nil), len(boundaries.FindAllString(media, 2)) > 1:
+		return true
+	case b.model.Form != nil:
+		return !plain
+	}
+	return isForm(media)
+}
+
+// boundaries are where a type states a boundary: of several some take the first.
+var boundaries = regexp.MustCompile(`(?i)boundary\s*[*=]`)
+
+// beginsForm tells whether the body is a form, by its first piece, and no JSON that is said to be
+// one.
+func (b *Body) beginsForm(p []byte) bool {
+	first := bytes.TrimLeft(p, " \t\r\n\ufeff")
+	return b.model.Form != nil && b.came() == 0 && len(first) > 0 && first[0] != '{'
 }
 
 // isForm tells whether the body is said to be a form of any kind.
