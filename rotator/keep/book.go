@@ -116,11 +116,8 @@ func (b *Book) give(k *Keeper) {
 		return
 	}
 	b.keeper, b.read, b.next = k, time.Time{}, time.Time{}
-	for span, p := range b.pages {
-		if span.mayGrow(k.now()) {
-			p.leave(b.source.Taken(span))
-		}
-		p.move()
+	for _, p := range b.pages {
+		p.lost, p.sure, p.at = false, false, ""
 	}
 	k.rouse()
 }

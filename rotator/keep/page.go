@@ -32,9 +32,6 @@ type page struct {
 
 	doubts int // how often it was read and not sound
 
-	left  left // of stores
-	moved bool // and has not learned yet what another one has
-
 	part       // what other nodes have counted, and this one before its start
 	past *part // the same before the store has lost it; nil: it has not
 }
@@ -81,12 +78,9 @@ func (p *page) due(span Span, room int) (all []Batch) {
 // accept takes up how many batches the store has. taken returns all that there ever was. It
 // reports whether the store has lost some.
 func (p *page) accept(now time.Time, had int64, taken func() []Cell) (less bool) {
-	own := p.back(had)
-	p.known, p.lost, p.sure, p.past, p.doubts, p.moved = true, false, false, nil, 0, false
+	p.known, p.lost, p.sure, p.past, p.doubts = true, false, false, nil, 0
 	less = had < p.had
 	switch {
-	case own != nil && had != p.had:
-		p.goOn(now, had, own, taken())
 	case p.had <= had && had <= p.made:
 		p.had = had
 	case had < p.had && len(p.batches) > 0 && p.batches[0].seq <= had+1:
@@ -131,9 +125,6 @@ func (p *page) forget(now time.Time) {
 // own is what of all that this node has ever counted is in what the store has, which says
 // that it had so many batches.
 func (p *page) own(had int64, taken []Cell) map[string]Counts {
-	if own := p.back(had); own != nil {
-		return own
-	}
 	own := make(map[string]Counts, len(taken))
 	if had == 0 {
 		return own
