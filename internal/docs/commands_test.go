@@ -28,7 +28,8 @@ const (
 	home       = "https://github.com/keycycler/keycycler"
 )
 
-// TestCommands runs each page's commands in order, as they stand.
+// TestCommands runs each page's commands in order, as they stand. The README's build a clone of
+// the project: the gate alone takes that time.
 func TestCommands(t *testing.T) {
 	for _, p := range []struct {
 		page string
@@ -43,6 +44,9 @@ func TestCommands(t *testing.T) {
 		{"docs/keys.md", inEmptyFolder, 1},
 	} {
 		t.Run(filepath.Base(p.page), func(t *testing.T) {
+			if p.page == readme && os.Getenv(requireTools) != "1" {
+				t.Skipf("it takes long: %s=1 runs it", requireTools)
+			}
 			sh := p.in(t)
 			for _, b := range blocksOf(t, p.page, "sh") {
 				sh.block(b)
