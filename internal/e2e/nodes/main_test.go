@@ -4,7 +4,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -31,6 +33,8 @@ func TestMain(m *testing.M) {
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			os.Exit(3)
 		}()
+		// A node that has just begun to serve may not listen to signals yet: one would kill it.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 	}
 	caddycmd.Main()
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -172,6 +173,24 @@ func (n *node) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// terminated tells the node to end, again where it has not listened yet, and returns how it has.
+func (n *node) terminated() error {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for late := time.After(live.Patience); ; {
+		_ = n.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-n.done:
+			return err
+		case <-again.C:
+		case <-late:
+			_ = n.cmd.Process.Kill()
+			<-n.done
+			return errors.New("a kill: it did not end")
+		}
+	}
+}
+
 // stop ends the node as a service manager does, and wants a clean end.
 func (n *node) stop() {
 	n.t.Helper()
@@ -179,16 +198,8 @@ func (n *node) stop() {
 		return
 	}
 	n.ended = true
-	_ = n.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err := <-n.done:
-		if err != nil {
-			n.t.Errorf("the node ended with %v:\n%s", err, tail(n.log()))
-		}
-	case <-time.After(live.Patience):
-		_ = n.cmd.Process.Kill()
-		<-n.done
-		n.t.Errorf("the node did not end:\n%s", tail(n.log()))
+	if err := n.terminated(); err != nil {
+		n.t.Errorf("the node ended with %v:\n%s", err, tail(n.log()))
 	}
 	n.stdin.Close()
 	if log := n.log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
