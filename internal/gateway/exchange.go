@@ -80,7 +80,7 @@ type exchange struct {
 	looked  *attempt      // the attempt, where it is looked at whether its key gets to its place
 	counts  bool          // what the answer has used is counted …
 	usage   *usage.Reader // … as it says itself; nil: it cannot
-	bill    *usage.Bill   // the record\'s; nil: it has none
+	bill    *usage.Bill   // the record's; nil: it has none
 	terms   *quota.Terms  // the client's; nil: it has no limits
 	stay    *quota.Stay   // likewise
 	needed  usage.Tokens  // an estimate of what it may use

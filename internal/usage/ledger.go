@@ -213,7 +213,7 @@ func (l *Ledger) forget() {
 
 func drop[K comparable](all map[K]*series, today int64) {
 	for name, s := range all {
-		if s.settle(); s.days[len(s.days)-1].number <= today-days {
+		if s.days[len(s.days)-1].number <= today-days {
 			delete(all, name)
 		}
 	}

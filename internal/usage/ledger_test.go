@@ -121,7 +121,6 @@ func TestSeriesAreBounded(t *testing.T) {
 			s.add(minute, &one)
 		}
 	}
-	s.settle()
 	if len(s.minutes) != minutes || len(s.days) != days || cap(s.minutes) > 4*minutes || cap(s.days) > 4*days {
 		t.Errorf("%d minutes (%d), %d days (%d)", len(s.minutes), cap(s.minutes), len(s.days), cap(s.days))
 	}

@@ -82,27 +82,11 @@ func dayOf(minute int64) int64 { return minute / (24 * 60) }
 type series struct {
 	minutes, days       []Bucket
 	keptMinute, keptDay Bucket // the last ones that Take has seen, as they were then
-
-	latest Bucket // a minute that is not counted in them yet: each answer is counted here only
 }
 
-// add counts in that minute, or in the latest one if the clock was set back.
 func (s *series) add(minute int64, c *Counts) {
-	if s.latest.number < minute {
-		s.settle()
-		s.latest.number = minute
-	}
-	s.latest.add(c)
-}
-
-// settle brings the latest minute into minutes and days: before anybody looks at them.
-func (s *series) settle() {
-	if s.latest.Answers == 0 {
-		return
-	}
-	bucket(&s.minutes, s.latest.number, minutes).add(&s.latest.Counts)
-	bucket(&s.days, dayOf(s.latest.number), days).add(&s.latest.Counts)
-	s.latest.Counts = Counts{}
+	bucket(&s.minutes, minute, minutes).add(c)
+	bucket(&s.days, dayOf(minute), days).add(c)
 }
 
 // bucket returns the bucket of that number, which is the last one, and drops those that are

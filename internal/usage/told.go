@@ -83,10 +83,8 @@ func each[K comparable](l *Ledger, all map[K]*series, do func(K, *series)) {
 	few := func(names []K) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.settle()
 		for _, k := range names {
 			if s := all[k]; s != nil {
-				s.settle()
 				do(k, s)
 			}
 		}

@@ -157,7 +157,7 @@ func (m mistake) load(t *testing.T) (said string) {
 		live.Do(t, http.DefaultClient, live.Request(t, http.MethodPost, n.url+path, "x"))
 	}
 	live.Eventually(t, "the log tells", func() bool { return strings.Contains(n.log(), m.answer) })
-	n.kill() // so young a Caddy may not yet heed what tells it to end
+	n.stop()
 	if strings.Count(n.log(), m.answer) != 1 {
 		t.Errorf("the log tells %d times: %s", strings.Count(n.log(), m.answer), n.log())
 	}
