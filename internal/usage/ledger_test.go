@@ -155,7 +155,7 @@ func TestHostileModels(t *testing.T) {
 
 // Names that are no UTF-8 do not break a scrape.
 func TestMetrics(t *testing.T) {
-	l := LedgerOf("usage-metrics")
+	l := newLedger("usage-metrics")
 	l.Know([]string{"gpt-demo"})
 	l.Note(noon, Use{Client: "ada", Model: "gpt-demo", Tokens: &Tokens{10, 4, 2, 5, 3}, Cost: 1_500_000_000})
 	l.Note(noon, Use{Client: "ada", Model: "gpt-demo"})
