@@ -34,7 +34,9 @@ func ParseID(text string) (id ID, ok bool) {
 		return id, false
 	}
 	_, err := hex.Decode(id[:], []byte(text))
-	return id, err == nil && id.String() == text
+	var again [2 * len(id)]byte
+	hex.Encode(again[:], id[:])
+	return id, err == nil && string(again[:]) == text
 }
 
 // IDOf returns the id of a secret, whether or not the secret is a valid key.

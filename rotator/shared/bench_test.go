@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,42 @@ func BenchmarkDecode(b *testing.B) {
 		if _, ok := c.decode("1795488992412 1795488952365 0 0 rate_limited retry-after"); !ok {
 			b.Fatal("not decoded")
 		}
+	}
+}
+
+// BenchmarkHear is what a change of another process costs: one that is news, and one that is
+// known already, as most are while Redis is filled again.
+func BenchmarkHear(b *testing.B) {
+	for _, row := range []struct {
+		name string
+		step int64 // of deadlines from one time to the next, in ms
+	}{{"news", 1000}, {"known", 0}} {
+		b.Run(row.name, func(b *testing.B) {
+			now := time.Now()
+			j := journalAt(now, time.Duration(now.UnixNano()))
+			keys := statetest.Keys(b, 10_000)
+			if _, err := rotator.NewPool(keys, j.state, now, rotator.WithJournal(j)); err != nil {
+				b.Fatal(err)
+			}
+			j.place = place{epoch: "epoch", mark: "mark"}
+			j.fill = refill{due: true, seen: newKnowledge(0)}
+			until := now.UnixMilli() + 60_000
+			for first := 0; b.Loop(); first = (first + batch) % len(keys) {
+				b.StopTimer()
+				if first == 0 {
+					until += row.step
+				}
+				text := fmt.Sprintf("epoch\nother\n%d\nmark\nmark", now.UnixMilli())
+				for _, k := range keys[first : first+batch] {
+					text += fmt.Sprintf("\n%s\n%d %d 0 0 rate_limited retry-after", k.ID(), until, now.UnixMilli())
+				}
+				b.StartTimer()
+				if err := j.applyEntry(redis.XMessage{ID: "1-0", Values: map[string]any{entryField: text}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch), "ns/change")
+		})
 	}
 }
 

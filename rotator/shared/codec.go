@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -68,6 +69,7 @@ type codec struct{ reasons []string }
 const (
 	asGood     = '+' // as good as a ready one
 	lastResort = '*' // for those who find nothing better
+	signs      = string(asGood) + string(lastResort)
 )
 
 // nothing stands for an empty source, and for the reason of a key that does not
@@ -113,23 +115,25 @@ func (c codec) source(f fact) string {
 	return f.source
 }
 
-// decode reports false for what no process of this version has written.
+// decode reports false for what no process of this version has written. It allocates
+// nothing for a source that it has met before: a process that starts, or whose Redis is
+// filled again, reads as many facts as there are keys.
 func (c codec) decode(text string) (fact, bool) {
-	fields := strings.SplitN(text, " ", 6)
-	if len(fields) != 6 {
-		return fact{}, false
-	}
 	var times [4]int64 // the last is the switch, which alone may be negative
 	for i := range times {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil || n < 0 && i < 3 {
+		number, rest, ok := strings.Cut(text, " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil || n < 0 && i < 3 {
 			return fact{}, false
 		}
-		times[i] = min(n, maxMillis)
+		times[i], text = min(n, maxMillis), rest
 	}
-	f := fact{until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3]), source: fields[5]}
-	reason := fields[4]
-	if i := strings.IndexAny(reason, string(asGood)+string(lastResort)); i >= 0 {
+	reason, source, ok := strings.Cut(text, " ")
+	if !ok {
+		return fact{}, false
+	}
+	f := fact{until: times[0], learned: times[1], cleared: times[2], off: rotator.Switch(times[3])}
+	if i := strings.IndexAny(reason, signs); i >= 0 {
 		f = f.rested(reason[i], reason[i+1:])
 		reason = reason[:i]
 	}
@@ -137,10 +141,9 @@ func (c codec) decode(text string) (fact, bool) {
 	if !f.off.Valid() {
 		f.off = 0
 	}
-	if f.source == nothing || !isSource(f.source) {
-		f.source = ""
+	if source != nothing && isSource(source) {
+		f.source = unique.Make(source).Value() // it outlives the text, which may be a long one
 	}
-	f.source = strings.Clone(f.source) // it outlives the text, which may be a long one
 	return f, true
 }
 

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,10 +18,12 @@ const (
 	crowdTerm = 10 * time.Second
 )
 
-// crowd counts the processes that write. The zero value is ready for use.
+// crowd counts the processes that write. The zero value is ready for use. Only the listener
+// notes them; the rest may be asked at any time.
 type crowd struct {
 	since       time.Time
 	now, before map[string]bool
+	many        atomic.Int64
 }
 
 // note counts one that has written.
@@ -31,9 +34,38 @@ func (c *crowd) note(now time.Time, node string) {
 	if len(c.now) < int(maxPace/share) {
 		c.now[strings.Clone(node)] = true
 	}
+	c.many.Store(int64(max(len(c.now), len(c.before))))
 }
 
 // pace is how long a process that has read something lets pass before it reads again.
 func (c *crowd) pace() time.Duration {
-	return min(time.Duration(max(len(c.now), len(c.before)))*share, maxPace)
+	return min(time.Duration(c.many.Load())*share, maxPace)
+}
+
+const (
+	// fillShare is how long each change that was lost takes of the time of each process: all
+	// of them hear it, and news that comes behind it waits for that.
+	fillShare = 8 * time.Microsecond
+
+	// maxFillShare is the longest rest for a change, for however many processes: 500 a
+	// second.
+	maxFillShare = 2 * time.Millisecond
+
+	// fillBatch is how many changes go into one round trip then, and minFillBatch how many
+	// where a crowd hears them: few enough for news not to wait behind them.
+	fillBatch    = 200
+	minFillBatch = 50
+
+	// fillCrowd is how many processes hear a whole batch at a time.
+	fillCrowd = 25
+)
+
+// fillSize is how much of what was lost is filled in at a time.
+func (c *crowd) fillSize() int {
+	return max(fillBatch*fillCrowd/max(int(c.many.Load()), fillCrowd), minFillBatch)
+}
+
+// fillPause is how long who has filled in so much rests at least.
+func (c *crowd) fillPause(changes int) time.Duration {
+	return time.Duration(changes) * min(time.Duration(c.many.Load())*fillShare, maxFillShare)
 }

@@ -20,24 +20,42 @@ type entry struct {
 	time  int64  // when it was written, in ms
 	mark  string // its name
 	after string // the one before it; "": there is none
-	lines []string
+	news  string // the rest
 }
 
 // parseEntry reports false for what no process of this version has written.
 func parseEntry(m redis.XMessage) (entry, bool) {
 	text, _ := m.Values[entryField].(string)
-	lines := strings.Split(text, "\n")
+	head, news, rest := [5]string{}, text, true
+	for i := range head {
+		if !rest {
+			return entry{}, false
+		}
+		head[i], news, rest = strings.Cut(news, "\n")
+	}
 	id, ok := strings.CutSuffix(m.ID, "-0")
-	if !ok || len(lines) < 5 || len(lines)%2 == 0 {
+	if !ok || rest && strings.Count(news, "\n")%2 == 0 {
 		return entry{}, false
 	}
 	end, err1 := strconv.ParseInt(id, 10, 64)
-	at, err2 := strconv.ParseInt(lines[2], 10, 64)
+	at, err2 := strconv.ParseInt(head[2], 10, 64)
 	if err1 != nil || err2 != nil {
 		return entry{}, false
 	}
 	return entry{
-		end: end, epoch: strings.Clone(lines[0]), node: lines[1], time: max(min(at, maxMillis), 0),
-		mark: strings.Clone(lines[3]), after: lines[4], lines: lines[5:],
+		end: end, epoch: strings.Clone(head[0]), node: head[1], time: max(min(at, maxMillis), 0),
+		mark: strings.Clone(head[3]), after: head[4], news: news,
 	}, true
+}
+
+// each yields the fields and their values.
+func (e entry) each(yield func(field, value string) bool) {
+	for news := e.news; news != ""; {
+		field, rest, _ := strings.Cut(news, "\n")
+		value, rest, _ := strings.Cut(rest, "\n")
+		if !yield(field, value) {
+			return
+		}
+		news = rest
+	}
 }

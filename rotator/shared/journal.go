@@ -172,8 +172,7 @@ type Journal struct {
 	sharing side // of limits
 	keeping side // of what was counted
 
-	// Only the listener's goroutine uses these.
-	place place
+	place place // of the listener's goroutine alone
 	crowd crowd
 
 	clock clock

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/keycycler/keycycler/rotator"
 )
 
 // place is how far this process has read: where to go on after a connection was
@@ -94,7 +92,7 @@ func (p place) continues(there place) bool {
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
 	j.forgetAll()
-	seen := make(map[subject]fact)
+	seen := newKnowledge(0)
 	for cursor := uint64(0); there.epoch != ""; {
 		fields, next, err := j.scan(ctx, cursor)
 		if err != nil {
@@ -102,22 +100,20 @@ func (j *Journal) readAll(ctx context.Context, there place) error {
 		}
 		for i := 0; i+1 < len(fields); i += 2 {
 			if about, f, ok := j.apply(fields[i], fields[i+1]); ok {
-				seen[about] = f
+				seen.note(about, f)
 			}
 		}
 		if cursor = next; cursor == 0 {
 			break
 		}
 	}
-	var used map[rotator.Resource]int64
 	if there.epoch == "" || there.owners > 0 {
-		var err error
-		if used, err = j.readOwners(ctx); err != nil {
+		if err := j.readOwners(ctx, seen); err != nil {
 			return err
 		}
 	}
 	j.stand(there)
-	j.refill(seen, used)
+	j.refill(seen)
 	j.mu.Lock()
 	j.health.Resyncs++
 	j.mu.Unlock()
@@ -231,17 +227,14 @@ func (j *Journal) applyEntry(m redis.XMessage) error {
 		return errAhead
 	}
 	j.crowd.note(j.now(), e.node)
-	for i := 0; i < len(e.lines); i += 2 {
-		if e.node == j.node {
-			break
-		}
-		if !j.applyOwner(e.lines[i], e.lines[i+1]) {
-			j.apply(e.lines[i], e.lines[i+1])
-		}
-	}
 	if e.node == j.node {
 		j.forget(e.mark)
 	} else {
+		for field, value := range e.each {
+			if !j.applyOwner(field, value) {
+				j.apply(field, value)
+			}
+		}
 		j.noteLag(e.time)
 	}
 	j.place.entry, j.place.mark = e.end, e.mark
@@ -272,7 +265,7 @@ func (j *Journal) apply(field, text string) (subject, fact, bool) {
 	news := j.state.Learn(now, j.local(about, f), j)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fill.told(about, f)
+	j.fill.seen.note(about, f)
 	if news {
 		j.health.Heard++
 	}

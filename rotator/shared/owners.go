@@ -74,21 +74,20 @@ func (j *Journal) minute(used time.Time) int64 {
 }
 
 // readOwners reads all that Redis knows, the latest first: what is used meanwhile moves
-// others back, and so hides nothing. It returns when each was used, in ms.
-func (j *Journal) readOwners(ctx context.Context) (map[rotator.Resource]int64, error) {
-	seen := make(map[rotator.Resource]int64)
+// others back, and so hides nothing.
+func (j *Journal) readOwners(ctx context.Context, seen knowledge) error {
 	for start := int64(0); ; start += ownersPage {
 		n, err := j.readOwnersFrom(ctx, start, seen)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n < ownersPage {
-			return seen, nil
+			return nil
 		}
 	}
 }
 
-func (j *Journal) readOwnersFrom(ctx context.Context, start int64, seen map[rotator.Resource]int64) (n int, err error) {
+func (j *Journal) readOwnersFrom(ctx context.Context, start int64, seen knowledge) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
 	page, err := j.client.ZRevRangeWithScores(ctx, j.names.owners, start, start+ownersPage-1).Result()
@@ -108,7 +107,7 @@ func (j *Journal) readOwnersFrom(ctx context.Context, start int64, seen map[rota
 		if r, id, ok := parseOwner(name, key); ok {
 			used := j.usedAt(r, int64(z.Score))
 			j.learnOwner(r, id, used)
-			seen[r] = max(seen[r], used)
+			seen.noteOwner(r, used)
 		}
 	}
 	return len(page), nil
@@ -130,13 +129,16 @@ func (j *Journal) usedAt(r rotator.Resource, stands int64) int64 {
 func (j *Journal) applyOwner(field, text string) bool {
 	key, minute, _ := strings.Cut(text, " ")
 	r, id, ok := parseOwner(field, key)
+	if !ok {
+		return false
+	}
 	used, err := strconv.ParseInt(minute, 10, 64)
-	if !ok || err != nil {
+	if err != nil {
 		return false
 	}
 	j.learnOwner(r, id, used)
 	j.mu.Lock()
-	j.fill.toldOwner(r, used)
+	j.fill.seen.noteOwner(r, used)
 	j.health.Heard++
 	j.mu.Unlock()
 	return true

@@ -53,8 +53,12 @@ func TestQueue(t *testing.T) {
 }
 
 // lacking is what the journal fills in when it is its turn.
-func lacking(j *Journal, seen map[subject]fact) map[subject]rotator.Change {
-	j.refill(seen, nil)
+func lacking(j *Journal, facts map[subject]fact) map[subject]rotator.Change {
+	seen := newKnowledge(len(facts))
+	for about, f := range facts {
+		seen.note(about, f)
+	}
+	j.refill(seen)
 	if j.fill.due {
 		j.computeFill()
 	}

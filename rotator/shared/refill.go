@@ -13,10 +13,6 @@ const (
 	// not know: others have found the same.
 	fillSpread = 400 * time.Millisecond
 
-	// fillBatch is how many changes go into one round trip then: few enough for news
-	// not to wait behind it.
-	fillBatch = 200
-
 	// fillRest is for how many times as long as a batch took the next one waits, so that
 	// Redis and those who hear of it have time for other things.
 	fillRest = 3
@@ -28,30 +24,29 @@ const (
 // sends it.
 type refill struct {
 	due    bool
-	at     time.Time                  // when to try next
-	asked  bool                       // whether it is this process's turn
-	turn   bool                       // it is, and what follows is what to send
-	seen   map[subject]fact           // what Redis knows
-	used   map[rotator.Resource]int64 // and of which owners, when they were used, in minutes
+	at     time.Time // when to try next
+	asked  bool      // whether it is this process's turn
+	turn   bool      // it is, and what follows is what to send
+	seen   knowledge // what Redis knows, until it is this process's turn
 	facts  []rotator.Change
 	owners []rotator.Owner
 }
 
 // refill notes what Redis knows, and that it lacks something, if it does. More than one
 // process may find so.
-func (j *Journal) refill(seen map[subject]fact, used map[rotator.Resource]int64) {
-	lacks := j.lacks(seen, used)
+func (j *Journal) refill(seen knowledge) {
+	lacks := j.lacks(seen)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.fill = refill{}
 	if lacks {
-		j.fill = refill{due: true, at: j.now().Add(rand.N(fillSpread)), seen: seen, used: used}
+		j.fill = refill{due: true, at: j.now().Add(rand.N(fillSpread)), seen: seen}
 		rouse(j.wake)
 	}
 }
 
 // lacks tells whether this process knows anything that was not seen in Redis.
-func (j *Journal) lacks(seen map[subject]fact, used map[rotator.Resource]int64) (lacks bool) {
+func (j *Journal) lacks(seen knowledge) (lacks bool) {
 	now := j.now()
 	at := j.clock.remote(now)
 	j.state.Known(now, j, func(c rotator.Change) bool {
@@ -60,25 +55,11 @@ func (j *Journal) lacks(seen map[subject]fact, used map[rotator.Resource]int64) 
 	})
 	if !lacks {
 		j.state.KnownOwners(now, j, func(o rotator.Owner) bool {
-			lacks = j.minute(o.Used) > used[o.Resource]
+			lacks = j.minute(o.Used) > seen.used[o.Resource]
 			return !lacks
 		})
 	}
 	return lacks
-}
-
-// told notes what Redis knows by now. j.mu is held.
-func (r *refill) told(about subject, f fact) {
-	if r.due && r.seen != nil {
-		r.seen[about] = f
-	}
-}
-
-// toldOwner is told for a resource. j.mu is held.
-func (r *refill) toldOwner(o rotator.Resource, used int64) {
-	if r.due && r.used != nil {
-		r.used[o] = max(r.used[o], used)
-	}
 }
 
 // left is how much is still to be sent, or at most that, until it is known. j.mu is held.
@@ -89,7 +70,7 @@ func (r *refill) left(known int) int {
 	case r.turn:
 		return len(r.facts) + len(r.owners) + 1
 	}
-	return max(known-len(r.seen)-len(r.used), 0) + 1
+	return max(known-r.seen.size(), 0) + 1
 }
 
 // fillNext does a part of what is due: it asks for its turn, or sends a batch.
@@ -119,7 +100,7 @@ func (j *Journal) fillNext(ctx context.Context) error {
 		j.fill = refill{}
 	default:
 		j.health.Written += uint64(len(facts) + len(owners))
-		j.fill.at = j.now().Add(fillRest * took)
+		j.fill.at = j.now().Add(max(fillRest*took, j.crowd.fillPause(len(facts)+len(owners))))
 	}
 	return err
 }
@@ -129,10 +110,11 @@ func (j *Journal) takeFill() (facts []rotator.Change, owners []rotator.Owner, la
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := &j.fill
-	n := min(len(r.facts), fillBatch)
+	most := j.crowd.fillSize()
+	n := min(len(r.facts), most)
 	facts, r.facts = r.facts[:n:n], r.facts[n:]
 	if n == 0 {
-		n = min(len(r.owners), fillBatch)
+		n = min(len(r.owners), most)
 		owners, r.owners = r.owners[:n:n], r.owners[n:]
 	}
 	return facts, owners, r.turn && len(r.facts)+len(r.owners) == 0, r.turn
@@ -141,20 +123,20 @@ func (j *Journal) takeFill() (facts []rotator.Change, owners []rotator.Owner, la
 // computeFill finds out what Redis lacks, now that it is this process's turn.
 func (j *Journal) computeFill() {
 	j.mu.Lock()
-	seen, used := j.fill.seen, j.fill.used
-	j.fill.seen, j.fill.used, j.fill.turn = nil, nil, true
+	known := j.fill.seen
+	j.fill.seen, j.fill.turn = knowledge{}, true
 	j.mu.Unlock()
 
 	var facts []rotator.Change
 	now := j.clock.remote(j.now())
 	for _, c := range j.known() {
-		if j.missing(c, seen, now) {
+		if j.missing(c, known, now) {
 			facts = append(facts, c)
 		}
 	}
 	var owners []rotator.Owner
 	for _, o := range j.knownOwners() {
-		if j.minute(o.Used) > used[o.Resource] {
+		if j.minute(o.Used) > known.used[o.Resource] {
 			owners = append(owners, o)
 		}
 	}
@@ -184,11 +166,11 @@ func (j *Journal) knownOwners() (all []rotator.Owner) {
 }
 
 // missing reports whether the change is news to who has written what was seen.
-func (j *Journal) missing(c rotator.Change, seen map[subject]fact, now int64) bool {
+func (j *Journal) missing(c rotator.Change, seen knowledge, now int64) bool {
 	about := subjectOf(c)
-	ours, theirs := j.remote(c), seen[about]
+	ours, theirs := j.remote(c), seen.about(about)
 	if about.scope != "" {
-		theirs.cleared = max(theirs.cleared, seen[about.key()].cleared)
+		theirs.cleared = max(theirs.cleared, seen.about(about.key()).cleared)
 		if theirs.void(theirs.cleared) {
 			theirs.until = 0
 		}

@@ -75,7 +75,7 @@ func TestNewsGoesBeforeRefills(t *testing.T) {
 		}
 		entries := server.Client().XRange(context.Background(), j.names.log, "-", "+").Val()
 		e, _ := parseEntry(entries[len(entries)-1])
-		order = append(order, len(e.lines)/2)
+		order = append(order, strings.Count(e.news, "\n")/2+1)
 	}
 	if want := []int{1, fillBatch, fillBatch, fillBatch - 1}; !slices.Equal(order, want) || j.fill.due {
 		t.Errorf("batches of %v, want %v", order, want)
@@ -186,6 +186,31 @@ func evict(t *testing.T, s *redistest.Server, policy, name string) {
 	s.Do("CONFIG", "SET", "maxmemory", 1)
 	until(t, name+" to be evicted", gone)
 	s.Do("CONFIG", "SET", "maxmemory", 0)
+}
+
+// The more nodes hear of what was lost, the smaller are the batches, and the longer the
+// rests; and no more than that.
+func TestCrowdFillsSlowly(t *testing.T) {
+	now := time.Now()
+	for _, row := range []struct {
+		nodes, size int
+		a1000       time.Duration // how long 1,000 changes rest
+	}{
+		{0, fillBatch, 0},
+		{2, fillBatch, 16 * time.Millisecond},
+		{fillCrowd, fillBatch, 200 * time.Millisecond},
+		{2 * fillCrowd, fillBatch / 2, 400 * time.Millisecond},
+		{100, minFillBatch, 800 * time.Millisecond},
+		{1000, minFillBatch, 2 * time.Second},
+	} {
+		var c crowd
+		for i := range row.nodes {
+			c.note(now, fmt.Sprint(i))
+		}
+		if size, rest := c.fillSize(), c.fillPause(1000); size != row.size || rest != row.a1000 {
+			t.Errorf("%d nodes: batches of %d, 1,000 changes rest %s, want %d and %s", row.nodes, size, rest, row.size, row.a1000)
+		}
+	}
 }
 
 func TestCrowd(t *testing.T) {
