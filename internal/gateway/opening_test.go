@@ -139,30 +139,33 @@ func TestTheHeadDoesNotWaitLong(t *testing.T) {
 // before the next is sent.
 func TestAHealthyStreamIsNotHeldBack(t *testing.T) {
 	for _, stream := range []string{firstDelta, "event: message_start\ndata: {\"type\":\"message_start\"}\n\n", ": comment\n\n", "data: {\"type\":\"response.created\"}\n\n"} {
-		h := provision(t, 2, nil)
-		arrived := make(chan struct{})
-		res := exchangeOverHTTP(t, h, handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-			w.Header().Set("Content-Type", eventStream)
-			w.WriteHeader(http.StatusOK)
-			for i := range len(stream) {
-				fmt.Fprint(w, stream[i:i+1])
-				http.NewResponseController(w).Flush()
-				select {
-				case <-arrived:
-				case <-time.After(20 * time.Second):
-					t.Errorf("byte %d of %q does not arrive", i, stream)
-					return nil
+		t.Run(stream, func(t *testing.T) {
+			t.Parallel() // each waits
+			h := provision(t, 2, nil)
+			arrived := make(chan struct{})
+			res := exchangeOverHTTP(t, h, handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Content-Type", eventStream)
+				w.WriteHeader(http.StatusOK)
+				for i := range len(stream) {
+					fmt.Fprint(w, stream[i:i+1])
+					http.NewResponseController(w).Flush()
+					select {
+					case <-arrived:
+					case <-time.After(20 * time.Second):
+						t.Errorf("byte %d of %q does not arrive", i, stream)
+						return nil
+					}
 				}
+				return nil
+			}), get)
+			var b [1]byte
+			for range len(stream) {
+				if _, err := io.ReadFull(res.Body, b[:]); err != nil {
+					t.Fatal(err)
+				}
+				arrived <- struct{}{}
 			}
-			return nil
-		}), get)
-		var b [1]byte
-		for range len(stream) {
-			if _, err := io.ReadFull(res.Body, b[:]); err != nil {
-				t.Fatal(err)
-			}
-			arrived <- struct{}{}
-		}
+		})
 	}
 }
 
