@@ -15,9 +15,9 @@ import (
 // machine needs more.
 const prompt = flushTime + 7*time.Second
 
-// Closing waits for nobody, whatever Redis does, and leaves nothing behind. Not
-// parallel: it counts goroutines.
+// Closing waits for nobody, whatever Redis does, and leaves nothing behind.
 func TestCloseIsPrompt(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		sentence string
 		hurt     func(*redistest.Server)
@@ -28,6 +28,7 @@ func TestCloseIsPrompt(t *testing.T) {
 		{"full", fill},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
+			t.Parallel()
 			checkLeaks(t)
 			server := redistest.Start(t)
 			nodes := startAll(t, 2, 5, to(server))
@@ -42,6 +43,7 @@ func TestCloseIsPrompt(t *testing.T) {
 
 // Nobody answers from the start: connecting hangs.
 func TestCloseBeforeConnected(t *testing.T) {
+	t.Parallel()
 	checkLeaks(t)
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr())

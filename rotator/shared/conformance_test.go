@@ -37,3 +37,9 @@ func TestConformanceRedis(t *testing.T) {
 	server := redistest.Start(t)
 	statetest.Run(t, prefixed(func() *redis.UniversalOptions { return clientOptions(server.Addr()) }))
 }
+
+func TestConformanceCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	statetest.Run(t, prefixed(func() *redis.UniversalOptions { return clientOptions(cluster.Addrs()...) }))
+}

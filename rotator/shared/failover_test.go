@@ -79,8 +79,6 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	o := func() *redis.UniversalOptions { return clientOptions(cluster.Addrs()...) }
-	t.Run("conformance", func(t *testing.T) { statetest.Run(t, prefixed(o)) })
-
 	nodes := startAll(t, 3, faultKeys, o, impatient)
 	coolSome(t, nodes)
 	const name = "{keycycler}:meta"
