@@ -150,6 +150,12 @@ func (m *Member) changeIn(scope string, s rotator.Slot) (found rotator.Change) {
 	return found
 }
 
+// after returns a moment after the key's cooldown was learned, as the node knows it: its
+// clock may have become better since, and what it has told come back to it later than it was.
+func (m *Member) after(scope string, s rotator.Slot) time.Time {
+	return m.changeIn(scope, s).Learned.Add(Tolerance / 4)
+}
+
 // Tolerance is how far two nodes' deadlines of the same cooldown may differ.
 const Tolerance = time.Second
 

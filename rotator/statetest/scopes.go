@@ -153,12 +153,12 @@ func success(t *testing.T, backend Backend) {
 	a, b := nodes[0], nodes[1]
 	a.Cool(0, time.Hour)
 	a.Cool(1, time.Hour)
-	began := a.Now().Add(Tolerance / 4) // after what clocks differ by
 	b.CoolIn("gpt-x", 0, time.Hour)
 	all(t, nodes, 0, time.Hour)
 	all(t, nodes, 1, time.Hour)
 	allIn(t, nodes, "gpt-x", 0, time.Hour)
-	b.coolAt(b.Now().Add(Tolerance/2), "", 1, 2*time.Hour)
+	began := a.after("", 0)
+	b.coolAt(began.Add(Tolerance/2), "", 1, 2*time.Hour)
 	all(t, nodes, 1, 2*time.Hour)
 	if !a.Serve("", 0, began) || a.Serve("", 0, began) || a.Serve("", 1, began) {
 		t.Error("one of two cooldowns is ended by a request that began before the other one, once")
@@ -173,14 +173,12 @@ func success(t *testing.T, backend Backend) {
 func scopedSuccess(t *testing.T, backend Backend) {
 	nodes := members(t, backend, 3, 1)
 	a, b := nodes[0], nodes[1]
-	now := a.Now()
-	began := now.Add(Tolerance / 4) // after what clocks differ by
-	a.coolAt(now, "gpt-x", 0, time.Hour)
-	a.coolAt(now, "gpt-y", 0, time.Hour)
-	a.coolAt(now.Add(Tolerance/2), "", 0, 2*time.Hour)
 	for _, scope := range []string{"gpt-x", "gpt-y"} {
+		a.CoolIn(scope, 0, time.Hour)
 		allIn(t, nodes, scope, 0, time.Hour)
 	}
+	began := a.after("gpt-x", 0)
+	a.coolAt(began.Add(Tolerance/4), "", 0, 2*time.Hour)
 	late := rotator.Change{ID: a.keys[0].ID(), Scope: "gpt-x", Until: b.Now().Add(time.Hour), Learned: b.Now().Add(-time.Minute)}
 	if !a.Serve("gpt-x", 0, began) {
 		t.Error("the cooldown did not hold any more")

@@ -355,16 +355,16 @@ func outlived(t *testing.T, backend Backend) {
 // nodes hear it.
 func speakAfterwards(t *testing.T, m *Member, nodes []*Member) {
 	t.Helper()
-	now := m.Now()
-	m.coolAt(now, "gpt-y", 0, time.Hour)
-	m.coolAt(now.Add(Tolerance/2), "", 0, time.Hour)
+	m.CoolIn("gpt-y", 0, time.Hour)
 	m.CoolIn("gpt-x", 1, time.Hour)
 	m.Disable(2)
-	all(t, nodes, 0, time.Hour)
 	allIn(t, nodes, "gpt-x", 1, time.Hour)
 	allDisabled(t, nodes, 2, true)
 	allIn(t, nodes, "gpt-y", 0, time.Hour)
-	m.Serve("gpt-y", 0, now.Add(Tolerance/4)) // after what clocks differ by, and before the other one
+	began := m.after("gpt-y", 0)
+	m.coolAt(began.Add(Tolerance/4), "", 0, time.Hour)
+	all(t, nodes, 0, time.Hour)
+	m.Serve("gpt-y", 0, began)
 	m.Clear(1)
 	m.Enable(2)
 	allIn(t, nodes, "gpt-y", 0, 0)
