@@ -43,12 +43,12 @@ func (c *crowd) pace() time.Duration {
 }
 
 const (
-	// fillShare is how long each change that was lost takes of the time of each process: all
-	// of them hear it, and news that comes behind it waits for that.
+	// fillShare is for how long who fills in what was lost rests after a change, for each
+	// process: all of them hear it, and their news waits meanwhile.
 	fillShare = 8 * time.Microsecond
 
-	// maxFillShare is the longest rest for a change, for however many processes: 500 a
-	// second.
+	// maxFillShare is the longest rest after a change, however many processes there are: 500
+	// changes a second go on.
 	maxFillShare = 2 * time.Millisecond
 
 	// fillBatch is how many changes go into one round trip then, and minFillBatch how many
@@ -56,7 +56,7 @@ const (
 	fillBatch    = 200
 	minFillBatch = 50
 
-	// fillCrowd is how many processes hear a whole batch at a time.
+	// fillCrowd is how many processes there may be for a batch to be a whole one.
 	fillCrowd = 25
 )
 
