@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator"
@@ -97,8 +98,12 @@ func (p *process) end() {
 	}
 }
 
-// settle lets pass what the journal gathers for, in a bubble.
-func settle() { time.Sleep(2 * gather) }
+// settle lets pass what the journal gathers for, in a bubble. What it writes at the same
+// moment is written then.
+func settle() {
+	time.Sleep(2 * gather)
+	synctest.Wait()
+}
 
 // kill returns a file as the process would leave it if it were killed.
 func (p *process) kill() (path string) {
