@@ -139,6 +139,7 @@ func (f fault) run(t *testing.T) {
 	agreeOn(t, nodes, knownSlots+3)
 
 	stop := busy(t, nodes)
+	calm(t, nodes)
 	f.hurt(server, proxy)
 	for i, n := range nodes {
 		n.Cool(rotator.Slot(10+i), time.Hour)

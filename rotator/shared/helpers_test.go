@@ -72,6 +72,22 @@ func (c *turns) list() []Health {
 	return append([]Health(nil), c.all...)
 }
 
+// calm waits until all nodes are healthy, and forgets that they were not: a busy machine may
+// have kept them waiting for Redis before anything was done to it.
+func calm(t testing.TB, nodes []*node) {
+	t.Helper()
+	for _, n := range nodes {
+		until(t, "the node to be healthy", func() bool { return n.journal.Health().Healthy })
+		n.turns.forget()
+	}
+}
+
+func (c *turns) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = nil
+}
+
 // open starts a journal, which the test closes if nobody else does.
 func open(t testing.TB, client redis.UniversalClient, edit ...func(*Options)) (statetest.Node, *Journal, *turns) {
 	t.Helper()
