@@ -135,7 +135,7 @@ func BenchmarkHear(b *testing.B) {
 				b.Fatal(err)
 			}
 			j.place = place{epoch: "epoch", mark: "mark"}
-			j.fill = refill{due: true, seen: newKnowledge(0)}
+			j.fill = refill{due: true, seen: newKnowledge()}
 			until := now.UnixMilli() + 60_000
 			for first := 0; b.Loop(); first = (first + batch) % len(keys) {
 				b.StopTimer()

@@ -3,7 +3,8 @@ package shared
 import "github.com/keycycler/keycycler/rotator"
 
 // knowledge is what Redis knows, as far as it must be known to find out what it lacks. Of
-// 100,000 keys it takes 5 MB. The zero value knows nothing, and takes nothing.
+// 100,000 keys it takes 5 MB. The zero value knows nothing, and
+// takes no notes.
 type knowledge struct {
 	keys   map[rotator.ID]glance
 	scoped map[subject]glance
@@ -16,11 +17,10 @@ type glance struct {
 	off                     rotator.Switch
 }
 
-// newKnowledge has room for so many keys at once: a map that grows copies all of it, and those
-// who hear of the same keys all do so at the same moment.
-func newKnowledge(keys int) knowledge {
+// newKnowledge knows nothing yet, and takes notes.
+func newKnowledge() knowledge {
 	return knowledge{
-		keys:   make(map[rotator.ID]glance, keys),
+		keys:   make(map[rotator.ID]glance),
 		scoped: make(map[subject]glance),
 		used:   make(map[rotator.Resource]int64),
 	}

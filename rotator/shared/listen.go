@@ -92,7 +92,7 @@ func (p place) continues(there place) bool {
 // so that what changes meanwhile is not missed.
 func (j *Journal) readAll(ctx context.Context, there place) error {
 	j.forgetAll()
-	seen := newKnowledge(0)
+	seen := newKnowledge()
 	for cursor := uint64(0); there.epoch != ""; {
 		fields, next, err := j.scan(ctx, cursor)
 		if err != nil {

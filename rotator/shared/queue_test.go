@@ -54,7 +54,7 @@ func TestQueue(t *testing.T) {
 
 // lacking is what the journal fills in when it is its turn.
 func lacking(j *Journal, facts map[subject]fact) map[subject]rotator.Change {
-	seen := newKnowledge(len(facts))
+	seen := newKnowledge()
 	for about, f := range facts {
 		seen.note(about, f)
 	}
