@@ -3,8 +3,7 @@ package shared
 import "github.com/keycycler/keycycler/rotator"
 
 // knowledge is what Redis knows, as far as it must be known to find out what it lacks. Of
-// 100,000 keys it takes 5 MB. The zero value knows nothing, and
-// takes no notes.
+// 100,000 keys it takes 5 MB. The zero value knows nothing, and takes no notes.
 type knowledge struct {
 	keys   map[rotator.ID]glance
 	scoped map[subject]glance
