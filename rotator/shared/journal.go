@@ -123,7 +123,7 @@ const (
 
 // Health is how a journal fares.
 type Health struct {
-	Healthy bool          // false from the second failure in a row on
+	Healthy bool          // false from the second failure in a row on; those of the last outage do not count
 	Err     error         // the last error, while it is not healthy
 	Since   time.Time     // when Healthy last changed
 	Lag     time.Duration // how old the last change of another process was when it was applied here
@@ -418,6 +418,10 @@ func (j *Journal) note(s *side, err error) {
 	}
 	if turned {
 		j.health.Healthy, j.health.Since = healthy, j.now()
+	}
+	if turned && healthy {
+		// What failed once did so in the outage that is over. It takes two more to tell of another.
+		j.hearing, j.saving, j.sharing, j.keeping = side{}, side{}, side{}, side{}
 	}
 	h := j.snapshot(known)
 	j.mu.Unlock()

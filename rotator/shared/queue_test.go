@@ -137,3 +137,32 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// What failed once while Redis was away does not make the next failure the second of another
+// outage: the sides do not come back at the same moment.
+func TestHealthAfterAnOutage(t *testing.T) {
+	late := fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
+	j := journalAt(time.Now(), time.Hour)
+	var turns []bool
+	j.changed = func(h Health) { turns = append(turns, h.Healthy) }
+	for _, step := range []struct {
+		sentence string
+		side     *side
+		err      error
+		turns    string
+	}{
+		{"one side has failed once", &j.saving, late, "[]"},
+		{"another one twice", &j.hearing, late, "[]"},
+		{"which is an outage", &j.hearing, late, "[false]"},
+		{"it is over", &j.hearing, nil, "[false true]"},
+		{"what was on its way meanwhile fails", &j.saving, late, "[false true]"},
+		{"and works again", &j.saving, nil, "[false true]"},
+		{"another outage takes two failures", &j.saving, late, "[false true]"},
+		{"as the first did", &j.saving, late, "[false true false]"},
+	} {
+		j.note(step.side, step.err)
+		if got := fmt.Sprint(turns); got != step.turns {
+			t.Fatalf("%s: told %s, want %s", step.sentence, got, step.turns)
+		}
+	}
+}
