@@ -15,42 +15,19 @@ import (
 	"github.com/keycycler/keycycler/rotator/statetest"
 )
 
-// The rights of the user that docs/cluster.md tells to make. AUTH and HELLO need none.
+// Rights besides those of a single server.
 var (
-	aclCommands = strings.Fields(`+evalsha +eval +xread +hscan
-		+time +hmget +hlen +hget +hset +hdel +zadd +zcard +zrem +zrangebyscore +zrevrange +xadd +xrevrange +unlink +pexpireat`)
-	aclName     = []string{"+client|setname"}
-	aclKeys     = []string{"~{keycycler}:*"}
 	aclCluster  = []string{"+cluster|slots", "+command"}
 	aclDatabase = []string{"+select"}
 	aclSentinel = strings.Fields("&+switch-master &+replica-reconf-done +client|setname +sentinel|get-master-addr-by-name +sentinel|sentinels +subscribe")
 )
 
 // allow makes the user gateway with these rights and no others.
-func allow(s *redistest.Server, rules ...[]string) {
-	args := []any{"ACL", "SETUSER", "gateway", "reset", "on", ">secret"}
-	for _, rule := range slices.Concat(rules...) {
-		args = append(args, rule)
-	}
-	s.Do(args...)
-	s.Do("ACL", "LOG", "RESET")
-}
+func allow(s *redistest.Server, rules ...[]string) { s.Admit("gateway", "secret", rules...) }
 
 func asGateway(o *redis.UniversalOptions) *redis.UniversalOptions {
 	o.Username, o.Password = "gateway", "secret"
 	return o
-}
-
-// denied returns what the server has refused.
-func denied(s *redistest.Server) []string {
-	log, _ := s.Do("ACL", "LOG").([]any)
-	var names []string
-	for _, entry := range log {
-		if m, ok := entry.(map[any]any); ok {
-			names = append(names, m["object"].(string))
-		}
-	}
-	return names
 }
 
 // Over TLS with a client certificate, and with no right too many.
@@ -64,9 +41,9 @@ func TestConformanceTLSAndACL(t *testing.T) {
 	}
 	statetest.Run(t, func(t testing.TB) statetest.Backend {
 		server.Do("FLUSHALL")
-		allow(server, aclCommands, aclName, aclKeys)
+		allow(server, redistest.Commands, redistest.ClientName, redistest.Keys)
 		t.Cleanup(func() {
-			if names := denied(server); len(names) > 0 {
+			if names := server.Denied(); len(names) > 0 {
 				t.Errorf("Redis has refused %v", names)
 			}
 		})
@@ -84,30 +61,61 @@ func TestNoRightTooMany(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	o := func() *redis.UniversalOptions { return asGateway(clientOptions(server.Addr())) }
-	allow(server, aclCommands, aclName, aclKeys)
+	allow(server, redistest.Commands, redistest.ClientName, redistest.Keys)
 	if names := live(t, server, o); len(names) > 0 {
 		t.Fatalf("with all rights Redis has refused %v", names)
 	}
-	for i, right := range slices.Concat(aclCommands, aclName) {
-		rights := slices.Concat(aclCommands, aclName)
-		allow(server, slices.Delete(rights, i, i+1), aclKeys)
+	for i, right := range slices.Concat(redistest.Commands, redistest.ClientName) {
+		rights := slices.Concat(redistest.Commands, redistest.ClientName)
+		allow(server, slices.Delete(rights, i, i+1), redistest.Keys)
 		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 		if names := live(t, server, o); !slices.Contains(names, right[1:]) {
 			t.Errorf("without %s Redis has refused %v alone", right, names)
 		}
 	}
-	allow(server, aclCommands, aclName, []string{"~keycycler:*"})
+	allow(server, redistest.Commands, redistest.ClientName, []string{"~keycycler:*"})
 	if names := live(t, server, o); len(names) == 0 {
 		t.Error("without the right to its keys nothing was refused")
 	}
-	allow(server, aclCommands, aclName, aclKeys)
+	allow(server, redistest.Commands, redistest.ClientName, redistest.Keys)
 	other := func() *redis.UniversalOptions { o := o(); o.DB = 1; return o }
 	if names := live(t, server, other); !slices.Contains(names, "select") {
 		t.Errorf("for another database without SELECT Redis has refused %v", names)
 	}
-	allow(server, aclCommands, aclName, aclKeys, aclDatabase)
+	allow(server, redistest.Commands, redistest.ClientName, redistest.Keys, aclDatabase)
 	if names := live(t, server, other); len(names) > 0 {
 		t.Errorf("for another database Redis has refused %v", names)
+	}
+}
+
+// A right that is missing says nothing of what stands in Redis: the node tells what it may not
+// do, not that something was lost, and makes nothing anew.
+func TestAMissingRightIsNoLoss(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a := start(t, clientOptions(server.Addr()), 3)
+	a.own(0, 0, 3)
+	a.Cool(1, time.Hour)
+	until(t, "it stands in Redis", func() bool { h := a.journal.Health(); return h.Queue == 0 && h.Written > 1 })
+	epoch := func() any { return server.Do("HGET", "{keycycler}:meta", "epoch") }
+	before := epoch()
+	for i, right := range redistest.Commands {
+		if !slices.Contains([]string{"+hmget", "+hlen", "+hget", "+zcard", "+xrevrange"}, right) {
+			continue // it is not read with that
+		}
+		allow(server, slices.Delete(slices.Clone(redistest.Commands), i, i+1), redistest.ClientName, redistest.Keys)
+		b := start(t, asGateway(clientOptions(server.Addr())), 3, func(o *Options) {
+			o.Mended = func(lost string) { t.Errorf("without %s it says that %s was lost", right, lost) }
+		})
+		b.Cool(2, time.Hour)
+		unhealthy(t, []*node{b})
+		b.Leave()
+		if err := b.turns.list()[0].Err; !strings.Contains(err.Error(), right[1:]) && !strings.Contains(err.Error(), "can't run this command") {
+			t.Errorf("without %s it says %v", right, err)
+		}
+		if now := epoch(); now != before {
+			t.Errorf("without %s it has made the data anew: %v, %v before", right, now, before)
+		}
 	}
 }
 
@@ -124,13 +132,13 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 	defer a.Leave()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%+v, refused: %v", a.journal.Health(), denied(s))
+			t.Logf("%+v, refused: %v", a.journal.Health(), s.Denied())
 		}
 	})
 	settle := func(holds func() bool) bool {
 		refused := false
 		until(t, "work or a refusal", func() bool {
-			refused = len(denied(s)) > 0
+			refused = len(s.Denied()) > 0
 			return refused || holds()
 		})
 		return !refused
@@ -153,7 +161,7 @@ func live(t *testing.T, s *redistest.Server, o func() *redis.UniversalOptions) [
 		a.Cool(2, time.Hour)
 		settle(func() bool { return b.Left(2) != 0 })
 	}
-	return denied(s)
+	return s.Denied()
 }
 
 // countSome makes the node count something, and reports whether it stands in the database.
@@ -195,16 +203,16 @@ func TestClusterACL(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	for _, s := range cluster.Servers {
-		allow(s, aclCommands, aclName, aclKeys, aclCluster)
+		allow(s, redistest.Commands, redistest.ClientName, redistest.Keys, aclCluster)
 	}
 	o := func() *redis.UniversalOptions { return asGateway(clientOptions(cluster.Addrs()...)) }
 	nodes := startAll(t, 2, faultKeys, o, impatient)
 	coolSome(t, nodes)
 	for _, s := range cluster.Servers {
-		if names := denied(s); len(names) > 0 {
+		if names := s.Denied(); len(names) > 0 {
 			t.Errorf("Redis has refused %v", names)
 		}
-		allow(s, aclCommands, aclName, aclKeys)
+		allow(s, redistest.Commands, redistest.ClientName, redistest.Keys)
 	}
 	n := start(t, o(), 1)
 	unhealthy(t, []*node{n})
@@ -219,7 +227,7 @@ func TestSentinelACL(t *testing.T) {
 		allow(s, aclSentinel)
 	}
 	for _, s := range group.Servers {
-		allow(s, aclCommands, aclName, aclKeys)
+		allow(s, redistest.Commands, redistest.ClientName, redistest.Keys)
 	}
 	o := func() *redis.UniversalOptions {
 		o := asGateway(clientOptions(group.Addrs()...))
@@ -228,7 +236,7 @@ func TestSentinelACL(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for _, s := range slices.Concat(group.Servers, group.Sentinels) {
-			if names := denied(s); len(names) > 0 {
+			if names := s.Denied(); len(names) > 0 {
 				t.Errorf("%s has refused %v", s.Addr(), names)
 			}
 		}
@@ -236,7 +244,7 @@ func TestSentinelACL(t *testing.T) {
 	nodes := startAll(t, 2, faultKeys, o, impatient)
 	coolSome(t, nodes)
 	for _, s := range slices.Concat(group.Servers, group.Sentinels) {
-		if names := denied(s); len(names) > 0 {
+		if names := s.Denied(); len(names) > 0 {
 			t.Errorf("%s has refused %v", s.Addr(), names)
 		}
 	}
@@ -249,7 +257,7 @@ func TestThePageHasTheRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, want := range map[string][]string{
-		"\nACL SETUSER keycycler on >password ": slices.Concat(aclKeys, aclCommands, aclName),
+		"\nACL SETUSER keycycler on >password ": slices.Concat(redistest.Keys, redistest.Commands, redistest.ClientName),
 		"\n- with `db`, also `":                 aclDatabase,
 		"\n- in a cluster, also `":              aclCluster,
 		"these:\n\n```text\n":                   aclSentinel,

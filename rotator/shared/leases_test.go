@@ -530,14 +530,14 @@ func TestLeasesInACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	for _, s := range cluster.Servers {
-		allow(s, aclCommands, aclName, aclKeys, aclCluster)
+		allow(s, redistest.Commands, redistest.ClientName, redistest.Keys, aclCluster)
 	}
 	nodes, all := shareAll(t, 2, 1000, time.Minute, func() *redis.UniversalOptions { return asGateway(clientOptions(cluster.Addrs()...)) })
 	nodes[0].want(t, 600)
 	nodes[1].grab(t, 350)
 	checkPeak(t, all, 1000)
 	for _, s := range cluster.Servers {
-		if names := denied(s); len(names) > 0 {
+		if names := s.Denied(); len(names) > 0 {
 			t.Errorf("Redis has refused %v", names)
 		}
 	}

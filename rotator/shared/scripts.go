@@ -1,6 +1,10 @@
 package shared
 
-import "github.com/redis/go-redis/v9"
+import (
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keycycler/keycycler/rotator/shared/lua"
+)
 
 // sound finds out what stands in Redis and whether it can be believed: all of it must be
 // there (something may have been evicted, or deleted by hand), and as this version
@@ -10,7 +14,7 @@ import "github.com/redis/go-redis/v9"
 //
 // Of the numbers that are kept as text, what has more digits than any that is written is
 // none.
-const sound = `
+const sound = lua.Try + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function whole(text)
@@ -21,16 +25,12 @@ end
 local function text(n)
   return string.format('%.0f', n)
 end
-local function size(command, name)
-  local n = redis.pcall(command, name)
-  return type(n) == 'number' and n
-end
-local meta = redis.pcall('HMGET', KEYS[1], 'version', 'epoch', 'last', 'fields', 'owners', 'kept', 'time', 'shift', 'mark')
-local fields, dues = size('HLEN', KEYS[2]), size('ZCARD', DEADLINES)
+local meta = try('HMGET', KEYS[1], 'version', 'epoch', 'last', 'fields', 'owners', 'kept', 'time', 'shift', 'mark')
+local fields, dues = try('HLEN', KEYS[2]), try('ZCARD', DEADLINES)
 local epoch, last, mark, kept, seen, shift, owners = '', 0, '', '', 0, 0, 0
 local broken = ''
-if meta.err or meta[1] or meta[2] or fields ~= 0 or dues ~= 0 then
-  if meta.err then
+if not meta or meta[1] or meta[2] or fields ~= 0 or dues ~= 0 then
+  if not meta then
     broken = 'meta'
     meta = {}
   elseif meta[1] ~= '2' or not whole(meta[3]) or not whole(meta[8]) or not string.match(meta[2] or '', '^%w+$') or #meta[2] > 40 then
@@ -45,7 +45,7 @@ if meta.err or meta[1] or meta[2] or fields ~= 0 or dues ~= 0 then
 end
 if epoch ~= '' then
   owners = whole(meta[5]) or 0
-  if OWNERS and size('ZCARD', OWNERS) ~= owners then
+  if OWNERS and try('ZCARD', OWNERS) ~= owners then
     broken = 'owners'
   end
 end
@@ -147,18 +147,20 @@ local time = now + shift
 if math.abs(time - sent) > tonumber(ARGV[5]) then
   return -1
 end
-local filler = redis.pcall('HGET', KEYS[1], 'filler')
+local filler = try('HGET', KEYS[1], 'filler')
 if ARGV[9] ~= '' and not new then
   local who, till = string.match(type(filler) == 'string' and filler or '', '^(%w+) (%d+)$')
   if who and who ~= ARGV[3] and time < tonumber(till) and tonumber(till) < time + 10000 then
     return -2
   end
 end
+local top = try('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
+-- What follows writes: a script that breaks off before it has changed nothing.
 if new then
   redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
   epoch, last = ARGV[1], math.max(last, now * 1000)
 end
-if OWNERS and (broken == 'owners' or not size('ZCARD', OWNERS)) then
+if OWNERS and (broken == 'owners' or not try('ZCARD', OWNERS)) then
   redis.call('UNLINK', OWNERS)
 end
 if new or broken == 'owners' then
@@ -242,8 +244,7 @@ for i = first, #ARGV, 7 do
   end
 end
 
-local top = redis.pcall('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
-if top.err or top[1] and top[1][1] ~= text(last) .. '-0' then
+if not new and (not top or top[1] and top[1][1] ~= text(last) .. '-0') then
   redis.call('UNLINK', KEYS[3])
 end
 local nobody, many = string.rep('0', 12), redis.call('HLEN', KEYS[2])

@@ -28,19 +28,13 @@ func shares(t *testing.T, upstream *limiter, nodes []*node) {
 	}
 }
 
-// leastRights are all that the gateway's user needs.
-var leastRights = []any{
-	"~{keycycler}:*", "+eval", "+evalsha", "+time", "+hget", "+hmget", "+hset", "+hsetnx", "+hdel", "+hlen", "+hscan", "+unlink",
-	"+xadd", "+xread", "+xrevrange", "+zadd", "+zrem", "+zrangebyscore", "+zrevrange", "+pexpireat", "+hello", "+auth", "+ping", "+client|setname",
-}
-
 // The whole way to a guarded Redis: TLS with a client's certificate, a user with
 // few rights, placeholders.
 func TestNodesOverTLS(t *testing.T) {
 	t.Parallel()
 	server, certs := redistest.StartTLS(t)
 	const password = "Vd2Jm6Qp-not-for-logs"
-	server.Do(append([]any{"ACL", "SETUSER", "gateway", "on", ">" + password}, leastRights...)...)
+	server.Admit("gateway", password, redistest.Commands, redistest.ClientName, redistest.Keys)
 	upstream := startLimiter(t)
 	c := nodeConfig{
 		only: upTo(1), upstream: upstream.URL, level: "DEBUG", env: []string{"REDIS_PASSWORD=" + password, fmt.Sprint("REDIS_PORT=", server.Port()), "CERTS=" + filepath.Dir(certs.CAFile)},
@@ -97,7 +91,7 @@ func TestNodesTakeUpRenewedSecrets(t *testing.T) {
 	dir := t.TempDir()
 	admit := func(user, password string) {
 		t.Helper()
-		server.Do(append([]any{"ACL", "SETUSER", user, "on", ">" + password}, leastRights...)...)
+		server.Admit(user, password, redistest.Commands, redistest.ClientName, redistest.Keys)
 		for name, text := range map[string]string{"user": user, "password": password} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -120,6 +114,9 @@ func TestNodesTakeUpRenewedSecrets(t *testing.T) {
 		t.Fatalf("answered %d", status)
 	}
 	live.Eventually(t, "the other node knows", func() bool { return nodes[1].knows(1) })
+	if names := server.Denied(); len(names) > 0 {
+		t.Errorf("Redis has refused %v", names)
+	}
 }
 
 // without returns a Caddyfile's text without these options.

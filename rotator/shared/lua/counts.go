@@ -11,7 +11,7 @@ import "github.com/redis/go-redis/v9"
 //
 // Where somebody else has written into it, even something of another type, it counts as lost,
 // and the nodes bring back what they know.
-const span = `
+const span = Try + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local most = 9e15
@@ -22,7 +22,7 @@ local function number(digits)
   return type(digits) == 'string' and #digits <= 17 and string.match(digits, '^%d+$') and tonumber(digits) or 0
 end
 local function open(key)
-  local said = redis.pcall('HGET', key, '#')
+  local said = try('HGET', key, '#')
   if type(said) ~= 'string' or #said > 200 then
     return nil
   end

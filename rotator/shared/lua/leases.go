@@ -1,8 +1,8 @@
 // Package lua has scripts that Redis runs: how limits are divided among nodes, and what answers
 // have used is counted. Each says its keys, arguments and reply.
 //
-// It knows Redis alone. Scripts of limits and usage go here; those of cooldowns stand in
-// rotator/shared beside what they are told.
+// It knows Redis alone. Scripts of limits and usage go here, and what all scripts need; those of
+// cooldowns stand in rotator/shared beside what they are told.
 package lua
 
 import "github.com/redis/go-redis/v9"
@@ -32,7 +32,7 @@ import "github.com/redis/go-redis/v9"
 //	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held,
 //	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or "exact", or nothing
 //	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, its level, and how much others have not got
-var Divide = redis.NewScript(`
+var Divide = redis.NewScript(Try + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local known, node, call, term = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -43,7 +43,7 @@ end
 local function number(digits)
   return #digits <= 17 and tonumber(digits) or 9e15
 end
-local meta = redis.pcall('HGET', KEYS[1], 'meta')
+local meta = try('HGET', KEYS[1], 'meta')
 local epoch, born, seen, nodes, hold
 if type(meta) == 'string' and #meta < 200 then
   epoch, born, seen, nodes, hold = string.match(meta, '^(%w+) (%d+) (%d+) (%d+) (%d+)$')
@@ -60,7 +60,7 @@ elseif known ~= '' and math.abs(now - seen) > term / 2 then
   hold = now + term
 end
 born, hold = math.min(born, now), math.min(hold, now + term)
-local dues = redis.pcall('ZCARD', KEYS[2])
+local dues = try('ZCARD', KEYS[2])
 if type(dues) ~= 'number' then
   redis.call('UNLINK', KEYS[2])
 end
