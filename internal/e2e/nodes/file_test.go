@@ -225,13 +225,13 @@ func switchIn(path string, i int) (n int) {
 // said within the second before.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	const keys = 5
+	const keys = 5 // that are switched, and one that is cooled
 	lives := 4
 	if live.Long() {
 		lives = 200
 	}
 	upstream, path := startLimiter(t), filepath.Join(t.TempDir(), "keys.state")
-	config := nodeConfig{name: "a", keys: keys, state: "file " + path, upstream: upstream.URL}
+	config := nodeConfig{name: "a", keys: keys + 1, state: "file " + path, upstream: upstream.URL}
 	for life := range lives {
 		n := startNode(t, config)
 		if n.logged("the state file was damaged: it was set aside, and what could be read of it goes on") > 0 {
@@ -254,7 +254,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				t.Fatalf("life %d: key %d is %s, want %s", life, i, state, want)
 			}
 		}
-		again.do("cool", 0, `{"seconds":60}`)
+		again.do("cool", keys, `{"seconds":60}`)
 		again.kill()
 	}
 }

@@ -5,6 +5,7 @@ package nodes
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -170,17 +171,21 @@ func (l *load) work(nodes []*node) {
 func (l *load) turns() func() bool {
 	now := make(chan time.Time)
 	close(now)
-	turn := (<-chan time.Time)(now)
-	if l.every > 0 {
-		turn = time.Tick(l.every)
+	turn, paced := (<-chan time.Time)(now), l.every > 0
+	if paced {
+		// Not all in the same moment: they would wait for each other.
+		turn = time.After(rand.N(l.every))
 	}
 	return func() bool {
 		select {
 		case <-l.stop:
 			return false
 		case <-turn:
-			return true
 		}
+		if paced {
+			turn, paced = time.Tick(l.every), false
+		}
+		return true
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,7 +127,12 @@ func startNode(t testing.TB, c nodeConfig) *node {
 	}
 	n.done = make(chan error, 1)
 	go func() { n.done <- n.cmd.Wait() }()
-	t.Cleanup(n.stop)
+	t.Cleanup(func() {
+		n.stop()
+		if t.Failed() {
+			t.Logf("node %s has logged:\n%s", c.name, tail(n.log()))
+		}
+	})
 	live.Eventually(t, "the node serves", func() bool {
 		select {
 		case err := <-n.done:
@@ -232,14 +238,19 @@ const (
 // logged counts the lines with this message.
 func (n *node) logged(message string) int {
 	n.t.Helper()
-	count := 0
+	return len(n.said(message))
+}
+
+// said returns the lines of the log that say one of the messages.
+func (n *node) said(messages ...string) (lines []string) {
+	n.t.Helper()
 	for line := range strings.Lines(n.log()) {
 		var entry struct{ Msg string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == message {
-			count++
+		if json.Unmarshal([]byte(line), &entry) == nil && slices.Contains(messages, entry.Msg) {
+			lines = append(lines, line)
 		}
 	}
-	return count
+	return lines
 }
 
 // get sends a request and returns the answer's status.

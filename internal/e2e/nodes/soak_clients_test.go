@@ -80,8 +80,9 @@ func startSoakClients(t testing.TB, plain, secure string, n, rate int) *soakClie
 		c.workers.Go(func() {
 			defer transport.CloseIdleConnections()
 			for w.pause(ctx, time.Duration(rand.Float64()*2*float64(c.think))) {
+				began := time.Now()
 				err := kind.send(w, context.Background())
-				if c.cutOff(err) {
+				if c.cutOff(began, err) {
 					err = kind.send(w, context.Background())
 				}
 				w.note(kind.name, err)
@@ -99,9 +100,10 @@ var errNoAnswer = errors.New("no answer")
 // connections that are idle, whose next request may be under way (RFC 9112 §9.5), a
 // listener, with connections that wait to be accepted, and websockets. (With its
 // stream_close_delay it would not, but then the race detector finds reverse_proxy's
-// handler being copied while a timer is set in it.)
-func (c *soakClients) cutOff(err error) bool {
-	if !errors.Is(err, errNoAnswer) || time.Since(time.Unix(0, c.reloaded.Load())) > 2*time.Second {
+// handler being copied while a timer is set in it.) A request that began before it may have
+// been cut off at any time.
+func (c *soakClients) cutOff(began time.Time, err error) bool {
+	if !errors.Is(err, errNoAnswer) || began.Sub(time.Unix(0, c.reloaded.Load())) > 2*time.Second {
 		return false
 	}
 	c.mu.Lock()
@@ -149,6 +151,7 @@ func (w soakWorker) post(ctx context.Context, path string, body []byte, header .
 	}
 	r.Header.Set("Idempotency-Key", "soak")
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(beganHeader, time.Now().Format(time.RFC3339Nano))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}

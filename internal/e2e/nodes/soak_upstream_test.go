@@ -66,14 +66,17 @@ func (u *soakUpstream) limit(key string, now time.Time) time.Duration {
 // attempt along, and the gateway may not hear that the key is limited.
 const abortHeader = "X-Aborts"
 
-// rejects tells for how many seconds the key is limited, and whether that is heard.
-func (u *soakUpstream) rejects(key string, heard bool) int {
+// beganHeader says when the request began: on a busy machine it may be long on its way.
+const beganHeader = "X-Began"
+
+// rejects tells for how many seconds the key is limited, and notes it if that is heard.
+func (u *soakUpstream) rejects(key string, began time.Time, heard bool) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
 	u.calls++
 	told := u.told[key]
-	if now.After(told.at.Add(u.grace)) && now.Before(told.until) {
+	if began.After(told.at.Add(u.grace)) && now.Before(told.until) {
 		u.early++
 	}
 	left := u.limit(key, now)
@@ -96,7 +99,11 @@ func (u *soakUpstream) counts() (calls, rejected, early int) {
 
 func (u *soakUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key, heard := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.Header.Get(abortHeader) == ""
-	if seconds := u.rejects(key, heard); seconds > 0 {
+	began, err := time.Parse(time.RFC3339Nano, r.Header.Get(beganHeader))
+	if err != nil {
+		began = time.Now()
+	}
+	if seconds := u.rejects(key, began, heard); seconds > 0 {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		w.Header().Set("X-Ratelimit-Remaining-Requests", "0") // it is proven, whatever becomes of the request
