@@ -29,7 +29,7 @@ type soakClients struct {
 	plain, secure string // URLs of the two sites
 	think         time.Duration
 	stop          context.CancelFunc
-	reloaded      atomic.Int64 // when the latest reload was over, or one began, in Unix ns
+	reloaded      atomic.Int64 // when the latest reload was over, in Unix ns; far ahead while one goes on
 	workers       sync.WaitGroup
 
 	mu     sync.Mutex

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +114,7 @@ func (s *soak) run() {
 
 func (s *soak) reload() {
 	s.reloads++
-	s.clients.reloaded.Store(time.Now().UnixNano())
+	s.clients.reloaded.Store(math.MaxInt64)
 	s.node.post(s.caddyfile())
 	s.clients.reloaded.Store(time.Now().UnixNano())
 }
