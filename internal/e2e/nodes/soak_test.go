@@ -228,7 +228,7 @@ func (s *soak) judge() {
 		s.t.Errorf("%d unexpected answers, the first of them:\n%s\n%s", n, strings.Join(clients.wrong[:min(n, 10)], "\n"), tail(s.node.log()))
 	}
 	// It closes the websockets, one connection in seven.
-	if most := s.reloads * s.plan.conns / 5; clients.again > most {
+	if most := s.reloads * s.plan.conns / 7; clients.again > most {
 		s.t.Errorf("%d of %d requests were cut off by a reload, %d at most should be", clients.again, total, most)
 	}
 	if early > 0 {
