@@ -16,7 +16,7 @@ const maskByte = '*'
 // client gets it decoded, if the body is whole; the beginning of one that goes on
 // cannot be changed.
 func Mask(h http.Header, body []byte, whole bool, secret string) []byte {
-	maskHeader(h, secret)
+	MaskHeader(h, secret)
 	coding := h.Get("Content-Encoding")
 	if coding == "" {
 		maskBytes(body, []byte(secret))
@@ -39,7 +39,8 @@ func Mask(h http.Header, body []byte, whole bool, secret string) []byte {
 	return decoded
 }
 
-func maskHeader(h http.Header, secret string) {
+// MaskHeader blots a key out of the values.
+func MaskHeader(h http.Header, secret string) {
 	for _, values := range h {
 		for i, v := range values {
 			b := []byte(v)

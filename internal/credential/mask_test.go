@@ -59,7 +59,7 @@ func TestMaskHeader(t *testing.T) {
 		"X-None":           nil,
 		"X-Other":          {"sk-demo-2"},
 	}
-	maskHeader(h, "sk-demo-1")
+	MaskHeader(h, "sk-demo-1")
 	if h["Www-Authenticate"][0] != `Bearer realm="*********"` || h["Www-Authenticate"][1] != "none" || h.Get("X-Key") != stars(8) ||
 		h["X-None"] != nil || h.Get("X-Other") != "sk-demo-2" {
 		t.Errorf("header %q", h)

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -130,6 +132,56 @@ func TestAHeldResponseThatPassesIsUnchanged(t *testing.T) {
 			}
 			if res.Trailer.Get("X-Sum") != "42" {
 				t.Errorf("trailers %v", res.Trailer)
+			}
+		})
+	}
+}
+
+// What all keys have been refused with comes to the client whole, early hints and trailers as
+// well, and as it was flushed. None of it has a key.
+func TestAnAnswerToAllKeysIsWhole(t *testing.T) {
+	for _, flushed := range []string{"", "head", "body"} {
+		t.Run("flushed "+flushed, func(t *testing.T) {
+			refuse := func(w http.ResponseWriter, r *http.Request) {
+				key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+				w.Header().Set("Link", "</"+key+">")
+				w.WriteHeader(103)
+				w.Header().Del("Link")
+				w.Header().Set("Www-Authenticate", key)
+				w.Header().Set("Trailer", "X-Sum")
+				w.WriteHeader(401)
+				if flushed == "head" {
+					http.NewResponseController(w).Flush()
+				}
+				io.WriteString(w, "bad key "+key)
+				if flushed == "body" {
+					http.NewResponseController(w).Flush()
+				}
+				w.Header().Set("X-Sum", key+" 42")
+				w.Header().Set(http.TrailerPrefix+"X-More", key+" 43")
+			}
+			var early []string
+			res := exchangeOverHTTP(t, provision(t, 2, nil), attempts(refuse, refuse), func(url string) *http.Request {
+				r := get(url)
+				return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+					Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+						early = append(early, fmt.Sprint(status, h.Get("Link")))
+						return nil
+					}}))
+			})
+			body, err := io.ReadAll(res.Body)
+			stars := strings.Repeat("*", len("sk-demo-1"))
+			if err != nil || res.StatusCode != 401 || string(body) != "bad key "+stars || res.Header.Get("Www-Authenticate") != stars {
+				t.Errorf("%d %v %q %v", res.StatusCode, res.Header, body, err)
+			}
+			if len(early) != 1 || early[0] != "103</"+stars+">" {
+				t.Errorf("early hints %q", early)
+			}
+			if res.Trailer.Get("X-Sum") != stars+" 42" || res.Trailer.Get("X-More") != stars+" 43" {
+				t.Errorf("trailers %v", res.Trailer)
+			}
+			if _, guessed := res.Header["Content-Type"]; guessed == (flushed == "head") {
+				t.Errorf("header %v", res.Header)
 			}
 		})
 	}

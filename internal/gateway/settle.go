@@ -88,11 +88,20 @@ func (x *exchange) Settle(w *respond.Writer) bool {
 		x.refuse(now, w.Status, v)
 	}
 	pass := v.Action == blame.ActionPass || x.body != nil && !x.body.Reject()
-	w.Held = credential.Mask(w.Head, w.Held, w.Whole, x.roster.Pool.Key(x.drawn.Slot).Secret())
+	mask(w, x.roster.Pool.Key(x.drawn.Slot).Secret())
 	if !pass {
 		x.keep(w, v)
 	}
 	return pass
+}
+
+// mask blots the key out of all that is held of the response.
+func mask(w *respond.Writer, secret string) {
+	for _, hints := range w.Early {
+		credential.MaskHeader(hints, secret)
+	}
+	w.Held = credential.Mask(w.Head, w.Held, w.Whole, secret)
+	credential.MaskHeader(w.Late, secret)
 }
 
 // verdict judges the held response: what it is or, where it is a success, what its

@@ -2,6 +2,8 @@ package respond
 
 import (
 	"maps"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keycycler/keycycler/internal/peek"
@@ -33,27 +35,45 @@ func (w *Writer) timeout(attempt uint64) {
 	}
 }
 
-// Settle judges the held response and passes it on or throws it away. The phase
+// settle judges the held response and passes it on or throws it away. The phase
 // changes last: until then the handler's writes wait for w.mu.
 func (w *Writer) settle(flush bool) {
 	w.timer.Stop()
+	w.Late = w.late()
 	if !w.Owner.Settle(w) {
 		w.Phase.Store(rejected)
 		return
 	}
 	h := w.Header()
-	trailers := maps.Clone(h)
-	maps.DeleteFunc(trailers, func(name string, _ []string) bool { return w.Head[name] != nil })
 	Replace(h, w.Head)
 	w.pass(w.Status)
-	//nolint:errcheck // the handler's own writes will tell
+	if w.flushHead {
+		//nolint:errcheck // the handler's own writes will tell
+		w.flushClient()
+	}
+	//nolint:errcheck // likewise
 	w.deliver(w.Held)
-	maps.Copy(h, trailers)
 	if flush || w.flush {
 		//nolint:errcheck // likewise
 		w.flushClient()
 	}
+	maps.Copy(h, w.Late)
 	w.Phase.Store(committed)
+}
+
+// late returns what the handler has set since the held response's head: its trailers.
+func (w *Writer) late() http.Header {
+	var late http.Header
+	for name, values := range w.Client.Header() {
+		if slices.Equal(values, w.Head[name]) {
+			continue
+		}
+		if late == nil {
+			late = make(http.Header)
+		}
+		late[name] = slices.Clone(values)
+	}
+	return late
 }
 
 // collect keeps p. A body that is full is judged without the rest.
@@ -91,6 +111,13 @@ func (w *Writer) discard(p []byte) (int, error) {
 func (w *Writer) flushHeld() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.flush = w.Phase.Load() == holding
-	return w.flush
+	if w.Phase.Load() != holding {
+		return false
+	}
+	if len(w.Held) == 0 {
+		w.flushHead = true
+	} else {
+		w.flush = true
+	}
+	return true
 }

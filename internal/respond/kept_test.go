@@ -46,6 +46,44 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// order is a client that notes in which order it is given an answer.
+type order struct {
+	*httptest.ResponseRecorder
+	calls []string
+}
+
+func (o *order) WriteHeader(int) { o.calls = append(o.calls, "head") }
+
+func (o *order) Write(p []byte) (int, error) {
+	o.calls = append(o.calls, "body")
+	return len(p), nil
+}
+
+func (o *order) FlushError() error {
+	o.calls = append(o.calls, "flush")
+	return nil
+}
+
+// It is flushed as its handler has done: else its length, or its type, would be guessed.
+func TestKeptIsFlushed(t *testing.T) {
+	for _, row := range []struct {
+		head, body bool
+		want       string
+	}{
+		{false, false, "[head body]"},
+		{true, false, "[head flush body]"},
+		{false, true, "[head body flush]"},
+		{true, true, "[head flush body flush]"},
+	} {
+		w := held(true, 401, "refused", nil)
+		w.flushHead, w.flush = row.head, row.body
+		client := &order{ResponseRecorder: httptest.NewRecorder()}
+		if err := w.Keep().Send(client, ""); err != nil || fmt.Sprint(client.calls) != row.want {
+			t.Errorf("%v, %v; want %s", client.calls, err, row.want)
+		}
+	}
+}
+
 // What is not whole, since it was larger than what is held or broke off, is nobody's answer.
 func TestWhatIsNotKept(t *testing.T) {
 	large, broken := held(false, 401, "half", nil), held(true, 401, "half", nil)
@@ -68,18 +106,31 @@ type gone struct{ http.ResponseWriter }
 
 func (gone) Write([]byte) (int, error) { return 0, http.ErrAbortHandler }
 
+// hinted is a client whose outer handlers change early hints.
+type hinted struct{ *httptest.ResponseRecorder }
+
+func (h hinted) WriteHeader(status int) {
+	if status == http.StatusEarlyHints {
+		h.Header()["Link"][0] = "changed"
+		return
+	}
+	h.ResponseRecorder.WriteHeader(status)
+}
+
 // Several may get it, as the pace has it.
 func TestKeptIsSentAgain(t *testing.T) {
 	vary := append(make([]string, 0, 4), "Origin") // as a header has it that was added to
-	kept := held(true, 403, "refused", http.Header{"Vary": vary, "X-Request-Id": {"1"}}).Keep()
+	w := held(true, 403, "refused", http.Header{"Vary": vary, "X-Request-Id": {"1"}})
+	w.Early, w.Late = []http.Header{{"Link": {"</a>"}}}, http.Header{http.TrailerPrefix + "X-Sum": {"42"}}
+	kept := w.Keep()
 	var clients [3]*httptest.ResponseRecorder
 	for i := range clients {
 		clients[i] = httptest.NewRecorder()
-		if err := kept.Send(clients[i], "5"); err != nil {
+		if err := kept.Send(hinted{clients[i]}, "5"); err != nil {
 			t.Fatal(err)
 		}
 		h := clients[i].Header() // as outer handlers change it
-		h["X-Request-Id"][0] = "changed"
+		h["X-Request-Id"][0], h[http.TrailerPrefix+"X-Sum"][0] = "changed", "changed"
 		h.Add("Vary", fmt.Sprint("client-", i))
 	}
 	for i, client := range clients {
@@ -89,5 +140,8 @@ func TestKeptIsSentAgain(t *testing.T) {
 	}
 	if len(kept.head) != 2 || kept.head.Get("X-Request-Id") != "1" {
 		t.Errorf("the answer has come to %v", kept.head)
+	}
+	if kept.early[0].Get("Link") != "</a>" || kept.late[http.TrailerPrefix+"X-Sum"][0] != "42" {
+		t.Errorf("the answer has come to hints %v and trailers %v", kept.early, kept.late)
 	}
 }

@@ -102,8 +102,9 @@ type Writer struct {
 	Status    int        // of the response, once there is one
 	Head      http.Header
 	Held      []byte
-	Whole     bool // Held is all there will be of the body, …
-	Returned  bool // … and the handler has come back: it has not panicked, as for a body that breaks off
+	Late      http.Header // what was set since Head, before the response was judged: trailers
+	Whole     bool        // Held is all there will be of the body, …
+	Returned  bool        // … and the handler has come back: it has not panicked, as for a body that breaks off
 	discarded int
 	Early     []http.Header
 	earlySize int // of early, in bytes
@@ -113,7 +114,8 @@ type Writer struct {
 	watch     peek.Watch  // looks for an error in what follows the stream's beginning
 	opening   *time.Timer // while the head waits for the body
 	timed     bool        // there was one
-	flush     bool        // the handler has flushed what is held
+	flushHead bool        // the handler has flushed the held head alone
+	flush     bool        // it has flushed what is held of the body
 	attempt   uint64      // counts up: a late timer's is an old one
 
 	tap   *tap      // of a websocket that the client has; or nil
@@ -127,8 +129,8 @@ type Writer struct {
 func (w *Writer) Begin(cancel context.CancelCauseFunc) {
 	w.cancel, w.expired = cancel, false
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
-	w.Returned = false
-	w.opening, w.timed, w.flush, w.stream, w.coding = nil, false, false, false, ""
+	w.Late, w.Returned = nil, false
+	w.opening, w.timed, w.flushHead, w.flush, w.stream, w.coding = nil, false, false, false, false, ""
 	w.Phase.Store(waiting)
 }
 
@@ -164,7 +166,7 @@ func (w *Writer) judgeRest() {
 // Forget drops what w knows of its exchange: a writer in the pool keeps no header of
 // a response alive, which may be megabytes. It is ready for another exchange then.
 func (w *Writer) Forget() {
-	w.Client, w.cancel, w.Head, w.Early, w.timer, w.opening = nil, nil, nil, nil, nil, nil
+	w.Client, w.cancel, w.Head, w.Late, w.Early, w.timer, w.opening = nil, nil, nil, nil, nil, nil, nil
 	w.Base.forget()
 }
 
