@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keycycler/keycycler/rotator/keep"
@@ -328,6 +331,48 @@ func TestDrop(t *testing.T) {
 		w.start()
 		w.agree("after the pool is gone")
 	})
+}
+
+// A book that cannot be sent is told of as often as it fails, though others can.
+func TestOneBookFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var notes []error
+		var well, ill statetest.Counter
+		shelf := new(statetest.Shelf)
+		k := keep.NewKeeper(picky{shelf}, time.Now, func(err error) {
+			mu.Lock()
+			notes = append(notes, err)
+			mu.Unlock()
+		})
+		for pool, counter := range map[string]*statetest.Counter{"well": &well, "ill": &ill} {
+			counter.Count(keep.Span{Pool: pool, Number: time.Now().Unix() / 60}, "cada", keep.Counts{1})
+			b := keep.NewBook(pool, counter)
+			k.Keep(b)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			k.Run(ctx)
+		}()
+		time.Sleep(time.Minute)
+		cancel()
+		<-ended
+		if len(notes) < 5 || slices.Contains(notes, nil) {
+			t.Errorf("the keeper has noted %v", notes)
+		}
+	})
+}
+
+// picky is a store that takes nothing of the pool ill.
+type picky struct{ *statetest.Shelf }
+
+func (p picky) Add(ctx context.Context, node string, batches []keep.Batch) ([]int64, error) {
+	if batches[0].Span.Pool == "ill" {
+		return nil, errAway
+	}
+	return p.Shelf.Add(ctx, node, batches)
 }
 
 // No keeper keeps nothing.

@@ -163,12 +163,13 @@ func (k *Keeper) Flush(ctx context.Context) {
 // work does what is due for all books, until the store fails.
 func (k *Keeper) work(ctx context.Context) {
 	for _, b := range k.list() {
-		err := k.tend(ctx, b)
-		if k.tell(ctx, b, err); err != nil {
+		if err := k.tend(ctx, b); err != nil {
+			k.tell(ctx, b, err)
 			return
 		}
 		k.leave(b)
 	}
+	k.tell(ctx, nil, nil) // of one book that does well nothing follows for the others
 }
 
 // list returns the books.

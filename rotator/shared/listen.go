@@ -35,7 +35,6 @@ func (j *Journal) listen(ctx context.Context) {
 		err := j.catchUp(ctx, known)
 		if err == nil {
 			known = true
-			j.note(&j.hearing, nil)
 			rouse(j.back)
 			rouse(j.wake) // for what readAll has queued
 			err = j.follow(ctx, &pause)
@@ -142,18 +141,25 @@ func (j *Journal) scan(ctx context.Context, cursor uint64) ([]string, uint64, er
 }
 
 // follow applies what the stream brings, and looks now and then whether it brings
-// everything.
+// everything. What is there already it reads without waiting: only a process that has read
+// the stream hears, and something between may cut off who waits.
 func (j *Journal) follow(ctx context.Context, pause *pause) error {
 	looked, ahead := j.now(), int64(0)
-	for {
-		entries, err := j.read(ctx)
+	for block := noWait; ; block = heartbeat {
+		entries, err := j.read(ctx, block)
 		if err != nil {
 			return err
+		}
+		if block == noWait {
+			j.note(&j.hearing, nil)
 		}
 		for _, m := range entries {
 			if err := j.applyEntry(m); err != nil {
 				return err
 			}
+		}
+		if block == noWait {
+			continue
 		}
 		pause.reset()
 		if now := j.now(); len(entries) > 0 && now.Sub(looked) < heartbeat {
@@ -182,12 +188,15 @@ const readCount = 2000
 // wrongType begins the error for a key that is of another type than it should be.
 const wrongType = "WRONGTYPE"
 
-// read returns what comes next, if anything does within a heartbeat.
-func (j *Journal) read(ctx context.Context) ([]redis.XMessage, error) {
+// noWait is how long a command waits that does not.
+const noWait = time.Duration(-1)
+
+// read returns what comes next, if anything does within that time.
+func (j *Journal) read(ctx context.Context, block time.Duration) ([]redis.XMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat+j.timeout)
 	defer cancel()
 	streams, err := j.client.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{j.names.log, strconv.FormatInt(j.place.entry, 10) + "-0"}, Count: readCount, Block: heartbeat,
+		Streams: []string{j.names.log, strconv.FormatInt(j.place.entry, 10) + "-0"}, Count: readCount, Block: block,
 	}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -104,7 +105,10 @@ func TestLostWrites(t *testing.T) {
 }
 
 // deaf is a connection over which nothing of the stream arrives, while it is on.
-type deaf struct{ on atomic.Bool }
+type deaf struct {
+	on    atomic.Bool
+	waits bool // over which nobody may wait for it
+}
 
 func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -113,6 +117,11 @@ func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if d.waits && cmd.Name() == "xread" && slices.Contains(cmd.Args(), any("block")) {
+			err := io.ErrUnexpectedEOF
+			cmd.SetErr(err)
+			return err
+		}
 		err := next(ctx, cmd)
 		if cmd.Name() == "xread" && d.on.Load() {
 			err = io.ErrUnexpectedEOF
@@ -153,6 +162,23 @@ func TestLostWritesThatNobodyRead(t *testing.T) {
 	}
 	d.on.Store(false)
 	agreeOn(t, append(others, writer), 8)
+}
+
+// Something between a node and Redis cuts off who waits there, as proxies do whose timeouts are
+// short. The node hears the news all the same, and does not say that Redis is away.
+func TestWhoWaitsIsCutOff(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := redis.NewUniversalClient(to(server)())
+	client.AddHook(&deaf{waits: true})
+	n, j, turns := open(t, client)
+	reader := &node{Member: statetest.Join(t, n, statetest.Keys(t, 20)), journal: j, turns: turns}
+	nodes := append(startAll(t, 1, 20, to(server)), reader)
+	for s := range rotator.Slot(3) {
+		nodes[0].Cool(s, time.Hour)
+		agreeOn(t, nodes, int(s)+1)
+	}
+	checkTurns(t, nodes, 0)
 }
 
 // Data was made anew, by a node that knew nothing else, and its first entry had the id of
