@@ -1,10 +1,6 @@
 package shared
 
-import (
-	"github.com/redis/go-redis/v9"
-
-	"github.com/keycycler/keycycler/rotator/shared/lua"
-)
+import "github.com/keycycler/keycycler/rotator/shared/lua"
 
 // sound finds out what stands in Redis and whether it can be believed: all of it must be
 // there (something may have been evicted, or deleted by hand), and as this version
@@ -14,7 +10,7 @@ import (
 //
 // Of the numbers that are kept as text, what has more digits than any that is written is
 // none.
-const sound = lua.Try + `
+const sound = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function whole(text)
@@ -61,7 +57,7 @@ end
 //	KEYS: meta, state, deadlines, owners if there are any
 //	ARGV: what the process takes the journal's time for, or nothing, and by how many ms that may be wrong;
 //	      its name; what the shift is, or nothing, and is to be, whether that is "back"
-var look = redis.NewScript(`
+var look = lua.New(`
 local DEADLINES, OWNERS = KEYS[3], KEYS[4]
 ` + sound + `
 local function change(from, to)
@@ -130,7 +126,7 @@ return {t[1], t[2], broken, epoch, text(last), kept, text(shift), text(seen), te
 //	      by how many ms the time may differ for it to be noted as right, whether data may be made anew,
 //	      for each owner: resource, key, use,
 //	      then for each change: field, until, learned, cleared, switch, reason, source; 0 is never
-var save = redis.NewScript(`
+var save = lua.New(`
 local DEADLINES, OWNERS = KEYS[4], KEYS[5]
 ` + sound + `
 local tolerance, keep, tombstone, ahead = 100, 3600000, 86400000, 3600000

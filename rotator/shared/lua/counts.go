@@ -1,7 +1,5 @@
 package lua
 
-import "github.com/redis/go-redis/v9"
-
 // span finds out whether what a span's hash holds can be believed: it must be as many fields
 // as were written, and be said by a field of its own:
 //
@@ -11,7 +9,7 @@ import "github.com/redis/go-redis/v9"
 //
 // Where somebody else has written into it, even something of another type, it counts as lost,
 // and the nodes bring back what they know.
-const span = Try + `
+const span = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local most = 9e15
@@ -45,7 +43,7 @@ end
 //	ARGV: node; a name that nothing else has, for new data; how many clients, models and keys there may be; then for each batch: number,
 //	      1 if the span was there before, for how many ms it is kept, how many cells; for each of these: name, numbers
 //	reply: for each batch the node's last batch that the span has, or -1 if the span is lost
-var Count = redis.NewScript(span + `
+var Count = New(span + `
 local node, bound = '@' .. ARGV[1], {c = tonumber(ARGV[3]), m = tonumber(ARGV[4]), k = tonumber(ARGV[5])}
 local function plain(n) -- which Lua writes in full
   return n < 1e14 and n or text(math.min(n, most))
@@ -134,7 +132,7 @@ return reply
 //	KEYS: spans
 //	ARGV: how many fields; for each span the version that is known, or nothing
 //	reply: for each span that was read its version, or nothing, and what it holds if that is another version
-var Counted = redis.NewScript(span + `
+var Counted = New(span + `
 local reply, room = {}, tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
   local s = open(key)
@@ -163,7 +161,7 @@ return reply
 //	KEYS: span
 //	ARGV: version; a name that nothing else has; for how many ms it is kept; how many clients, models and keys there are; then fields and values
 //	reply: 1 if it is made
-var Recount = redis.NewScript(span + `
+var Recount = New(span + `
 local s = open(KEYS[1])
 if (s and s.said or '') ~= ARGV[1] then
   return 0

@@ -5,8 +5,6 @@
 // cooldowns stand in rotator/shared beside what they are told.
 package lua
 
-import "github.com/redis/go-redis/v9"
-
 // Divide answers what a node asks for of limits, as statetest.Ledger does: a node gets what
 // it wants, as far as the others have left it and no node that has less goes without. What
 // it says that it holds it has, whatever stands here: so what was lost is found again.
@@ -32,7 +30,7 @@ import "github.com/redis/go-redis/v9"
 //	      "beat", "leave" or nothing; then for each limit: name, most, length of its window in ms, what is wanted, what is held,
 //	      and what a node that leaves has used: "<n> <in how many ms that leaves the window>;"…, or "exact", or nothing
 //	reply: epoch, nodes, "frozen" or nothing; then for each limit: its ceiling, or -1, its level, and how much others have not got
-var Divide = redis.NewScript(Try + `
+var Divide = New(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local known, node, call, term = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
