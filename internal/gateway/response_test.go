@@ -187,6 +187,35 @@ func TestAnAnswerToAllKeysIsWhole(t *testing.T) {
 	}
 }
 
+// An answer that is held is judged when MaxHold is over, and its body may end at that moment: a
+// map that is written and read at once ends the process.
+func TestTrailersComeWhenAHeldAnswerIsJudged(t *testing.T) {
+	for _, after := range []time.Duration{-1, 0, 1} {
+		for _, own := range []bool{true, false} { // whether the header was asked for before
+			synctest.Test(t, func(t *testing.T) {
+				w := httptest.NewRecorder()
+				err := provision(t, 2, nil).ServeHTTP(w, testkit.Post("x"), attempts(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("X-Key", r.Header.Get("Authorization"))
+					w.WriteHeader(400)
+					io.WriteString(w, "begin")
+					if own {
+						w.Header()
+					}
+					time.Sleep(respond.MaxHold + after)
+					w.Header().Set(http.TrailerPrefix+"X-Sum", "42")
+					io.WriteString(w, ", end")
+				}))
+				if err != nil || w.Code != 400 || w.Body.String() != "begin, end" {
+					t.Errorf("%d %q %v", w.Code, w.Body, err)
+				}
+				if w.Header().Get(http.TrailerPrefix+"X-Sum") != "42" || strings.Contains(fmt.Sprint(w.Header()), "sk-demo") {
+					t.Errorf("trailers %v", w.Header())
+				}
+			})
+		}
+	}
+}
+
 func TestAnEndlessRejectionEnds(t *testing.T) {
 	h := provision(t, 3, nil)
 	var written int

@@ -16,7 +16,7 @@ import (
 func (w *Writer) hold(status int) {
 	w.Phase.Store(holding)
 	w.Status = status
-	w.Head = w.Header().Clone() // what the handler adds later are trailers
+	w.Head = w.Client.Header().Clone() // what the handler adds later are trailers
 	w.stream, w.coding = peek.IsEventStream(peek.First(w.Head, "Content-Type")), peek.First(w.Head, "Content-Encoding")
 	attempt := w.attempt
 	w.timer = time.AfterFunc(MaxHold, func() { w.timeout(attempt) })
@@ -39,12 +39,14 @@ func (w *Writer) timeout(attempt uint64) {
 // changes last: until then the handler's writes wait for w.mu.
 func (w *Writer) settle(flush bool) {
 	w.timer.Stop()
-	w.Late = w.late()
+	if w.own != nil && !w.Whole {
+		w.was = w.Head.Clone() // the owner changes it
+	}
 	if !w.Owner.Settle(w) {
 		w.Phase.Store(rejected)
 		return
 	}
-	h := w.Header()
+	h := w.Client.Header()
 	Replace(h, w.Head)
 	w.pass(w.Status)
 	if w.flushHead {
@@ -61,19 +63,46 @@ func (w *Writer) settle(flush bool) {
 	w.Phase.Store(committed)
 }
 
-// late returns what the handler has set since the held response's head: its trailers.
-func (w *Writer) late() http.Header {
-	var late http.Header
-	for name, values := range w.Client.Header() {
-		if slices.Equal(values, w.Head[name]) {
+// ownHeader returns the map that is the handler's own while its response is held, or nil
+// where it is not held any more. The client's is passed on by another goroutine when
+// MaxHold is over, whatever the handler does at that moment.
+func (w *Writer) ownHeader() http.Header {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.Phase.Load() != holding {
+		return nil
+	}
+	if w.own == nil {
+		w.own = w.Head.Clone()
+	}
+	return w.own
+}
+
+// conclusion judges a response that is held to its end. What was judged before gets what the
+// handler has set meanwhile. The handler is back, w.mu is held.
+func (w *Writer) conclusion() {
+	switch w.Phase.Load() {
+	case holding:
+		w.Whole = true
+		w.Late = changes(changes(nil, w.Client.Header(), w.Head), w.own, w.Head)
+		w.settle(false)
+	case committed:
+		changes(w.Client.Header(), w.own, w.was)
+	}
+}
+
+// changes adds to h what was set since the header was like that, and returns it.
+func changes(h, now, was http.Header) http.Header {
+	for name, values := range now {
+		if slices.Equal(values, was[name]) {
 			continue
 		}
-		if late == nil {
-			late = make(http.Header)
+		if h == nil {
+			h = make(http.Header)
 		}
-		late[name] = slices.Clone(values)
+		h[name] = slices.Clone(values)
 	}
-	return late
+	return h
 }
 
 // collect keeps p. A body that is full is judged without the rest.

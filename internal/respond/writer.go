@@ -102,7 +102,8 @@ type Writer struct {
 	Status    int        // of the response, once there is one
 	Head      http.Header
 	Held      []byte
-	Late      http.Header // what was set since Head, before the response was judged: trailers
+	Late      http.Header // what was set since Head of a response that is held to its end: trailers
+	own, was  http.Header // the handler's, while the response is held, and what Head was when that was over
 	Whole     bool        // Held is all there will be of the body, …
 	Returned  bool        // … and the handler has come back: it has not panicked, as for a body that breaks off
 	discarded int
@@ -129,7 +130,7 @@ type Writer struct {
 func (w *Writer) Begin(cancel context.CancelCauseFunc) {
 	w.cancel, w.expired = cancel, false
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
-	w.Late, w.Returned = nil, false
+	w.Late, w.own, w.was, w.Returned = nil, nil, nil, false
 	w.opening, w.timed, w.flushHead, w.flush, w.stream, w.coding = nil, false, false, false, false, ""
 	w.Phase.Store(waiting)
 }
@@ -156,17 +157,15 @@ func (w *Writer) judgeRest() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.Phase.Load() == holding {
-		w.Whole = true
-		w.settle(false)
-	}
+	w.conclusion()
 	w.attempt++
 }
 
 // Forget drops what w knows of its exchange: a writer in the pool keeps no header of
 // a response alive, which may be megabytes. It is ready for another exchange then.
 func (w *Writer) Forget() {
-	w.Client, w.cancel, w.Head, w.Late, w.Early, w.timer, w.opening = nil, nil, nil, nil, nil, nil, nil
+	w.Client, w.cancel, w.Head, w.Late, w.own, w.was, w.Early = nil, nil, nil, nil, nil, nil, nil
+	w.timer, w.opening = nil, nil
 	w.Base.forget()
 }
 
@@ -199,8 +198,13 @@ func (w *Writer) Expired() bool {
 
 // Header implements http.ResponseWriter.
 func (w *Writer) Header() http.Header {
-	if w.Phase.Load() == Opening {
+	switch w.Phase.Load() {
+	case Opening:
 		w.conclude() // what is changed from now on is not the head's any more
+	case holding:
+		if h := w.ownHeader(); h != nil {
+			return h
+		}
 	}
 	return w.Client.Header()
 }
