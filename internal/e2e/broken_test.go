@@ -60,19 +60,19 @@ func TestABrokenOffAnswerComesAsFromBareCaddy(t *testing.T) {
 }
 
 // heldAnswers are whole answers that are held, by path. No key is served, so the client gets
-// one of them.
+// one of them. Each states its type: bare Caddy guesses it, or does not, as the dice fall.
 var heldAnswers = map[string]string{
 	"/401":                  "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
-	"/401-chunks":           "HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-	"/401-trailers":         "HTTP/1.1 401 Unauthorized\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\nX-T: u\r\n\r\n",
-	"/401-more-trailers":    "HTTP/1.1 401 Unauthorized\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\nX-U: u\r\n\r\n",
-	"/401-trailer-and-head": "HTTP/1.1 401 Unauthorized\r\nX-T: head\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
-	"/401-no-trailer-comes": "HTTP/1.1 401 Unauthorized\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-	"/401-only-trailers":    "HTTP/1.1 401 Unauthorized\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: t\r\n\r\n",
-	"/403-unannounced":      "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
-	"/403-early":            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}",
-	"/400-early-trailers":   "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 400 Bad Request\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
-	"/404-trailers":         "HTTP/1.1 404 Not Found\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
+	"/401-chunks":           "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+	"/401-trailers":         "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\nX-T: u\r\n\r\n",
+	"/401-more-trailers":    "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\nX-U: u\r\n\r\n",
+	"/401-trailer-and-head": "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nX-T: head\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
+	"/401-no-trailer-comes": "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+	"/401-only-trailers":    "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: t\r\n\r\n",
+	"/403-unannounced":      "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
+	"/403-early":            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+	"/400-early-trailers":   "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
+	"/404-trailers":         "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n",
 	"/200-error-trailers":   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n{\"error\":{\"code\":1\r\n2\r\n}}\r\n0\r\nX-T: t\r\nX-U: u\r\n\r\n",
 }
 
