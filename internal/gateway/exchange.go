@@ -339,6 +339,9 @@ func (x *exchange) attempt(next caddyhttp.Handler) (err error) {
 		x.answered()
 		err = x.ends(err, watch.Reach())
 		x.tell(err)
+		if p := x.writer.Panicked(); p != nil {
+			panic(p)
+		}
 		if !x.writer.Rejected() {
 			return
 		}

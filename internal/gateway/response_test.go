@@ -216,6 +216,60 @@ func TestTrailersComeWhenAHeldAnswerIsJudged(t *testing.T) {
 	}
 }
 
+// fragile is a client whose outer handlers panic when they are given what a timer passes on.
+type fragile struct {
+	http.ResponseWriter
+	at string // "head" or "body"
+}
+
+func (f fragile) WriteHeader(status int) {
+	if f.at == "head" {
+		panic("fragile")
+	}
+	f.ResponseWriter.WriteHeader(status)
+}
+
+func (f fragile) Write(p []byte) (int, error) {
+	if f.at == "body" && strings.Contains(string(p), "keepalive") {
+		panic("fragile")
+	}
+	return f.ResponseWriter.Write(p)
+}
+
+// What panics on a goroutine of ours would end the process. It ends the request, as it does
+// without us.
+func TestAPanicOfATimerIsTheRequests(t *testing.T) {
+	for _, row := range []struct {
+		why, at, media, body string
+		status               int
+	}{
+		{"a held answer is judged after a while", "head", "text/plain", "begin", 400},
+		{"so is what a success begins with", "head", "application/json", `{"error":`, 200},
+		{"a stream gets a comment", "body", eventStream, firstDelta, 200},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := provision(t, 1, func(c *Config) { c.Keepalive, c.Limit = 15*time.Second, limitOf(1, 0, 0) })
+			ended := false
+			defer func() {
+				if p := recover(); p != "fragile" || !ended {
+					t.Errorf("%s: the request ended with %v, and the attempt %v", row.why, p, ended)
+				}
+				if w, _ := testkit.Serve(h, testkit.Script(testkit.Fine), testkit.Post("x")); w.Code != http.StatusOK {
+					t.Errorf("%s: the key was not given back: %d", row.why, w.Code)
+				}
+			}()
+			_ = h.ServeHTTP(fragile{httptest.NewRecorder(), row.at}, testkit.Post("x"), handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				w.Header().Set("Content-Type", row.media)
+				w.WriteHeader(row.status)
+				io.WriteString(w, row.body)
+				<-r.Context().Done()
+				ended = true
+				return r.Context().Err()
+			}))
+		})
+	}
+}
+
 func TestAnEndlessRejectionEnds(t *testing.T) {
 	h := provision(t, 3, nil)
 	var written int

@@ -2,6 +2,7 @@ package respond
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -22,31 +23,42 @@ type heartbeat struct {
 	timer *time.Timer
 	to    http.ResponseWriter
 	tail  []byte // the last bytes that went out, none at the beginning
+
+	cancel   context.CancelCauseFunc // ends the attempt
+	panicked any                     // what a beat has ended with
 }
 
 // on tells whether it beats. Only who writes the response asks.
 func (h *heartbeat) on() bool { return h.timer != nil }
 
 // begin lets it beat, of a stream whose head has been sent.
-func (h *heartbeat) begin(every time.Duration, to http.ResponseWriter) {
+func (h *heartbeat) begin(every time.Duration, to http.ResponseWriter, cancel context.CancelCauseFunc) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.every, h.to, h.tail = every, to, h.tail[:0]
+	h.every, h.to, h.tail, h.cancel = every, to, h.tail[:0], cancel
 	h.timer = time.AfterFunc(every, h.beat)
 }
 
-// stop ends it, and waits for a beat under way.
-func (h *heartbeat) stop() {
+// stop ends it, and waits for a beat under way. It returns what one has panicked with, or nil.
+func (h *heartbeat) stop() (panicked any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer.Stop()
-	h.every, h.timer, h.to = 0, nil, nil
+	panicked = h.panicked
+	h.every, h.timer, h.to, h.cancel, h.panicked = 0, nil, nil, nil, nil
+	return panicked
 }
 
 // beat sends a comment, but never inside an event.
 func (h *heartbeat) beat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			h.panicked = p
+			h.cancel(nil)
+		}
+	}()
 	if h.every == 0 {
 		return
 	}

@@ -26,6 +26,7 @@ func (w *Writer) hold(status int) {
 func (w *Writer) timeout(attempt uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.catch()
 	if w.attempt != attempt || w.Phase.Load() != holding {
 		return
 	}

@@ -84,6 +84,7 @@ func (w *Writer) waitForBody() {
 	w.opening = time.AfterFunc(MaxOpening, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		defer w.catch()
 		if w.attempt == attempt && w.Phase.Load() == Opening {
 			w.flush = true
 			w.open()

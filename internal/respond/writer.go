@@ -95,6 +95,8 @@ type Writer struct {
 	cancel  context.CancelCauseFunc // ends the attempt
 	expired bool                    // it was ended, since it had no response
 
+	panicked any // what passing it on in another goroutine has ended with
+
 	Phase atomic.Int32
 	mu    sync.Mutex // guards the rest, and every change of phase
 
@@ -128,7 +130,7 @@ type Writer struct {
 // Begin makes w ready for the next attempt. Nobody else has it yet: a timer of the
 // attempt before does nothing any more.
 func (w *Writer) Begin(cancel context.CancelCauseFunc) {
-	w.cancel, w.expired = cancel, false
+	w.cancel, w.expired, w.panicked = cancel, false, nil
 	w.Status, w.Head, w.Held, w.Whole, w.discarded, w.Early, w.earlySize, w.timer = 0, nil, w.Held[:0], false, 0, nil, 0, nil
 	w.Late, w.own, w.was, w.Returned = nil, nil, nil, false
 	w.opening, w.timed, w.flushHead, w.flush, w.stream, w.coding = nil, false, false, false, false, ""
@@ -140,7 +142,9 @@ func (w *Writer) End() {
 	w.judgeRest()
 	w.watch.Stop()
 	if w.heart.on() {
-		w.heart.stop()
+		if p := w.heart.stop(); p != nil {
+			w.panicked = p
+		}
 	}
 	if w.tap != nil {
 		w.tap.stop()
@@ -165,9 +169,23 @@ func (w *Writer) judgeRest() {
 // a response alive, which may be megabytes. It is ready for another exchange then.
 func (w *Writer) Forget() {
 	w.Client, w.cancel, w.Head, w.Late, w.own, w.was, w.Early = nil, nil, nil, nil, nil, nil, nil
-	w.timer, w.opening = nil, nil
+	w.timer, w.opening, w.panicked = nil, nil, nil
 	w.Base.forget()
 }
+
+// catch is deferred by what passes a response on in a goroutine of ours, with w.mu held. Where
+// another handler's writer panics there, net/http would not recover, and the process would end:
+// the attempt is ended instead, and Panicked tells of it.
+func (w *Writer) catch() {
+	if p := recover(); p != nil {
+		w.panicked = p
+		w.Phase.Store(committed)
+		w.cancel(nil)
+	}
+}
+
+// Panicked returns what has to go on as a panic of the handler, which is back; or nil.
+func (w *Writer) Panicked() any { return w.panicked }
 
 // Rejected tells whether nobody will see the attempt's response.
 func (w *Writer) Rejected() bool { return w.Phase.Load() == rejected }
@@ -287,7 +305,7 @@ func (w *Writer) pass(status int) {
 	w.Client.WriteHeader(status)
 	w.Owner.Passed()
 	if w.Keepalive > 0 && mayBeat(status, h) {
-		w.heart.begin(w.Keepalive, w.Client)
+		w.heart.begin(w.Keepalive, w.Client, w.cancel)
 	}
 }
 
