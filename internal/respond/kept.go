@@ -75,5 +75,11 @@ func (k *Kept) Status() int { return k.status }
 // RetryAfter is what its header says, "" where that is nothing.
 func (k *Kept) RetryAfter() string { return k.head.Get("Retry-After") }
 
-// Size is how long its body is, in bytes.
-func (k *Kept) Size() int { return len(k.body) }
+// Size is how long it is, with all its headers, in bytes.
+func (k *Kept) Size() int {
+	size := len(k.body) + headerSize(k.head) + headerSize(k.late)
+	for _, hints := range k.early {
+		size += headerSize(hints)
+	}
+	return size
+}
