@@ -56,7 +56,7 @@ func startRig(t *testing.T, withNet bool) *faultRig {
 		every = 0
 	}
 	r.load = startPacedLoad(t, 200, every, r.a, yardstick)
-	live.Eventually(t, "both nodes listen", func() bool { return r.redis.calls()["xread"] >= 2 })
+	live.Eventually(t, "both nodes listen", func() bool { return r.redis.listening() == 2 })
 	return r
 }
 

@@ -35,6 +35,18 @@ func (s *redisServer) connections() int {
 	return strings.Count(list, "name=keycycler")
 }
 
+// listening returns how many gateways wait for news: only they do so.
+func (s *redisServer) listening() int {
+	s.t.Helper()
+	_, rest, _ := strings.Cut(s.Info("clients"), "blocked_clients:")
+	count, _, _ := strings.Cut(rest, "\r\n")
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		s.t.Fatalf("Redis says that %q clients wait", count)
+	}
+	return n
+}
+
 // calls returns how often each command was called.
 func (s *redisServer) calls() map[string]int {
 	s.t.Helper()

@@ -19,7 +19,7 @@ func TestNodesShareResources(t *testing.T) {
 	server, k := startRedis(t), live.StartKeeper(t)
 	config := nodeConfig{keys: 30, state: "redis " + server.Addr(), upstream: k.URL}
 	nodes := startNodes(t, 2, config)
-	live.Eventually(t, "both nodes listen", func() bool { return server.calls()["xread"] >= 2 })
+	live.Eventually(t, "both nodes listen", func() bool { return server.listening() == 2 })
 	a, b := live.APIClient{T: t, URL: nodes[0].url}, live.APIClient{T: t, URL: nodes[1].url}
 
 	const files = 20

@@ -82,7 +82,7 @@ func TestNodesAskLittleOfRedis(t *testing.T) {
 	server, upstream := startRedis(t), startLimiter(t)
 	// Usage is written behind, whatever is asked for: what that costs is rotator/shared's to test.
 	nodes := startNodes(t, 2, nodeConfig{keys: 2*rejections + 500, state: "redis " + server.Addr(), upstream: upstream.URL, options: "usage off"})
-	live.Eventually(t, "both nodes listen", func() bool { return server.calls()["xread"] >= 2 })
+	live.Eventually(t, "both nodes listen", func() bool { return server.listening() == 2 })
 
 	before, started := server.calls(), time.Now()
 	load := startLoad(t, 50, nodes[0])
