@@ -24,6 +24,7 @@ type clock struct {
 	taken   time.Time     // when that was found out …
 	trip    time.Duration // … and how long it took
 	first   time.Time     // when anything was found out first
+	samples int           // how many there were, of which a few are tried before one is good
 	alone   bool          // nobody had noted the time lately then
 	jumps   int           // how often the journal's time was another than before
 	shift   int64         // the journal's time less Redis' clock, in ms
@@ -76,6 +77,7 @@ func (c *clock) sample(sent, received time.Time, journal time.Duration) {
 	if jumped {
 		c.jumps++
 	}
+	c.samples++
 	if !c.known {
 		c.first = received
 	}
@@ -119,6 +121,17 @@ func (c *clock) coarse() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trip > coarseTrip
+}
+
+// tries is how often a process looks for a better sample before it writes by what it has.
+const tries = 3
+
+// rough tells whether a process should look again before it writes: the first look had to
+// connect, and what is written by it would seem to be of another time than what follows.
+func (c *clock) rough() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.known || c.trip > coarseTrip && c.samples < tries
 }
 
 // status tells whether the journal's time is known, how wrong it may be, and how often it

@@ -181,6 +181,47 @@ func TestWhoWaitsIsCutOff(t *testing.T) {
 	checkTurns(t, nodes, 0)
 }
 
+// A node's first look at Redis has to connect, and takes long. What it writes goes by a better
+// one: else a cooldown would seem to have been learned after what has ended it.
+func TestWhatIsWrittenGoesByAGoodLook(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := redis.NewUniversalClient(to(server)())
+	s := &sluggish{begin: make(chan struct{})}
+	client.AddHook(s)
+	n, j, turns := open(t, client, func(o *Options) { o.Now = s.now })
+	node := &node{Member: statetest.Join(t, n, statetest.Keys(t, 1)), journal: j, turns: turns}
+	learned := time.Now()
+	node.Cool(0, time.Hour)
+	close(s.begin)
+	until(t, "it stands in Redis", func() bool { return j.Health().Written > 0 })
+	text, _ := server.Do("HGET", "{keycycler}:state", rotator.IDOf("sk-statetest-00000000").String()).(string)
+	f, ok := j.codec.decode(text)
+	if off := time.UnixMilli(f.learned).Sub(learned.Add(-slow)); !ok || off.Abs() > slow/4 {
+		t.Errorf("Redis has %q, which is %s off", text, off)
+	}
+}
+
+// sluggish is a connection whose first command takes 0.7 s, by the node's clock.
+type sluggish struct {
+	deaf
+	begin  chan struct{} // closed: commands may go out
+	passed atomic.Int64
+}
+
+const slow = 700 * time.Millisecond
+
+func (s *sluggish) now() time.Time { return time.Now().Add(time.Duration(s.passed.Load())) }
+
+func (s *sluggish) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		<-s.begin
+		err := next(ctx, cmd)
+		s.passed.CompareAndSwap(0, int64(slow))
+		return err
+	}
+}
+
 // Data was made anew, by a node that knew nothing else, and its first entry had the id of
 // the old data's last one. The nodes that had read that took all for read, and never
 // heard of the first key.

@@ -123,7 +123,7 @@ const (
 func (j *Journal) send(ctx context.Context, changes []rotator.Change, owners []rotator.Owner, how string) (news int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
-	if known, _, _ := j.clock.status(); !known {
+	for n := 0; n < tries && j.clock.rough(); n++ {
 		if _, err := j.look(ctx); err != nil {
 			return 0, err
 		}

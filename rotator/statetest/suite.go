@@ -78,6 +78,14 @@ func all(t *testing.T, nodes []*Member, s rotator.Slot, d time.Duration) {
 func allIn(t *testing.T, nodes []*Member, scope string, s rotator.Slot, d time.Duration) {
 	t.Helper()
 	begin, _ := began.Load(t)
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		for i, n := range nodes {
+			t.Logf("node %c knows of slot %d in %q: %+v, and for all requests %+v", 'A'+i, s, scope, n.changeIn(scope, s), n.change(s))
+		}
+	}()
 	for i, n := range nodes {
 		Until(t, soon, "node "+string(rune('A'+i)), func() bool { return n.near(scope, s, d, begin.(time.Time)) })
 	}
