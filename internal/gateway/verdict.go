@@ -204,8 +204,9 @@ func (x *exchange) repeat() {
 	}
 }
 
-// maxRepeated is the largest answer that is kept for others of its shape, in bytes.
-const maxRepeated = 8 << 10
+// maxRepeated is the largest answer that is kept for others of its shape, in bytes, with its
+// headers.
+const maxRepeated = 4 << 10
 
 // says returns the upstream's answer that the client gets where no key serves its
 // request, nil where the pool knows more: of limits.

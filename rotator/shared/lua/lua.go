@@ -18,7 +18,7 @@ import (
 func New(source string) *redis.Script {
 	return redis.NewScript(`
 if redis.acl_check_cmd then
-  for _, command in ipairs({'` + strings.Join(commands(source+try), `', '`) + `'}) do
+  for _, command in ipairs({'` + strings.Join(commands(source), `', '`) + `'}) do
     if not redis.acl_check_cmd(command, KEYS[1]) then
       return redis.error_reply("NOPERM this user has no permissions to run the '" .. command .. "' command")
     end
