@@ -93,6 +93,8 @@ type play struct {
 	active  *reader // who must get everything; nil between attempts
 	last    bool    // nobody comes after it
 	whole   bool    // the body could be replayed when the last one ended
+
+	stop func() (reading bool) // ends the reading ahead; or nil
 }
 
 // reader is an attempt's transport.
@@ -140,6 +142,7 @@ func (p *play) run(script []byte) {
 func (p *play) play(op byte, n int) {
 	switch op {
 	case opNext:
+		p.stopAhead()
 		if p.active == nil && !p.last && p.body.Replayable() {
 			p.next()
 		}
@@ -166,11 +169,21 @@ func (p *play) play(op byte, n int) {
 			p.body.Commit()
 		}
 	case opPrefetch:
-		if p.active == nil && !p.last && p.body.prefetches() {
-			go p.body.prefetchSome(make([]byte, LargeChunk))
+		if p.active == nil && !p.last {
+			p.stopAhead()
+			p.stop = p.body.Prefetch(func() {})
 		}
 	case opHandOver:
+		p.stopAhead()
 		p.handOver()
+	}
+}
+
+// stopAhead ends the reading ahead, as the gateway does when it goes on.
+func (p *play) stopAhead() {
+	if p.stop != nil {
+		p.stop()
+		p.stop = nil
 	}
 }
 
@@ -312,4 +325,49 @@ func (c *uploader) Read(b []byte) (int, error) {
 	n := copy(b, c.data[c.sent:min(c.may, len(c.data))])
 	c.sent += n
 	return n, nil
+}
+
+// A read of the attempt before may be under way when the request begins to wait: it is told of,
+// and the reading ahead goes on after it.
+func TestReadingAheadGoesOnAfterALateRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, memory := range []int64{1 << 20, 0} {
+			p := newPlay(t, testkit.Content(100_000), 0, Limits{Total: testkit.Ample, Memory: memory, Disk: 1 << 20}, false)
+			p.play(opNext, 0)
+			p.play(opRead, 10)
+			synctest.Wait()
+			p.play(opReject, 0)
+			stop := p.body.Prefetch(func() {})
+			for range 3 {
+				p.client.feed(1000)
+				synctest.Wait()
+			}
+			want := 3000
+			if memory == 0 {
+				want = 10 // nothing but the late read
+			}
+			if got := p.client.given(); got != want {
+				t.Errorf("memory %d: %d bytes were read ahead, want %d", memory, got, want)
+			}
+			if reading := stop(); reading != (memory > 0) {
+				t.Errorf("memory %d: a read is under way: %t", memory, reading)
+			}
+			p.end()
+		}
+	})
+}
+
+// It is told of also where nothing may be read ahead.
+func TestALateReadIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay(t, testkit.Content(1000), 0, Limits{Total: testkit.Ample, Disk: 1 << 20}, false)
+		p.play(opNext, 0)
+		p.play(opRead, 10)
+		synctest.Wait()
+		p.play(opReject, 0)
+		if stop := p.body.Prefetch(func() {}); !stop() {
+			t.Error("no read is under way")
+		}
+		p.end()
+	})
 }

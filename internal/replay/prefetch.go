@@ -17,23 +17,36 @@ import (
 // this.
 func (b *Body) Prefetch(gone func()) (stop func() (reading bool)) {
 	if !b.prefetches() {
-		return func() bool { return false }
+		return b.reading
 	}
-	var over, ended atomic.Bool
+	var stopped, ended atomic.Bool
 	go func() {
 		defer ended.Store(true)
 		p := largeChunks.Get().(*[LargeChunk]byte)
 		defer largeChunks.Put(p)
-		for !over.Load() && b.prefetchSome(p[:]) {
+		for b.prefetchSome(p[:], &stopped) {
 		}
 		if b.Abandoned() {
 			gone()
 		}
 	}()
 	return func() bool {
-		over.Store(true)
-		return !ended.Load()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		stopped.Store(true)
+		b.turn.Broadcast()
+		return b.pulling || !ended.Load()
 	}
+}
+
+// reading tells whether a read is under way. b may be nil.
+func (b *Body) reading() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pulling
 }
 
 // prefetches tells whether there is something to be read ahead. b may be nil.
@@ -49,18 +62,22 @@ func (b *Body) prefetches() bool {
 // roomAhead returns how much may be read ahead. b.mu is held.
 func (b *Body) roomAhead() int64 {
 	full := KeptMemory.Load()+LargeChunk > b.copy.limits.Total
-	if b.phase != keeping || b.end != nil || b.pulling || full {
+	if b.phase != keeping || b.end != nil || full {
 		return 0
 	}
 	return b.copy.limits.Memory - b.copy.size
 }
 
-// prefetchSome reads once. It reports whether there is more.
-func (b *Body) prefetchSome(p []byte) bool {
+// prefetchSome reads once, after a late read of the attempt before, if one is under way. It
+// reports whether there is more.
+func (b *Body) prefetchSome(p []byte, stopped *atomic.Bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for b.pulling && !stopped.Load() {
+		b.turn.Wait()
+	}
 	room := b.roomAhead()
-	if room <= 0 {
+	if stopped.Load() || room <= 0 {
 		return false
 	}
 	n, err := b.pullFrom(p[:min(int64(len(p)), room)])
