@@ -60,7 +60,6 @@ func (w *Writer) settle(flush bool) {
 		//nolint:errcheck // likewise
 		w.flushClient()
 	}
-	maps.Copy(h, w.Late)
 	w.Phase.Store(committed)
 }
 
@@ -79,17 +78,40 @@ func (w *Writer) ownHeader() http.Header {
 	return w.own
 }
 
-// conclusion judges a response that is held to its end. What was judged before gets what the
-// handler has set meanwhile. The handler is back, w.mu is held.
-func (w *Writer) conclusion() {
-	switch w.Phase.Load() {
-	case holding:
-		w.Whole = true
-		w.Late = changes(changes(nil, w.Client.Header(), w.Head), w.own, w.Head)
-		w.settle(false)
-	case committed:
-		changes(w.Client.Header(), w.own, w.was)
+// trailers returns the map that is the handler's own while keepalive comments may be written:
+// HTTP/2 reads the client's with each write, where there are trailers. The response is the
+// client's already.
+func (w *Writer) trailers() http.Header {
+	if w.own == nil {
+		w.own = w.Client.Header().Clone()
 	}
+	if w.was == nil {
+		w.was = w.own.Clone()
+	}
+	return w.own
+}
+
+// addTrailers gives a response that is the client's what its handler has set in a map of its
+// own. The handler is back, and nobody else writes any more.
+func (w *Writer) addTrailers() {
+	if w.Phase.Load() != committed || w.was == nil && w.Late == nil {
+		return
+	}
+	h := w.Client.Header()
+	maps.Copy(h, w.Late)
+	if w.was != nil {
+		changes(h, w.own, w.was)
+	}
+}
+
+// conclusion judges a response that is held to its end. The handler is back, w.mu is held.
+func (w *Writer) conclusion() {
+	if w.Phase.Load() != holding {
+		return
+	}
+	w.Whole = true
+	w.Late = changes(changes(nil, w.Client.Header(), w.Head), w.own, w.Head)
+	w.settle(false)
 }
 
 // changes adds to h what was set since the header was like that, and returns it.

@@ -150,6 +150,7 @@ func (w *Writer) End() {
 		w.tap.stop()
 		w.tap = nil
 	}
+	w.addTrailers()
 }
 
 func (w *Writer) judgeRest() {
@@ -223,6 +224,9 @@ func (w *Writer) Header() http.Header {
 		if h := w.ownHeader(); h != nil {
 			return h
 		}
+	}
+	if w.Phase.Load() == committed && w.heart.on() {
+		return w.trailers()
 	}
 	return w.Client.Header()
 }
