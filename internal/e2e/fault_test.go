@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/keycycler/keycycler/internal/testkit/live"
@@ -48,7 +49,12 @@ func TestErrorsOfTheClientsBodyComeBackAsTheyAre(t *testing.T) {
 
 func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 	begun, gone := make(chan struct{}, 2), make(chan error, 1)
+	var refused atomic.Bool
 	upstream := live.StartProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" && !refused.Swap(true) {
+			http.Error(w, "a key of which nobody knows whether it is good", http.StatusUnauthorized)
+			return
+		}
 		begun <- struct{}{}
 		if r.URL.Path == "/stream" {
 			fmt.Fprint(w, "data: 1\n\n")
@@ -58,7 +64,7 @@ func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 		gone <- r.Context().Err()
 	})
 	g := startGateway(t, fmt.Sprintf("keycycler {\n keys %s\n}\nreverse_proxy %s", demoKeys(3), upstream.URL))
-	for _, path := range []string{"/stream", "/silent"} {
+	for _, path := range []string{"/stream", "/silent", "/refused"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		sent := make(chan struct{})
 		go func() {
@@ -71,14 +77,14 @@ func TestAnAbortReachesTheUpstreamAndCoolsNothing(t *testing.T) {
 			}
 		}()
 		live.Receive(t, "the upstream has the request", begun)
-		if path == "/silent" {
+		if path != "/stream" {
 			cancel()
 		}
 		live.Receive(t, "the upstream sees that the client has left", gone)
 		live.Receive(t, "the client has left", sent)
 		cancel()
 	}
-	live.Eventually(t, "the access log shows the client that left", func() bool { return strings.Contains(g.log(), `"status":499`) })
+	live.Eventually(t, "the access log shows the clients that left", func() bool { return strings.Count(g.log(), `"status":499`) == 2 })
 	if strings.Contains(g.log(), "key is cooling") {
 		t.Error("a key cools for the client's leaving")
 	}

@@ -97,22 +97,26 @@ func TestFirstByte(t *testing.T) {
 
 // With one key, or with none left, the client gets a 504, and who comes after the body.
 func TestFirstByteWithOneKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := provision(t, 1, func(c *Config) { c.FirstByte, c.Rules = time.Second, retrying })
-		r := testkit.Post("the body").WithContext(t.Context())
-		w, err := testkit.Serve(g, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			io.ReadAll(r.Body)
-			reaching(r, true)
-			return hangs(w, r, false)
-		}), r)
-		var e caddyhttp.HandlerError
-		if !errors.As(err, &e) || e.StatusCode != http.StatusGatewayTimeout || len(w.Result().Header) > 0 {
-			t.Errorf("error %v, %d %v", err, w.Code, w.Header())
-		}
-		if body, _ := io.ReadAll(r.Body); string(body) != "the body" {
-			t.Errorf("who comes after finds %q", body)
-		}
-	})
+	for _, rules := range [][]blame.Rule{retrying, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			g := provision(t, 1, func(c *Config) { c.FirstByte, c.Rules = time.Second, rules })
+			r := testkit.Post("the body").WithContext(t.Context())
+			w, err := testkit.Serve(g, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				io.ReadAll(r.Body)
+				reaching(r, true)
+				<-r.Context().Done()
+				w.Header().Set("Content-Length", "5") // as reverse_proxy does that has waited for a body
+				return hangs(w, r, false)
+			}), r)
+			var e caddyhttp.HandlerError
+			if !errors.As(err, &e) || e.StatusCode != http.StatusGatewayTimeout || len(w.Result().Header) > 0 {
+				t.Errorf("error %v, %d %v", err, w.Code, w.Header())
+			}
+			if body, _ := io.ReadAll(r.Body); string(body) != "the body" {
+				t.Errorf("who comes after finds %q", body)
+			}
+		})
+	}
 }
 
 // What goes on is not cut.

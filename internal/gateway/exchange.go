@@ -151,10 +151,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		x.want.Tried = append(x.want.Tried, x.drawn.Slot)
 		x.calls++
-		if err := x.attempt(next); !x.again {
+		err := x.attempt(next)
+		if x.again || x.writer.Rejected() {
+			x.writer.Base.Restore(w.Header())
+		}
+		if !x.again {
 			return err
 		}
-		x.writer.Base.Restore(w.Header())
 		if r.Context().Err() != nil {
 			return x.canceled(w)
 		}
@@ -378,7 +381,8 @@ func (x *exchange) outgoing(ctx context.Context, slot rotator.Slot) (sent *attem
 // tell notes what has become of the attempt.
 func (x *exchange) tell(err error) {
 	x.tellSlips(err)
-	outcome := x.g.metrics.Attempt(x.roster.Pool.Key(x.drawn.Slot).ID(), x.judged, x.class, err)
+	failed := err != nil || x.left(x.writer.Status)
+	outcome := x.g.metrics.Attempt(x.roster.Pool.Key(x.drawn.Slot).ID(), x.judged, x.class, failed)
 	x.report.Outcome = outcome
 	x.tracer.Attempt(x.g.Provider.GenAI, x.report, x.writer.Status, outcome)
 	for _, c := range x.cooled {

@@ -204,12 +204,15 @@ func shown(f upstream.Fault, err error) error {
 	return nil
 }
 
-// heard notes that the attempt's upstream has answered.
+// heard notes that the attempt's upstream has answered, if it has.
 func (x *exchange) heard(status int) {
 	if !x.open {
 		return
 	}
 	x.answered()
+	if x.left(status) {
+		return
+	}
 	if f := upstream.FaultOfStatus(status); f != upstream.None {
 		x.rest(f, nil)
 		return

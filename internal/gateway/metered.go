@@ -65,12 +65,15 @@ func (x *exchange) consumed() rotator.Used {
 	return used
 }
 
-// abandoned tells whether the client has left while the upstream was at work for it, as the
-// status says that the next handler gives: nobody knows what that has used, and an upstream
-// counts it.
-func (x *exchange) abandoned(status int) bool {
-	return status == statusClientGone && x.r.Context().Err() != nil && x.body.Whole()
+// left tells whether the client has left before its upstream has answered, as the status says
+// that the next handler gives: reverse_proxy makes it up.
+func (x *exchange) left(status int) bool {
+	return status == statusClientGone && x.r.Context().Err() != nil
 }
+
+// abandoned tells whether the client has left while the upstream was at work for it: nobody
+// knows what that has used, and an upstream counts it.
+func (x *exchange) abandoned(status int) bool { return x.left(status) && x.body.Whole() }
 
 // learn notes what an answer states of the key's limits.
 func (x *exchange) learn(header http.Header, now time.Time) {

@@ -40,7 +40,7 @@ func (x *exchange) Commit(status int, header http.Header) {
 	} else {
 		x.stay.Answer(status)
 	}
-	if !x.judged && status < http.StatusInternalServerError {
+	if !x.judged && status < http.StatusInternalServerError && !x.left(status) {
 		x.served()
 	}
 	states, spent := x.g.judge.Speaks(status, header)
@@ -107,7 +107,7 @@ func mask(w *respond.Writer, secret string) {
 // verdict judges the held response: what it is or, where it is a success, what its
 // body begins with.
 func (x *exchange) verdict(w *respond.Writer, now time.Time) blame.Verdict {
-	if x.nested() {
+	if x.nested() || x.left(w.Status) {
 		return blame.Verdict{Action: blame.ActionPass}
 	}
 	if w.Status != http.StatusOK {

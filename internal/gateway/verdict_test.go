@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keycycler/keycycler/internal/blame"
 	"github.com/keycycler/keycycler/internal/keyset"
 	"github.com/keycycler/keycycler/internal/observe"
@@ -441,5 +443,54 @@ func TestWhichOfAGroupHasRefused(t *testing.T) {
 	}
 	if x.forgive(now.Add(time.Second)); len(x.want.Tried) > 0 {
 		t.Errorf("a second later %v", x.want.Tried)
+	}
+}
+
+// A client that leaves has been served nothing, whatever status the next handler gives it: its
+// request says nothing about a key that has refused it, nor about the one at work for it.
+func TestWhoLeavesConvictsNobody(t *testing.T) {
+	cooling := func(c *Config) { c.Rules = []blame.Rule{{Status: []int{statusClientGone}, Action: "cooldown"}} }
+	for _, row := range []struct {
+		sentence  string
+		refusal   testkit.Reply
+		configure func(*Config)
+	}{
+		{"a key that is not valid", testkit.BadKey, nil},
+		{"a limit", unstated, nil},
+		{"words that nobody knows", forbidden, nil},
+		{"a rule for the status", forbidden, cooling},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			h := provision(t, 3, func(c *Config) {
+				c.Pool = testkit.FreshPool("left")
+				if row.configure != nil {
+					row.configure(c)
+				}
+			})
+			registry := prometheus.NewRegistry()
+			if _, err := observe.NewMetrics(registry, h.seen); err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			w, err := testkit.Serve(h, attempts(
+				func(w http.ResponseWriter, _ *http.Request) { row.refusal.Write(w) },
+				func(w http.ResponseWriter, r *http.Request) {
+					leave()
+					w.WriteHeader(statusClientGone) // as reverse_proxy does
+				},
+			), testkit.Post("x").WithContext(ctx))
+			if err != nil || w.Code != statusClientGone {
+				t.Errorf("%d, %v", w.Code, err)
+			}
+			if c := h.KeyPool().Census(time.Now()); suspects(h) != 1 || c.Usable != 3 {
+				t.Errorf("%d suspects, %+v", suspects(h), c)
+			}
+			got := gather(t, registry)
+			for outcome, want := range map[string]float64{"failed": 1, "served": 0} {
+				if n := got[`caddy_keycycler_attempts_total{outcome="`+outcome+`",pool="`+h.Pool+`"}`]; n != want {
+					t.Errorf("%v attempts count as %s, want %v", n, outcome, want)
+				}
+			}
+		})
 	}
 }

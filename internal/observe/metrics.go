@@ -169,12 +169,12 @@ func register(registry *prometheus.Registry, c prometheus.Collector) error {
 
 // Attempt counts one attempt with the key: by the class that its response was found to have,
 // or else by whether there was one. It returns what that is called.
-func (m *Metrics) Attempt(key rotator.ID, judged bool, class ttl.Class, err error) (outcome string) {
+func (m *Metrics) Attempt(key rotator.ID, judged bool, class ttl.Class, failed bool) (outcome string) {
 	counter := m.served
 	switch {
 	case judged:
 		counter, outcome = m.rejected[class], reason.Name(rotator.Reason(class))
-	case err != nil:
+	case failed:
 		counter, outcome = m.failed, outcomeFailed
 	default:
 		outcome = outcomeServed

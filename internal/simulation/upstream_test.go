@@ -67,7 +67,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	case a.leaves:
 		c.v.leave()
 		<-r.Context().Done()
-		return r.Context().Err()
+		w.WriteHeader(499) // as reverse_proxy does
+		return nil
 	case a.resets:
 		return errReset
 	}
