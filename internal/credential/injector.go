@@ -142,6 +142,11 @@ func (in *Injector) carrierAt(path string) *carrier {
 	return &in.carrier
 }
 
+// InURL tells whether keys travel in the URL, which upstreams repeat in their headers.
+func (in *Injector) InURL() bool {
+	return in.query != "" || in.imitation != nil && in.imitation.query != ""
+}
+
 // Outgoing is an attempt's request and what hangs on it, in one allocation.
 type Outgoing struct {
 	Request http.Request

@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/keycycler/keycycler/internal/peek"
@@ -51,24 +52,30 @@ func MaskHeader(h http.Header, secret string) {
 	}
 }
 
-// maskBytes overwrites the secret wherever it stands, whole or as providers
-// shorten it (`sk-de***************mo-1`), and reports whether it did.
+// maskBytes overwrites the secret wherever it stands: whole, as it stands in a URL, or as
+// providers shorten it (`sk-de***************mo-1`). It reports whether it did.
 func maskBytes(text, secret []byte) bool {
 	if len(secret) == 0 {
 		return false
 	}
-	masked := false
+	masked := maskWhole(text, secret)
+	if escaped := url.QueryEscape(string(secret)); escaped != string(secret) {
+		masked = maskWhole(text, []byte(escaped)) || masked
+	}
+	return maskShortened(text, secret) || masked
+}
+
+func maskWhole(text, secret []byte) (masked bool) {
 	for at := 0; ; {
 		i := bytes.Index(text[at:], secret)
 		if i < 0 {
-			break
+			return masked
 		}
 		at += i
 		blot(text[at : at+len(secret)])
 		at += len(secret)
 		masked = true
 	}
-	return maskShortened(text, secret) || masked
 }
 
 // maskShortened overwrites words that begin as the secret does and go on with a

@@ -39,6 +39,8 @@ func TestMaskBytes(t *testing.T) {
 		{"two asterisks shorten nothing", secret, "sk-d**1", "sk-d**1"},
 		{"asterisks in another word", secret, "sk-x ***", "sk-x ***"},
 		{"a word that begins otherwise", secret, "a task-based... plan", "a task-based... plan"},
+		{"as it stands in a URL", "sk-demo/1", "/v1?key=sk-demo%2F1&x=1", "/v1?key=" + stars(11) + "&x=1"},
+		{"as it is, and as it stands in a URL", "sk-demo/1", "sk-demo%2F1 sk-demo/1", stars(11) + " " + stars(9)},
 		{"behind an equals sign", secret, "key=sk-d...1&x=1", "key=" + stars(12)},
 		{"a key too short to be known by its beginning", "abc", "ab*** abc", "ab*** ***"},
 	} {

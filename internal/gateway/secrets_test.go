@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -113,4 +114,42 @@ func TestNoOutcomeLogsAKey(t *testing.T) {
 			t.Errorf("logged %s", text)
 		}
 	})
+}
+
+// A key that travels in the URL does not come back in a header, whatever the status: redirects
+// keep the query, and so do the addresses of what was made.
+func TestAnAddressInAnAnswerShowsNoKey(t *testing.T) {
+	for _, status := range []int{200, 201, 307, 404} {
+		h := provision(t, 1, func(c *Config) {
+			(*c.Keys.Groups)[0].Texts, c.Auth = []string{"sk-demo/+1"}, &provider.Auth{Query: "key"}
+		})
+		var hints []http.Header
+		w := httptest.NewRecorder()
+		err := h.ServeHTTP(hinted{w, &hints}, testkit.Post("x"), handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Link", "<https://example.com/?"+r.URL.RawQuery+">; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Set("Location", "https://example.com/v1?"+r.URL.RawQuery)
+			w.Header().Set("Content-Location", "/v1?key=sk-demo/+1")
+			w.WriteHeader(status)
+			return nil
+		}))
+		shown := fmt.Sprint(w.Result().Header, hints)
+		if err != nil || w.Code != status || len(hints) != 1 || strings.Contains(shown, "demo") || w.Result().Header.Get("Location") != "https://example.com/v1?key="+strings.Repeat("*", len("sk-demo%2F%2B1")) {
+			t.Errorf("%d: the client got %d, %s, %v", status, w.Code, shown, err)
+		}
+	}
+}
+
+// hinted notes the early hints.
+type hinted struct {
+	*httptest.ResponseRecorder
+	hints *[]http.Header
+}
+
+func (w hinted) WriteHeader(status int) {
+	if status == http.StatusEarlyHints {
+		*w.hints = append(*w.hints, w.Header().Clone())
+		return
+	}
+	w.ResponseRecorder.WriteHeader(status)
 }

@@ -54,6 +54,9 @@ func (x *exchange) Commit(status int, header http.Header) {
 		}
 	}
 	x.told(header) // in the place of what the upstream says of the key, which was read by now
+	if x.roster.Injector.InURL() {
+		maskHeaders(&x.writer, header, x.roster.Pool.Key(x.drawn.Slot).Secret())
+	}
 }
 
 // Blame implements attemptOwner: the client has the response, the key cools all the
@@ -97,11 +100,16 @@ func (x *exchange) Settle(w *respond.Writer) bool {
 
 // mask blots the key out of all that is held of the response.
 func mask(w *respond.Writer, secret string) {
+	w.Held = credential.Mask(w.Head, w.Held, w.Whole, secret)
+	maskHeaders(w, w.Late, secret)
+}
+
+// maskHeaders blots the key out of the header and of the hints before it.
+func maskHeaders(w *respond.Writer, h http.Header, secret string) {
 	for _, hints := range w.Early {
 		credential.MaskHeader(hints, secret)
 	}
-	w.Held = credential.Mask(w.Head, w.Held, w.Whole, secret)
-	credential.MaskHeader(w.Late, secret)
+	credential.MaskHeader(h, secret)
 }
 
 // verdict judges the held response: what it is or, where it is a success, what its
