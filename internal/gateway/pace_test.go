@@ -77,6 +77,38 @@ func TestAPacedPool(t *testing.T) {
 	}
 }
 
+// A kept answer in a content coding is for clients that take it.
+func TestAKeptAnswerIsReadByItsClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := provision(t, 6, func(c *Config) { c.Pool = testkit.FreshPool("coded") })
+		up := testkit.Script(testkit.Reply{Status: 403, Header: map[string]string{"Content-Encoding": "gzip"}, Body: testkit.Compress(t, "gzip", "no")})
+		asks := func(codings string) *httptest.ResponseRecorder {
+			r := testkit.Post("x")
+			if codings != "" {
+				r.Header.Set("Accept-Encoding", codings)
+			}
+			w, err := testkit.Serve(h, up, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(500 * time.Millisecond) {
+			asks("gzip")
+		}
+		for codings, coded := range map[string]bool{"gzip": true, "": false, "br": false} {
+			for kept := false; !kept; { // the next one may be let out
+				calls := len(up.Calls)
+				w := asks(codings)
+				kept = len(up.Calls) == calls
+				if got := w.Header().Get("Content-Encoding") == "gzip"; kept && got != coded {
+					t.Errorf("who takes %q got %v", codings, w.Header())
+				}
+			}
+		}
+	})
+}
+
 // seconds returns the Retry-After.
 func seconds(t *testing.T, w *httptest.ResponseRecorder) int {
 	t.Helper()

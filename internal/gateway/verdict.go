@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"hash/maphash"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -200,9 +202,22 @@ func (x *exchange) keep(w *respond.Writer, v blame.Verdict) {
 // as the pace holds them back.
 func (x *exchange) repeat() {
 	if x.says() != nil && x.answer.Size() <= maxRepeated && x.g.pace.Active() {
-		x.g.pace.Answer(x.shape(), x.answer.Kept)
+		x.g.pace.Answer(x.shape(), repeated{x.answer.Kept, codings(x.r)})
 	}
 }
+
+// repeated is an answer for others of its request's shape. One in a content coding is for
+// those who take the same.
+type repeated struct {
+	*respond.Kept
+	codings string // that its own client takes
+}
+
+// fits tells whether the request's client can read the answer.
+func (a *repeated) fits(r *http.Request) bool { return !a.Coded() || a.codings == codings(r) }
+
+// codings returns which content codings the request's client says that it takes.
+func codings(r *http.Request) string { return strings.Join(r.Header["Accept-Encoding"], ",") }
 
 // maxRepeated is the largest answer that is kept for others of its shape, in bytes, with its
 // headers.
@@ -229,8 +244,8 @@ func (x *exchange) admit(now time.Time) (wait time.Duration, ok bool) {
 	if pass.Begins {
 		x.g.announcer.Paced()
 	}
-	if k, ok := pass.Answer.(*respond.Kept); ok {
-		x.answer.Kept = k
+	if a, ok := pass.Answer.(repeated); ok && a.fits(x.r) {
+		x.answer.Kept = a.Kept
 	}
 	if x.allowed = 0; pass.Calls > 0 {
 		x.allowed = x.calls + pass.Calls

@@ -72,6 +72,9 @@ func (k *Kept) sendHead(client http.ResponseWriter, retryAfter string) {
 // Status is the response's.
 func (k *Kept) Status() int { return k.status }
 
+// Coded tells whether its body is in a content coding.
+func (k *Kept) Coded() bool { return len(k.head["Content-Encoding"]) > 0 }
+
 // RetryAfter is what its header says, "" where that is nothing.
 func (k *Kept) RetryAfter() string { return k.head.Get("Retry-After") }
 
