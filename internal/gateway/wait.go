@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/keycycler/keycycler/internal/line"
+	"github.com/keycycler/keycycler/internal/replay"
 )
 
 // rooms are those of the process in which requests wait for keys, by their addresses: one whose config was unloaded goes
@@ -96,12 +97,17 @@ func (x *exchange) inLine(w *line.Waiter, left time.Duration) (outcome string) {
 	defer cancel()
 	stop := x.body.Prefetch(cancel)
 	outcome = x.watch(ctx, w, left)
-	if reading := stop(); reading && outcome != waitReady || outcome == waitStopped && x.body != nil {
+	if reading := stop(); reading && outcome != waitReady && !x.handsOn() || outcome == waitStopped && x.body != nil {
 		// The server must not wait for the rest of an upload before it answers, or ends.
 		//nolint:errcheck // then it does
 		http.NewResponseController(x.writer.Client).SetReadDeadline(time.Now())
 	}
 	return outcome
+}
+
+// handsOn tells whether somebody else may want the body, if the request gets no key now.
+func (x *exchange) handsOn() bool {
+	return x.g.Raises || x.failure != nil || replay.IsBuffered(x.writer.Client)
 }
 
 // watch looks for a key whenever there may be one and it is the request's turn.

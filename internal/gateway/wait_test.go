@@ -537,6 +537,53 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 	}
 }
 
+// Who handles the error of a request that has waited in vain gets its body whole, though that
+// has not all come yet.
+func TestAnUploadThatWaitedInVainIsHandedOn(t *testing.T) {
+	h := patient(t, 1, 200*time.Millisecond, raising)
+	coolAll(h, 100*time.Millisecond, 0)
+	first := h.room.Join("", "", 1) // who never goes
+	defer h.room.Leave(first, false)
+	raised := make(chan error, 2)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raised <- h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, len(body), err)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for _, version := range []int{1, 2} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.ForceAttemptHTTP2 = version == 2
+		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
+		pr, pw := io.Pipe()
+		go func() {
+			io.WriteString(pw, strings.Repeat("x", 100_000))
+			if err := <-raised; err == nil {
+				t.Errorf("HTTP/%d: nothing was raised", version)
+			}
+			io.WriteString(pw, strings.Repeat("x", 100_000))
+			pw.Close()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := transport.RoundTrip(r)
+		if err != nil || res.ProtoMajor != version {
+			t.Fatalf("HTTP/%d: %v, %v", version, res, err)
+		}
+		if got, err := io.ReadAll(res.Body); string(got) != "200000 <nil>" {
+			t.Errorf("HTTP/%d: who comes after us has read %s; %v", version, got, err)
+		}
+		res.Body.Close()
+		transport.CloseIdleConnections()
+	}
+}
+
 func TestWaitsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := patient(t, 1, time.Minute, func(c *Config) { c.Pool, c.MaxWaiting = testkit.FreshPool("waits-test"), 2 })
