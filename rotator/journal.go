@@ -18,7 +18,7 @@ type Journal interface {
 
 // Change is all that is known about a key, or about a key in a scope, after it has
 // changed, so that a later Change of the same node about the same can stand for an
-// earlier one.
+// earlier one. Its instants are those of State.Told.
 type Change struct {
 	ID      ID
 	Scope   string    // "": what follows concerns all requests
@@ -273,7 +273,7 @@ func (s *State) changeIn(sc *scope, id ID, e *entry) Change {
 	c := s.describe(t, max(t.cleared, e.cleared))
 	c.ID, c.Scope = id, sc.name
 	if t.until == 0 && t.kept != 0 {
-		c.Kept = s.time(t.kept)
+		c.Kept = s.told(t.kept)
 	}
 	return c
 }
@@ -281,13 +281,13 @@ func (s *State) changeIn(sc *scope, id ID, e *entry) Change {
 func (s *State) describe(t *term, cleared int64) Change {
 	c := Change{Reason: t.reason, Source: t.source}
 	if t.until != 0 {
-		c.Until, c.Learned = s.time(t.until), s.time(t.learned)
+		c.Until, c.Learned = s.told(t.until), s.told(t.learned)
 		if d := t.doubt; d != nil && d.spare != never {
-			c.Spare, c.Equal = s.time(d.spare), d.equal
+			c.Spare, c.Equal = s.told(d.spare), d.equal
 		}
 	}
 	if cleared != never {
-		c.Cleared = s.time(cleared)
+		c.Cleared = s.told(cleared)
 	}
 	return c
 }

@@ -46,7 +46,7 @@ func (r Resource) Passes() bool { return r[len(r)-1]&1 == 1 }
 type Owner struct {
 	Resource Resource
 	Key      ID
-	Used     time.Time // when the resource was made or used last
+	Used     time.Time // when the resource was made or used last: see State.Told
 }
 
 // OwnerJournal is a Journal that carries owners, too. It asks for KnownOwners itself once
@@ -69,7 +69,7 @@ func (p *Pool) Own(now time.Time, s Slot, r Resource) bool {
 		return used <= at-int64(ownerTerm) || !p.holds(known)
 	})
 	if news {
-		p.state.tellOwner(Owner{r, p.keys[s].ID(), now}, p.journal, nil)
+		p.state.tellOwner(Owner{r, p.keys[s].ID(), p.state.told(at)}, p.journal, nil)
 	}
 	return news
 }
@@ -83,7 +83,7 @@ func (p *Pool) Owner(now time.Time, r Resource) (ID, bool) {
 		return ID{}, false
 	}
 	if news {
-		p.state.tellOwner(Owner{r, key, now}, p.journal, nil)
+		p.state.tellOwner(Owner{r, key, p.state.Told(now)}, p.journal, nil)
 	}
 	return key, true
 }
@@ -115,9 +115,9 @@ func (s *State) Resources() int { return int(s.owners.count.Load()) }
 // are said to have made a resource, the one with which it was used later counts.
 // Journals other than from, which has brought it, are told of what is news.
 func (s *State) LearnOwner(now time.Time, o Owner, from Journal) {
-	used := min(s.at(o.Used), s.at(now))
+	used := min(s.instant(o.Used), s.at(now))
 	if used > s.at(now)-int64(ownerTerm) && s.owners.hear(used, o.Resource, o.Key) {
-		o.Used = s.time(used)
+		o.Used = s.told(used)
 		s.tellOwner(o, nil, from)
 	}
 }
@@ -146,7 +146,7 @@ func (s *State) introduceOwners(j Journal, keys map[ID]struct{}, at int64) {
 	}
 	s.owners.each(at, func(r Resource, key ID, told int64) bool {
 		if _, ok := keys[key]; ok {
-			oj.RecordOwner(Owner{r, key, s.time(told)})
+			oj.RecordOwner(Owner{r, key, s.told(told)})
 		}
 		return true
 	})
@@ -162,6 +162,6 @@ func (s *State) KnownOwners(now time.Time, j Journal, yield func(Owner) bool) {
 		if e := s.entries[key]; e == nil || !e.tells(j) {
 			return true
 		}
-		return yield(Owner{r, key, s.time(told)})
+		return yield(Owner{r, key, s.told(told)})
 	})
 }

@@ -14,6 +14,10 @@ func (s *State) Skip(d time.Duration) {
 // Skipped is how much time was skipped since the state was made.
 func (s *State) Skipped() time.Duration { return time.Duration(s.skipped.Load()) }
 
+// Told is the instant t as journals are told it: what was skipped until now has passed. What
+// waits to be written so means the same instant, however much is skipped meanwhile.
+func (s *State) Told(t time.Time) time.Time { return t.Add(s.Skipped()) }
+
 // Size is of about how many keys something may be known, in how many scopes.
 func (s *State) Size() int {
 	s.mu.Lock()

@@ -17,8 +17,8 @@ func TestSkip(t *testing.T) {
 		t.Errorf("%s are left, %s were skipped", left, s.Skipped())
 	}
 	s.Known(start, nil, func(c Change) bool {
-		if c.Until.Sub(start) != time.Minute {
-			t.Errorf("%q cools until %s", c.Scope, c.Until.Sub(start))
+		if c.Until.Sub(s.Told(start)) != time.Minute {
+			t.Errorf("%q cools until %s", c.Scope, c.Until.Sub(s.Told(start)))
 		}
 		return true
 	})

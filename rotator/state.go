@@ -77,6 +77,9 @@ func (s *State) at(t time.Time) int64 { return addSaturating(int64(t.Sub(s.epoch
 
 func (s *State) time(at int64) time.Time { return s.epoch.Add(time.Duration(at - s.skipped.Load())) }
 
+// told turns them into what journals are told: see Told.
+func (s *State) told(at int64) time.Time { return s.epoch.Add(time.Duration(at)) }
+
 // Unix is t in Unix nanoseconds by the state's clock, which goes on evenly, whatever is done
 // to the machine's, but for what was skipped.
 func (s *State) Unix(t time.Time) int64 { return s.epoch.UnixNano() + s.at(t) }
@@ -84,12 +87,12 @@ func (s *State) Unix(t time.Time) int64 { return s.epoch.UnixNano() + s.at(t) }
 // since turns that into nanoseconds since the epoch.
 func (s *State) since(unix int64) int64 { return unix - s.epoch.UnixNano() }
 
-// instant is at, for one that may be missing.
+// instant turns what journals are told back. It may be missing.
 func (s *State) instant(t time.Time) int64 {
 	if t.IsZero() {
 		return never
 	}
-	return min(s.at(t), forever-1)
+	return min(int64(t.Sub(s.epoch)), forever-1)
 }
 
 // cool extends the key's cooldown to now+c.For in every pool that holds it, for all

@@ -55,7 +55,7 @@ func (j *Journal) Open(name string, of keep.Account) (before []keep.Spent, chang
 	j.accounts.mu.Lock()
 	defer j.accounts.mu.Unlock()
 	for _, p := range j.accounts.spent[one.name] {
-		if left := time.Duration(p.until*int64(time.Millisecond) - at); left > 0 {
+		if left := time.Duration(p.until-at) * time.Millisecond; left > 0 {
 			before = append(before, keep.Spent{N: p.n, Left: left})
 		}
 	}
@@ -106,7 +106,7 @@ func (a *accounts) append(to []byte, all []*account, now time.Time, c *clock) []
 	for _, one := range all {
 		pieces := make([]piece, 0, 1)
 		for _, s := range one.of.Spent(now.UnixNano()) {
-			pieces = append(pieces, piece{s.N, c.millis(now, now.Add(s.Left))})
+			pieces = append(pieces, piece{s.N, c.at(now.Add(s.Left))})
 		}
 		a.mu.Lock()
 		a.spent[one.name] = pieces

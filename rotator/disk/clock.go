@@ -27,60 +27,67 @@ func (m mark) now(wall int64) int64 {
 type clock struct {
 	state *rotator.State
 	wall  func() time.Time
-	shift atomic.Int64 // the file's time less the state's, in nanoseconds
+	begun atomic.Pointer[beginning]
+}
+
+// beginning is when the file's time began to go on by this process's clock.
+type beginning struct {
+	told time.Time // as a rotator.Change tells it
+	file int64     // the file's time then, in milliseconds since 1970
 }
 
 // start makes now the time that the file had, by its last mark, and what has passed since.
 func (c *clock) start(now time.Time, last mark) {
-	c.shift.Store(last.now(c.wall().UnixMilli())*int64(time.Millisecond) - c.state.Unix(now))
+	c.begun.Store(&beginning{c.state.Told(now), last.now(c.wall().UnixMilli())})
 }
 
-// at is the file's time now, in nanoseconds.
-func (c *clock) at(now time.Time) int64 { return c.state.Unix(now) + c.shift.Load() }
+// at is the file's time now.
+func (c *clock) at(now time.Time) int64 { return c.millis(c.state.Told(now)) }
 
-func (c *clock) mark(now time.Time) mark { return mark{c.millis(now, now), c.wall().UnixMilli()} }
+func (c *clock) mark(now time.Time) mark { return mark{c.at(now), c.wall().UnixMilli()} }
 
-// millis is the file's time at t, or 0 if t is none.
-func (c *clock) millis(now, t time.Time) int64 {
-	if t.IsZero() {
+// millis is the file's time at an instant, as a rotator.Change tells it; 0 if it is none. What
+// waits to be written is the same time, whatever is skipped meanwhile.
+func (c *clock) millis(told time.Time) int64 {
+	if told.IsZero() {
 		return 0
 	}
-	const most = 200 * 365 * 24 * time.Hour
-	at := c.at(now) + int64(min(max(t.Sub(now), -most), most))
-	return min(max(at/int64(time.Millisecond), 1), maxMillis)
+	begun := c.begun.Load()
+	return min(max(begun.file+told.Sub(begun.told).Milliseconds(), 1), maxMillis)
 }
 
-// local is when the file's time is ms by this process's clock; the zero time for 0.
-func (c *clock) local(now time.Time, ms int64) time.Time {
+// local turns that back; the zero time for 0.
+func (c *clock) local(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return now.Add(time.Duration(ms*int64(time.Millisecond) - c.at(now)))
+	begun := c.begun.Load()
+	return begun.told.Add(time.Duration(ms-begun.file) * time.Millisecond)
 }
 
 // fact turns what this process knows into the file's time.
-func (c *clock) fact(now time.Time, of rotator.Change) fact {
+func (c *clock) fact(of rotator.Change) fact {
 	f := fact{
-		until: c.millis(now, of.Until), learned: c.millis(now, of.Learned), cleared: c.millis(now, of.Cleared), spare: c.millis(now, of.Spare),
+		until: c.millis(of.Until), learned: c.millis(of.Learned), cleared: c.millis(of.Cleared), spare: c.millis(of.Spare),
 		off: of.Off, equal: of.Equal, reason: of.Reason, source: of.Source,
 	}
 	if !of.Kept.IsZero() {
-		f.until, f.learned = c.millis(now, of.Kept), 0 // it is void
+		f.until, f.learned = c.millis(of.Kept), 0 // it is void
 	}
 	return f
 }
 
 // change turns what the file says into this process's time.
 func (c *clock) change(now time.Time, about subject, f fact) rotator.Change {
-	f = f.bounded(c.at(now) / int64(time.Millisecond))
-	of := rotator.Change{ID: about.id, Scope: about.scope, Off: f.off, Cleared: c.local(now, f.cleared)}
+	f = f.bounded(c.at(now))
+	of := rotator.Change{ID: about.id, Scope: about.scope, Off: f.off, Cleared: c.local(f.cleared)}
 	switch {
 	case f.void(f.cleared) && about.scope == "":
 	case f.void(f.cleared):
-		of.Kept = c.local(now, f.until)
+		of.Kept = c.local(f.until)
 	case f.until != 0:
-		of.Until, of.Learned = c.local(now, f.until), c.local(now, f.learned)
-		of.Spare, of.Equal = c.local(now, f.spare), f.equal
+		of.Until, of.Learned = c.local(f.until), c.local(f.learned)
+		of.Spare, of.Equal = c.local(f.spare), f.equal
 		of.Reason, of.Source = f.reason, f.source
 	}
 	return of

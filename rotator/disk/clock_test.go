@@ -98,6 +98,18 @@ func TestTimeThatWasSkipped(t *testing.T) {
 	})
 }
 
+// What waits to be written when a machine is found to have stood still ends when it would have.
+// A file that cannot be written for a while kept it in the queue, and it became longer by that.
+func TestWhatWaitsWhenTimeIsSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, statePath(t), 1)
+		p.Cool(0, 5*time.Hour) // is written a quarter of a second later
+		p.State.Skip(2 * time.Hour)
+		p.end()
+		start(t, p.path, 1).cools("", 0, 3*time.Hour)
+	})
+}
+
 // Lives that follow each other add nothing to a cooldown.
 func TestManyRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

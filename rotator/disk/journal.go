@@ -211,7 +211,7 @@ func (j *Journal) teach(now time.Time) {
 	}
 	all := make([]rotator.Owner, 0, len(j.read.owners))
 	for r, o := range j.read.owners {
-		all = append(all, rotator.Owner{Resource: r, Key: o.key, Used: j.clock.local(now, o.used)})
+		all = append(all, rotator.Owner{Resource: r, Key: o.key, Used: j.clock.local(o.used)})
 	}
 	// The state keeps them in the order of their use, the latest ones first.
 	slices.SortFunc(all, func(a, b rotator.Owner) int { return a.Used.Compare(b.Used) })
@@ -263,7 +263,7 @@ func (j *Journal) resume() error {
 		}
 	}
 	if size := int64(j.read.good); j.stamp != nil && !j.aside && size > 0 {
-		at := j.clock.at(j.now()) / int64(time.Millisecond)
+		at := j.clock.at(j.now())
 		// Usage and limits count for nothing here: where they are large, the file is soon
 		// written anew, and then it is known what they take.
 		_ = j.file.resume(size, j.read.worth(at)) // or else it is written anew
@@ -412,7 +412,7 @@ func (j *Journal) Known() (cooling, disabled, owners int) {
 	if j.begun {
 		return 0, 0, 0
 	}
-	at := j.clock.at(j.now()) / int64(time.Millisecond)
+	at := j.clock.at(j.now())
 	for _, f := range j.read.facts {
 		if f.until > at {
 			cooling++

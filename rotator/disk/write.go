@@ -90,7 +90,7 @@ func (j *Journal) flush() error {
 	owed, changed := j.tally.take(), j.accounts.take()
 	now := j.now()
 	ledgers := j.accounts.append(j.tally.append(nil, owed), changed, now, &j.clock)
-	if err := j.write(now, j.news(now, changes, owners), ledgers); err != nil {
+	if err := j.write(now, j.news(changes, owners), ledgers); err != nil {
 		j.putBack(changes, owners)
 		j.tally.putBack(owed)
 		j.accounts.putBack(changed)
@@ -111,7 +111,7 @@ func (j *Journal) sweep(now time.Time) {
 	if now.Sub(j.swept) >= sweeping {
 		j.swept = now
 		j.tally.forget(now)
-		j.accounts.forget(j.clock.millis(now, now))
+		j.accounts.forget(j.clock.at(now))
 	}
 }
 
@@ -167,17 +167,17 @@ func (j *Journal) write(now time.Time, news *contents, ledgers []byte) error {
 }
 
 // news is what the changes and owners say that the file does not, as far as that is known.
-func (j *Journal) news(now time.Time, changes map[subject]rotator.Change, owners map[rotator.Resource]rotator.Owner) *contents {
+func (j *Journal) news(changes map[subject]rotator.Change, owners map[rotator.Resource]rotator.Owner) *contents {
 	all := newContents(len(changes))
 	for about, c := range changes {
-		f := j.clock.fact(now, c)
+		f := j.clock.fact(c)
 		if j.read == nil || j.read.facts[about] != f {
 			all.facts[about] = f
 			j.ends = max(j.ends, f.until)
 		}
 	}
 	for r, o := range owners {
-		all.owners[r] = use{o.Key, j.clock.millis(now, o.Used)}
+		all.owners[r] = use{o.Key, j.clock.millis(o.Used)}
 	}
 	return all
 }
@@ -188,21 +188,21 @@ func (j *Journal) rewrite(now time.Time, news *contents) error {
 	text, _, _ := readFile(j.file.path) // what cannot be read is lost
 	all := j.codec.read(text)
 	if j.file.open == nil || all.lost > 0 {
-		all.join(j.remembered(now))
+		all.join(j.remembered())
 	}
 	all.join(news)
 	return j.file.replace(j.ledgers(all.text(j.codec, j.clock.mark(now))))
 }
 
 // remembered is what the state knows.
-func (j *Journal) remembered(now time.Time) *contents {
+func (j *Journal) remembered() *contents {
 	known := j.known()
 	all := newContents(len(known))
 	for _, c := range known {
-		all.facts[subjectOf(c)] = j.clock.fact(now, c)
+		all.facts[subjectOf(c)] = j.clock.fact(c)
 	}
 	for _, o := range j.knownOwners() {
-		all.owners[o.Resource] = use{o.Key, j.clock.millis(now, o.Used)}
+		all.owners[o.Resource] = use{o.Key, j.clock.millis(o.Used)}
 	}
 	return all
 }

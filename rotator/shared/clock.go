@@ -20,7 +20,7 @@ type clock struct {
 
 	mu      sync.Mutex
 	known   bool
-	zero    time.Time     // when the journal's time was 1970, by this process's clock
+	zero    time.Time     // when the journal's time was 1970, as a rotator.Change tells instants
 	taken   time.Time     // when that was found out …
 	trip    time.Duration // … and how long it took
 	first   time.Time     // when anything was found out first
@@ -53,18 +53,18 @@ const youth = 2*heartbeat + time.Second
 // lies beyond does not fit a time.Duration since 1970.
 const maxMillis = 9_000_000_000_000
 
-// now is the instant with what was skipped.
-func (c *clock) now(t time.Time) time.Time {
+// told is an instant of this process as a rotator.Change tells it.
+func (c *clock) told(t time.Time) time.Time {
 	if c.state == nil {
 		return t
 	}
-	return t.Add(c.state.Skipped())
+	return c.state.Told(t)
 }
 
 // zeroOf returns when the journal's time was 1970, if it was that between the instants.
 func (c *clock) zeroOf(sent, received time.Time, journal time.Duration) (zero time.Time, trip time.Duration) {
 	trip = received.Sub(sent)
-	return c.now(sent).Add(trip / 2).Add(-journal), trip
+	return c.told(sent).Add(trip / 2).Add(-journal), trip
 }
 
 // sample takes the journal's time since 1970 that Redis told between two instants of
@@ -177,17 +177,20 @@ func (c *clock) setShift(ms int64) {
 	c.shift = ms
 }
 
-// local returns when it is ms by the journal's time.
+// local returns when it is ms by the journal's time, as a rotator.Change tells it.
 func (c *clock) local(ms int64) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := c.zero.Add(time.Duration(ms) * time.Millisecond)
-	return at.Add(-c.now(at).Sub(at))
+	return c.zero.Add(time.Duration(ms) * time.Millisecond)
 }
 
-// remote returns what the journal's time is at t, in ms.
-func (c *clock) remote(t time.Time) int64 {
+// remote turns that back. What waits to be written is the same time, whatever is skipped
+// meanwhile.
+func (c *clock) remote(told time.Time) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return min(max(c.now(t).Sub(c.zero).Milliseconds(), 1), maxMillis)
+	return min(max(told.Sub(c.zero).Milliseconds(), 1), maxMillis)
 }
+
+// shows is what the journal's time is at an instant of this process, in ms.
+func (c *clock) shows(t time.Time) int64 { return c.remote(c.told(t)) }

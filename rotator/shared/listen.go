@@ -254,7 +254,7 @@ func (j *Journal) applyEntry(m redis.XMessage) error {
 // journal's time: then this process has stood still, or Redis' clock was set.
 func (j *Journal) ahead(ms int64) bool {
 	_, wrong, _ := j.clock.status()
-	return ms-j.clock.remote(j.now()) > (2*maxStep + wrong).Milliseconds()
+	return ms-j.clock.shows(j.now()) > (2*maxStep + wrong).Milliseconds()
 }
 
 // apply tells this process's memory what a field of the hash or of an entry says.
@@ -266,7 +266,7 @@ func (j *Journal) apply(field, text string) (subject, fact, bool) {
 	}
 	now := j.now()
 	f, ok := j.codec.decode(text)
-	at := j.clock.remote(now)
+	at := j.clock.shows(now)
 	if !ok || !f.plausible(at) {
 		return about, f, false
 	}
@@ -283,7 +283,7 @@ func (j *Journal) apply(field, text string) (subject, fact, bool) {
 
 // noteLag keeps how old an entry was when it was applied.
 func (j *Journal) noteLag(ms int64) {
-	lag := time.Duration(j.clock.remote(j.now())-ms) * time.Millisecond
+	lag := time.Duration(j.clock.shows(j.now())-ms) * time.Millisecond
 	j.mu.Lock()
 	j.health.Lag = max(lag, 0)
 	j.mu.Unlock()

@@ -61,7 +61,7 @@ func (j *Journal) ask(ctx context.Context, change *step) (sight, error) {
 	s := sight{sent: j.now()}
 	args := []any{"", 0, j.node, "", "", ""}
 	if _, wrong, _ := j.clock.status(); !j.clock.unsure(s.sent) {
-		args[0], args[1] = j.clock.remote(s.sent), (maxStep + wrong).Milliseconds()
+		args[0], args[1] = j.clock.shows(s.sent), (maxStep + wrong).Milliseconds()
 	}
 	if change != nil {
 		args[3], args[4] = change.from, change.to
@@ -165,7 +165,7 @@ const maxSetBack = 25 * 60 * 60 * 1000
 func (j *Journal) vouched(s sight) bool {
 	_, wrong, _ := j.clock.status()
 	slack := (maxStep + wrong + s.received.Sub(s.sent)).Milliseconds()
-	return s.seen > j.clock.remote(s.received)+slack && s.seen <= s.journal(s.shift).Milliseconds()+slack
+	return s.seen > j.clock.shows(s.received)+slack && s.seen <= s.journal(s.shift).Milliseconds()+slack
 }
 
 // restart is settle for a Redis that holds nothing that can be believed: the journal's

@@ -118,7 +118,7 @@ const ownersTerm = 2_592_000_000
 
 // usedAt returns when a resource was used last, of which Redis says that it stands there.
 func (j *Journal) usedAt(r rotator.Resource, stands int64) int64 {
-	if r.Passes() || stands <= j.clock.remote(j.now()) { // as earlier versions have written it
+	if r.Passes() || stands <= j.clock.shows(j.now()) { // as earlier versions have written it
 		return stands
 	}
 	return stands - ownersTerm

@@ -48,7 +48,7 @@ func (j *Journal) refill(seen knowledge) {
 // lacks tells whether this process knows anything that was not seen in Redis.
 func (j *Journal) lacks(seen knowledge) (lacks bool) {
 	now := j.now()
-	at := j.clock.remote(now)
+	at := j.clock.shows(now)
 	j.state.Known(now, j, func(c rotator.Change) bool {
 		lacks = j.missing(c, seen, at)
 		return !lacks
@@ -128,7 +128,7 @@ func (j *Journal) computeFill() {
 	j.mu.Unlock()
 
 	var facts []rotator.Change
-	now := j.clock.remote(j.now())
+	now := j.clock.shows(j.now())
 	for _, c := range j.known() {
 		if j.missing(c, known, now) {
 			facts = append(facts, c)

@@ -153,8 +153,12 @@ func TestPausedMachine(t *testing.T) {
 			nodes[0].Cool(1, 11*time.Minute)
 			agreeOn(t, all, 2)
 
-			// Ten minutes pass for all but one.
-			server.SetClock(pause, func() { others.Store(int64(pause)) })
+			// Ten minutes pass for all but one, which has just learned something.
+			server.SetClock(pause, func() {
+				paused.Cool(2, 30*time.Minute)
+				ends[2] = time.Now().Add(30 * time.Minute)
+				others.Store(int64(pause))
+			})
 			row.during(server, nodes)
 			for s := range ends {
 				ends[s] = ends[s].Add(-pause)

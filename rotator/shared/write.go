@@ -161,7 +161,7 @@ func (j *Journal) mayMend() string {
 // take removes up to a batch of changes from the queue. Cooldowns that have ended
 // while they waited are of no use to anybody.
 func (j *Journal) take() []rotator.Change {
-	now := j.now()
+	now := j.state.Told(j.now())
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	changes := make([]rotator.Change, 0, min(len(j.pending), batch))
@@ -192,7 +192,7 @@ func (j *Journal) arguments(name string, changes []rotator.Change, owners []rota
 	_, wrong, _ := j.clock.status()
 	patience := j.timeout + wrong + maxStep
 	args := make([]any, 0, fixedArguments+3*len(owners)+7*len(changes))
-	args = append(args, name, logBytes, j.node, j.clock.remote(j.now()), patience.Milliseconds(), maxOwners, len(owners),
+	args = append(args, name, logBytes, j.node, j.clock.shows(j.now()), patience.Milliseconds(), maxOwners, len(owners),
 		j.clock.shifted(), how, (maxStep + wrong).Milliseconds(), j.mayMend())
 	args = j.ownerArguments(args, owners)
 	for _, c := range changes {

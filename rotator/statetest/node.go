@@ -112,9 +112,10 @@ type Subject struct {
 // each does.
 func (m *Member) Known() map[Subject]time.Duration {
 	now, left := m.Now(), make(map[Subject]time.Duration)
+	told := m.State.Told(now)
 	m.State.Known(now, m.Journal, func(c rotator.Change) bool {
-		if c.Until.After(now) {
-			left[Subject{c.ID, c.Scope}] = c.Until.Sub(now)
+		if c.Until.After(told) {
+			left[Subject{c.ID, c.Scope}] = c.Until.Sub(told)
 		}
 		return true
 	})
@@ -153,7 +154,7 @@ func (m *Member) changeIn(scope string, s rotator.Slot) (found rotator.Change) {
 // after returns a moment after the key's cooldown was learned, as the node knows it: its
 // clock may have become better since, and what it has told come back to it later than it was.
 func (m *Member) after(scope string, s rotator.Slot) time.Time {
-	return m.changeIn(scope, s).Learned.Add(Tolerance / 4)
+	return m.changeIn(scope, s).Learned.Add(Tolerance/4 - m.State.Skipped())
 }
 
 // Tolerance is how far two nodes' deadlines of the same cooldown may differ.
