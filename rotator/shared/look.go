@@ -31,6 +31,12 @@ func (s sight) journal(shift int64) time.Duration {
 	return s.redis + time.Duration(shift)*time.Millisecond
 }
 
+// within tells whether the journal's time is one that is written, if the shift is that.
+func (s sight) within(shift int64) bool {
+	now := s.redis.Milliseconds() + shift
+	return now >= 1 && now <= maxMillis
+}
+
 // step is a change of the shift. One that sets the journal's time back wants a second
 // process that finds the same: the first may have stood still itself.
 type step struct {
@@ -125,7 +131,7 @@ func (s *sight) parse(reply []string) error {
 // What was skipped, and the shift, leave deadlines by the journal's time as they are. So
 // nothing needs to be read or written again.
 func (j *Journal) settle(s sight) (*step, error) {
-	if !s.sound || !s.holds {
+	if !s.sound || !s.holds || !s.within(s.shift) {
 		j.restart(s)
 		return nil, nil
 	}
@@ -169,11 +175,14 @@ func (j *Journal) vouched(s sight) bool {
 }
 
 // restart is settle for a Redis that holds nothing that can be believed: the journal's
-// time goes on as this process knows it, if it does.
+// time goes on as this process knows it, if it does and that is one that is written.
 func (j *Journal) restart(s sight) {
 	shift := j.clock.shifted()
-	if off := j.clock.off(s.sent, s.received, s.journal(shift)); off != 0 {
-		shift -= off.Milliseconds()
+	if s.within(shift) {
+		shift -= j.clock.off(s.sent, s.received, s.journal(shift)).Milliseconds()
+	}
+	if !s.within(shift) {
+		shift = 0
 	}
 	j.clock.setShift(shift)
 	j.clock.sample(s.sent, s.received, s.journal(shift))

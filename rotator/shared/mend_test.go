@@ -88,10 +88,12 @@ func holdsAll(s *redistest.Server) bool {
 		s.Client().ZCard(context.Background(), "{keycycler}:owners").Val() == 5 && sane(s)
 }
 
-// sane tells whether the meta data and the stream are of the types that they should be.
+// sane tells whether the meta data and the stream are of the types that they should be, and
+// whether the journal's time is about Redis'.
 func sane(s *redistest.Server) bool {
 	epoch := s.Client().HGet(context.Background(), "{keycycler}:meta", "epoch").Val()
-	return epoch != "" && slices.Contains([]string{"stream", "none"}, s.Client().Type(context.Background(), "{keycycler}:log").Val())
+	shift, err := s.Client().HGet(context.Background(), "{keycycler}:meta", "shift").Int64()
+	return epoch != "" && err == nil && max(shift, -shift) < time.Hour.Milliseconds() && slices.Contains([]string{"stream", "none"}, s.Client().Type(context.Background(), "{keycycler}:log").Val())
 }
 
 // Each of the names alone is deleted, is of another type, is emptied, or is filled with
@@ -125,6 +127,9 @@ func TestEachNameHeals(t *testing.T) {
 		row{"an entry of a later version", [][]any{{"XADD", "{keycycler}:log", "*", "3", "junk\njunk\n1\nx\ny"}}, true},
 		row{"another version", [][]any{{"HSET", "{keycycler}:meta", "version", "1"}}, false},
 		row{"a shift that is no number", [][]any{{"HSET", "{keycycler}:meta", "shift", "nan"}}, false},
+		row{"a shift that is longer than Go's times", [][]any{{"HSET", "{keycycler}:meta", "shift", "10000000000000"}}, false},
+		row{"one of 16 digits", [][]any{{"HSET", "{keycycler}:meta", "shift", "9999999999999999"}}, false},
+		row{"one back beyond 1970", [][]any{{"HSET", "{keycycler}:meta", "shift", "-10000000000000"}}, false},
 		row{"an epoch of line breaks", [][]any{{"HSET", "{keycycler}:meta", "epoch", "a\nb"}}, false},
 		row{"nobody's epoch", [][]any{{"HSET", "{keycycler}:meta", "epoch", "another"}}, true},
 		row{"nobody's entry", [][]any{{"HSET", "{keycycler}:meta", "mark", "another"}}, true},

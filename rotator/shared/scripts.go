@@ -9,7 +9,7 @@ import "github.com/keycycler/keycycler/rotator/shared/lua"
 // that: they say nothing that a process could not do without, and are made anew alone.
 //
 // Of the numbers that are kept as text, what has more digits than any that is written is
-// none.
+// none, and no shift is what makes a time of it that is not written: see maxMillis.
 const sound = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -21,6 +21,9 @@ end
 local function text(n)
   return string.format('%.0f', n)
 end
+local function bounded(shift)
+  return shift and now + shift >= 1 and now + shift <= 9e12
+end
 local meta = try('HMGET', KEYS[1], 'version', 'epoch', 'last', 'fields', 'owners', 'kept', 'time', 'shift', 'mark')
 local fields, dues = try('HLEN', KEYS[2]), try('ZCARD', DEADLINES)
 local epoch, last, mark, kept, seen, shift, owners = '', 0, '', '', 0, 0, 0
@@ -29,7 +32,7 @@ if not meta or meta[1] or meta[2] or fields ~= 0 or dues ~= 0 then
   if not meta then
     broken = 'meta'
     meta = {}
-  elseif meta[1] ~= '2' or not whole(meta[3]) or not whole(meta[8]) or not string.match(meta[2] or '', '^%w+$') or #meta[2] > 40 then
+  elseif meta[1] ~= '2' or not whole(meta[3]) or not bounded(whole(meta[8])) or not string.match(meta[2] or '', '^%w+$') or #meta[2] > 40 then
     broken = 'meta'
   elseif fields ~= whole(meta[4]) then
     broken = 'state'

@@ -174,3 +174,22 @@ func TestPausedMachine(t *testing.T) {
 		})
 	}
 }
+
+// A shift that makes a time of it that nobody writes is not believed, wherever it comes from:
+// in Go it was another one than in Redis, so that all that was written came at another time.
+func TestShiftsOutOfBounds(t *testing.T) {
+	now := time.Now()
+	for _, shift := range []int64{7_500_000_000_000, 10_000_000_000_000, -10_000_000_000_000, 9_999_999_999_999_999, 99_999_999_999_999_999} {
+		for sentence, settle := range map[string]func(j *Journal, s sight){
+			"found":   func(j *Journal, s sight) { j.settle(s) },
+			"kept":    func(j *Journal, s sight) { j.clock.setShift(shift); j.restart(s) },
+			"at once": func(j *Journal, s sight) { j.clock = clock{shift: shift}; j.restart(s) },
+		} {
+			j := journalAt(now, time.Duration(now.UnixNano()))
+			settle(j, sight{sent: now, received: now, redis: time.Duration(now.UnixNano()), sound: true, holds: true, shift: shift})
+			if got := j.clock.shifted(); got != 0 || j.clock.shows(now) != now.UnixMilli() {
+				t.Errorf("%d, %s: the shift is %d, the time %d ms off", shift, sentence, got, j.clock.shows(now)-now.UnixMilli())
+			}
+		}
+	}
+}
