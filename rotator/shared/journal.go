@@ -154,7 +154,8 @@ type Journal struct {
 	wake    chan struct{} // the writer has something to do
 	back    chan struct{} // Redis is back: a writer that pauses need not
 
-	telling sync.Mutex // orders the calls of changed; taken before mu
+	telling  sync.Mutex // orders the calls of changed; taken before mu
+	settling sync.Mutex // see settle; taken before mu
 
 	mu      sync.Mutex // never held across the network; taken under the state's lock
 	pending map[subject]rotator.Change

@@ -130,7 +130,11 @@ func (s *sight) parse(reply []string) error {
 //
 // What was skipped, and the shift, leave deadlines by the journal's time as they are. So
 // nothing needs to be read or written again.
+//
+// One goroutine at a time does it: two that find the same would both skip it.
 func (j *Journal) settle(s sight) (*step, error) {
+	j.settling.Lock()
+	defer j.settling.Unlock()
 	if !s.sound || !s.holds || !s.within(s.shift) {
 		j.restart(s)
 		return nil, nil

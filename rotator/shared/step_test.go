@@ -2,6 +2,8 @@ package shared
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -192,4 +194,47 @@ func TestShiftsOutOfBounds(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The listener and the writer find at once that the machine stood still. The pause is skipped
+// once: it was skipped twice, and then all other nodes followed.
+func TestPauseIsSkippedOnce(t *testing.T) {
+	const pause, lookers = 10 * time.Minute, 2
+	now := time.Now()
+	j := journalAt(now, time.Duration(now.UnixNano()))
+	j.everHad, j.clock.state = true, j.state
+	later := now.Add(pause)
+	s := sight{sent: now, received: now, redis: time.Duration(later.UnixNano()), sound: true, holds: true, seen: later.UnixMilli()}
+	done := make(chan error, lookers)
+	j.mu.Lock() // so that none goes on before all have begun
+	for range lookers {
+		go settleFor(j, s, done)
+	}
+	until(t, "all to wait", func() bool { return waiting("shared.settleFor(") == lookers })
+	j.mu.Unlock()
+	for range lookers {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if skipped := j.state.Skipped(); skipped != pause || j.clock.shows(now) != later.UnixMilli() {
+		t.Errorf("%s were skipped of %s", skipped, pause)
+	}
+}
+
+func settleFor(j *Journal, s sight, done chan<- error) {
+	_, err := j.settle(s)
+	done <- err
+}
+
+// waiting is how many goroutines wait for a lock that such a function takes.
+func waiting(function string) (n int) {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, function) && strings.Contains(stack, "sync.(*Mutex).Lock(") {
+			n++
+		}
+	}
+	return n
 }
