@@ -60,7 +60,7 @@ func lacking(j *Journal, facts map[subject]fact) map[subject]rotator.Change {
 	}
 	j.refill(seen)
 	if j.fill.due {
-		j.computeFill()
+		j.computeFill(j.fill.number)
 	}
 	lacking := make(map[subject]rotator.Change)
 	for _, c := range j.fill.facts {

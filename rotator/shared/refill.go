@@ -23,6 +23,7 @@ const (
 // comes a process only collects what Redis is told; so of many that know the same, one
 // sends it.
 type refill struct {
+	number uint64 // a later one has a higher number
 	due    bool
 	at     time.Time // when to try next
 	asked  bool      // whether it is this process's turn
@@ -38,9 +39,9 @@ func (j *Journal) refill(seen knowledge) {
 	lacks := j.lacks(seen)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fill = refill{}
+	j.fill = refill{number: j.fill.number + 1}
 	if lacks {
-		j.fill = refill{due: true, at: j.now().Add(rand.N(fillSpread)), seen: seen}
+		j.fill.due, j.fill.at, j.fill.seen = true, j.now().Add(rand.N(fillSpread)), seen
 		rouse(j.wake)
 	}
 }
@@ -73,56 +74,81 @@ func (r *refill) left(known int) int {
 	return max(known-r.seen.size(), 0) + 1
 }
 
+// part is a batch of a refill.
+type part struct {
+	facts  []rotator.Change
+	owners []rotator.Owner
+	of     uint64 // the refill's number
+	turn   bool   // it was this process's turn
+	last   bool   // nothing is left then
+}
+
+func (p part) size() int { return len(p.facts) + len(p.owners) }
+
 // fillNext does a part of what is due: it asks for its turn, or sends a batch.
 func (j *Journal) fillNext(ctx context.Context) error {
 	begin := j.now()
-	facts, owners, last, turn := j.takeFill()
+	p := j.takeFill()
 	how := "fill"
-	if last {
+	if p.last {
 		how = "filled"
 	}
-	news, err := j.send(ctx, facts, owners, how)
+	news, err := j.send(ctx, p.facts, p.owners, how)
 	took := j.now().Sub(begin)
 	mine := err == nil && news >= 0
-	if mine && !turn {
-		j.computeFill()
+	if mine && !p.turn {
+		j.computeFill(p.of)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fill.asked = true
-	switch {
-	case err != nil || !mine:
-		j.fill.facts = append(j.fill.facts, facts...)
-		j.fill.owners = append(j.fill.owners, owners...)
-		j.fill.at = j.now().Add(fillSpread/2 + rand.N(fillSpread))
-	case last:
-		j.health.Written += uint64(len(facts) + len(owners))
-		j.fill = refill{}
-	default:
-		j.health.Written += uint64(len(facts) + len(owners))
-		j.fill.at = j.now().Add(max(fillRest*took, j.crowd.fillPause(len(facts)+len(owners))))
+	if mine {
+		j.health.Written += uint64(p.size())
+	}
+	if j.fill.number == p.of { // else all was read anew meanwhile, and Redis lacks something else
+		j.filled(p, mine, took)
 	}
 	return err
 }
 
-// takeFill removes a batch; last tells that nothing is left then.
-func (j *Journal) takeFill() (facts []rotator.Change, owners []rotator.Owner, last, turn bool) {
+// filled notes what has become of a batch. j.mu is held.
+func (j *Journal) filled(p part, mine bool, took time.Duration) {
+	j.fill.asked = true
+	switch {
+	case !mine:
+		j.fill.facts = append(j.fill.facts, p.facts...)
+		j.fill.owners = append(j.fill.owners, p.owners...)
+		j.fill.at = j.now().Add(fillSpread/2 + rand.N(fillSpread))
+	case p.last:
+		j.fill = refill{number: p.of}
+	default:
+		j.fill.at = j.now().Add(max(fillRest*took, j.crowd.fillPause(p.size())))
+	}
+}
+
+// takeFill removes a batch.
+func (j *Journal) takeFill() part {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := &j.fill
+	p := part{of: r.number, turn: r.turn}
 	most := j.crowd.fillSize()
 	n := min(len(r.facts), most)
-	facts, r.facts = r.facts[:n:n], r.facts[n:]
+	p.facts, r.facts = r.facts[:n:n], r.facts[n:]
 	if n == 0 {
 		n = min(len(r.owners), most)
-		owners, r.owners = r.owners[:n:n], r.owners[n:]
+		p.owners, r.owners = r.owners[:n:n], r.owners[n:]
 	}
-	return facts, owners, r.turn && len(r.facts)+len(r.owners) == 0, r.turn
+	p.last = r.turn && len(r.facts)+len(r.owners) == 0
+	return p
 }
 
-// computeFill finds out what Redis lacks, now that it is this process's turn.
-func (j *Journal) computeFill() {
+// computeFill finds out what Redis lacks, now that it is this process's turn in that refill.
+func (j *Journal) computeFill(of uint64) {
 	j.mu.Lock()
+	if j.fill.number != of {
+		j.mu.Unlock()
+		return
+	}
 	known := j.fill.seen
 	j.fill.seen, j.fill.turn = knowledge{}, true
 	j.mu.Unlock()
@@ -142,7 +168,7 @@ func (j *Journal) computeFill() {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.fill.turn { // nothing was read anew meanwhile
+	if j.fill.number == of { // nothing was read anew meanwhile
 		j.fill.facts, j.fill.owners = facts, owners
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -239,5 +240,60 @@ func TestCrowd(t *testing.T) {
 	}
 	if got := c.pace(); got != maxPace || len(c.now) > 10_000 {
 		t.Errorf("too many: %s, %d", got, len(c.now))
+	}
+}
+
+// meanwhile is a hook that does something while the reply to a command is on its way that has
+// a word as an argument.
+type meanwhile struct {
+	word string
+	do   func()
+}
+
+func (m meanwhile) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (m meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (m meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, c redis.Cmder) error {
+		err := next(ctx, c)
+		if err == nil && slices.Contains(c.Args(), any(m.word)) {
+			m.do()
+		}
+		return err
+	}
+}
+
+// A Redis that loses everything again while the last batch of a refill is on its way is
+// filled again. What this node alone knew was not brought back until all was read again.
+func TestARefillThatIsDueWhileAnotherEnds(t *testing.T) {
+	for _, word := range []string{"fill", "filled"} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+			defer client.Close()
+			j, pool := byHand(t, client, 3)
+			j.now = time.Now
+			for s := range rotator.Slot(3) {
+				pool.Cool(j.now(), s, rotator.Cooldown{For: time.Hour})
+			}
+			until(t, "the time", func() bool { _, err := j.look(t.Context()); return err == nil })
+			clear(j.pending)
+			j.refill(newKnowledge())
+			var once sync.Once
+			client.AddHook(meanwhile{word: word, do: func() {
+				once.Do(func() {
+					server.Do("FLUSHALL")
+					j.refill(newKnowledge()) // as the listener does
+				})
+			}})
+			until(t, "the refill to end", func() bool { return j.flush(t.Context()) == nil && j.Health().Queue == 0 })
+			if n := client.HLen(t.Context(), j.names.state).Val(); n != 3 {
+				t.Errorf("%d of 3 cooldowns stand in Redis", n)
+			}
+		})
 	}
 }

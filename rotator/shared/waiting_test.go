@@ -58,7 +58,7 @@ func TestWhatWaitsKeepsItsTime(t *testing.T) {
 		{"what Redis has lost", func() func() rotator.Change {
 			clear(j.pending)
 			j.refill(newKnowledge())
-			j.computeFill()
+			j.computeFill(j.fill.number)
 			fill := j.fill
 			return func() rotator.Change { return fill.facts[0] }
 		}},
@@ -95,7 +95,7 @@ func TestPausedWhileThingsWait(t *testing.T) {
 		{"a refill", func(t *testing.T, j *Journal) {
 			clear(j.pending)
 			j.refill(newKnowledge())
-			j.computeFill()
+			j.computeFill(j.fill.number)
 			if len(j.fill.facts) != 2 {
 				t.Errorf("%d facts are to be filled in", len(j.fill.facts))
 			}
