@@ -174,6 +174,7 @@ type Journal struct {
 	keeping side // of what was counted
 
 	place place // of the listener's goroutine alone
+	anew  bool  // likewise: nothing was applied since everything was read
 	crowd crowd
 
 	clock clock

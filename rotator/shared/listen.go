@@ -112,6 +112,7 @@ func (j *Journal) readAll(ctx context.Context, there place) error {
 		}
 	}
 	j.stand(there)
+	j.anew = true
 	j.refill(seen)
 	j.mu.Lock()
 	j.health.Resyncs++
@@ -230,6 +231,9 @@ func (j *Journal) applyEntry(m redis.XMessage) error {
 	case j.place == (place{}) && e.after == "":
 		j.stand(place{epoch: e.epoch, kept: e.epoch})
 	case e.epoch != j.place.epoch || e.after != j.place.mark:
+		if j.anew { // to read everything does not help: no such entry belongs there
+			j.haveMended()
+		}
 		return errGap
 	}
 	if j.ahead(e.time) {
@@ -246,7 +250,7 @@ func (j *Journal) applyEntry(m redis.XMessage) error {
 		}
 		j.noteLag(e.time)
 	}
-	j.place.entry, j.place.mark = e.end, e.mark
+	j.place.entry, j.place.mark, j.anew = e.end, e.mark, false
 	return nil
 }
 

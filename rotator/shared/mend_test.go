@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -88,12 +89,24 @@ func holdsAll(s *redistest.Server) bool {
 		s.Client().ZCard(context.Background(), "{keycycler}:owners").Val() == 5 && sane(s)
 }
 
-// sane tells whether the meta data and the stream are of the types that they should be, and
-// whether the journal's time is about Redis'.
+// sane tells whether the meta data and the stream are of the types that they should be,
+// whether the stream ends where the data say, if not before, and whether the journal's time is
+// about Redis'.
 func sane(s *redistest.Server) bool {
 	epoch := s.Client().HGet(context.Background(), "{keycycler}:meta", "epoch").Val()
 	shift, err := s.Client().HGet(context.Background(), "{keycycler}:meta", "shift").Int64()
-	return epoch != "" && err == nil && max(shift, -shift) < time.Hour.Milliseconds() && slices.Contains([]string{"stream", "none"}, s.Client().Type(context.Background(), "{keycycler}:log").Val())
+	return epoch != "" && err == nil && max(shift, -shift) < time.Hour.Milliseconds() && ends(s) && slices.Contains([]string{"stream", "none"}, s.Client().Type(context.Background(), "{keycycler}:log").Val())
+}
+
+// ends tells whether nothing stands in the stream behind what the data say is its last entry.
+func ends(s *redistest.Server) bool {
+	last, err := s.Client().HGet(context.Background(), "{keycycler}:meta", "last").Int64()
+	top, _ := s.Client().XRevRangeN(context.Background(), "{keycycler}:log", "+", "-", 1).Result()
+	if err != nil || len(top) == 0 {
+		return err == nil
+	}
+	end, err := strconv.ParseInt(strings.TrimSuffix(top[0].ID, "-0"), 10, 64)
+	return err == nil && end <= last
 }
 
 // Each of the names alone is deleted, is of another type, is emptied, or is filled with
@@ -131,6 +144,17 @@ func TestEachNameHeals(t *testing.T) {
 		row{"one of 16 digits", [][]any{{"HSET", "{keycycler}:meta", "shift", "9999999999999999"}}, false},
 		row{"one back beyond 1970", [][]any{{"HSET", "{keycycler}:meta", "shift", "-10000000000000"}}, false},
 		row{"an epoch of line breaks", [][]any{{"HSET", "{keycycler}:meta", "epoch", "a\nb"}}, false},
+		row{"an entry of another epoch", [][]any{{"XADD", "{keycycler}:log", "9000000000000000-0", "2", "a\nb\n1\nc\nd"}}, true},
+		row{"the stream ends before what it holds", [][]any{{"HSET", "{keycycler}:meta", "last", "5"}}, true},
+		row{"it ends before it begins", [][]any{{"HSET", "{keycycler}:meta", "last", "-5"}}, false},
+		row{"it ends beyond what it holds", [][]any{{"HSET", "{keycycler}:meta", "last", "8999999999999999"}}, true},
+		row{"it ends beyond what is counted in ones", [][]any{{"HSET", "{keycycler}:meta", "last", "99999999999999999"}}, false},
+		row{"hash and deadlines are strings, and nobody counts", [][]any{
+			{"HDEL", "{keycycler}:meta", "fields"},
+			{"DEL", "{keycycler}:state", "{keycycler}:deadlines"},
+			{"SET", "{keycycler}:state", "junk"},
+			{"SET", "{keycycler}:deadlines", "junk"},
+		}, false},
 		row{"nobody's epoch", [][]any{{"HSET", "{keycycler}:meta", "epoch", "another"}}, true},
 		row{"nobody's entry", [][]any{{"HSET", "{keycycler}:meta", "mark", "another"}}, true},
 		row{"a filler that is none", [][]any{{"HSET", "{keycycler}:meta", "filler", "junk 9999999999999"}, {"DEL", "{keycycler}:state"}}, false},

@@ -150,6 +150,26 @@ func TestScriptWritesWhatIsRead(t *testing.T) {
 	})
 }
 
+// The stream goes on wherever the data say that it ends: the script broke off, half done, where
+// that was less than what is kept of it.
+func TestScriptGoesOnFromAnywhere(t *testing.T) {
+	t.Parallel()
+	for _, last := range []string{"0", "5", "1048575", "-1", "-16777216", "9007199254740993", "99999999999999999"} {
+		eachRedis(t, func(t *testing.T, c *redis.Client) {
+			s := newSaver(t, c)
+			now := s.now()
+			s.saveNow(map[string]fact{"fa97607a83f3": {until: now + 60_000, learned: now}})
+			c.HSet(t.Context(), s.names.meta, "last", last)
+			if n := s.saveNow(map[string]fact{"fa97607a83f3": {until: now + 120_000, learned: now}}); n != 1 {
+				t.Errorf("after %s: %d news", last, n)
+			}
+			if n := c.XLen(t.Context(), s.names.log).Val(); n != 1 {
+				t.Errorf("after %s: %d entries, want the last one alone", last, n)
+			}
+		})
+	}
+}
+
 // The script joins what it is told as a node's memory does.
 func TestScriptAgainstState(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,8 @@ import "github.com/keycycler/keycycler/rotator/shared/lua"
 // that: they say nothing that a process could not do without, and are made anew alone.
 //
 // Of the numbers that are kept as text, what has more digits than any that is written is
-// none, and no shift is what makes a time of it that is not written: see maxMillis.
+// none, and no shift is what makes a time of it that is not written: see maxMillis. No stream
+// ends beyond where Lua still counts in ones.
 const sound = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -21,8 +22,8 @@ end
 local function text(n)
   return string.format('%.0f', n)
 end
-local function bounded(shift)
-  return shift and now + shift >= 1 and now + shift <= 9e12
+local function between(n, low, high)
+  return n and n >= low and n <= high
 end
 local meta = try('HMGET', KEYS[1], 'version', 'epoch', 'last', 'fields', 'owners', 'kept', 'time', 'shift', 'mark')
 local fields, dues = try('HLEN', KEYS[2]), try('ZCARD', DEADLINES)
@@ -32,9 +33,9 @@ if not meta or meta[1] or meta[2] or fields ~= 0 or dues ~= 0 then
   if not meta then
     broken = 'meta'
     meta = {}
-  elseif meta[1] ~= '2' or not whole(meta[3]) or not bounded(whole(meta[8])) or not string.match(meta[2] or '', '^%w+$') or #meta[2] > 40 then
+  elseif meta[1] ~= '2' or not between(whole(meta[3]), 0, 9e15) or not between(whole(meta[8]), 1 - now, 9e12 - now) or not string.match(meta[2] or '', '^%w+$') or #meta[2] > 40 then
     broken = 'meta'
-  elseif fields ~= whole(meta[4]) then
+  elseif not fields or fields ~= whole(meta[4]) then
     broken = 'state'
   elseif dues ~= fields then
     broken = 'deadlines'
@@ -256,7 +257,7 @@ end
 if #news > 5 then
   local entry = table.concat(news, '\n')
   last, mark = last + #entry + 100, ARGV[1]
-  redis.call('XADD', KEYS[3], 'MINID', '~', text(last - ARGV[2]), text(last) .. '-0', '2', entry)
+  redis.call('XADD', KEYS[3], 'MINID', '~', text(math.max(last - ARGV[2], 0)), text(last) .. '-0', '2', entry)
 end
 local set = {'version', 2, 'epoch', epoch, 'last', text(last), 'kept', kept, 'mark', mark, 'shift', text(shift), 'fields', redis.call('HLEN', KEYS[2])}
 local function put(field, value)
