@@ -45,9 +45,7 @@ func TestJunkInRedis(t *testing.T) {
 			nodes := startAll(t, 2, 10, func() *redis.UniversalOptions { return clientOptions(server.Addr()) })
 			nodes[0].Cool(0, time.Hour)
 			agreeOn(t, nodes, 1)
-			for _, c := range test.commands {
-				server.Do(c...)
-			}
+			server.DoAtOnce(test.commands...)
 			nodes[0].Cool(1, time.Hour)
 			agreeOn(t, nodes, 2)
 			late := start(t, clientOptions(server.Addr()), 10)

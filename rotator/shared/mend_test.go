@@ -164,11 +164,7 @@ func TestEachNameHeals(t *testing.T) {
 		t.Run(row.sentence, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			healed(t, server, func() {
-				for _, c := range row.commands {
-					server.Do(c...)
-				}
-			}, !row.silent)
+			healed(t, server, func() { server.DoAtOnce(row.commands...) }, !row.silent)
 		})
 	}
 }

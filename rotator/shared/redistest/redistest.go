@@ -187,6 +187,20 @@ func (s *Server) Do(args ...any) any {
 	return reply
 }
 
+// DoAtOnce runs commands with nobody else's between them.
+func (s *Server) DoAtOnce(commands ...[]any) {
+	s.t.Helper()
+	_, err := s.Client().TxPipelined(context.Background(), func(p redis.Pipeliner) error {
+		for _, c := range commands {
+			p.Do(context.Background(), c...)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatalf("redis %v: %v", commands, err)
+	}
+}
+
 // Info returns the section of INFO.
 func (s *Server) Info(section string) string {
 	s.t.Helper()
