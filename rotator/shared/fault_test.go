@@ -153,9 +153,11 @@ func (f fault) run(t *testing.T) {
 	nodes[1].Serve("gpt-x", 30, nodes[1].Now())
 	nodes[0].CoolIn("gpt-y", 3, time.Hour)
 	for i, n := range nodes {
-		if h := n.journal.Health(); h.Queue > faultKeys || h.Queue == 0 {
+		if h := n.journal.Health(); h.Queue > faultKeys {
 			t.Errorf("node %d has %d changes queued for %d keys", i, h.Queue, faultKeys)
 		}
+		// They are not queued while the node tries to write them.
+		until(t, "changes to be queued", func() bool { return n.journal.Health().Queue > 0 })
 	}
 	stop()
 	f.heal(server, proxy)
