@@ -46,7 +46,7 @@ func TestSentinel(t *testing.T) {
 		sentence string
 		failover func(*redistest.Sentinels)
 	}{
-		{"the master is killed", func(s *redistest.Sentinels) { s.Servers[0].Kill() }},
+		{"the master is killed", func(s *redistest.Sentinels) { s.Hurry(); s.Servers[0].Kill() }},
 		{"SENTINEL FAILOVER", func(s *redistest.Sentinels) { s.Sentinels[0].Do("SENTINEL", "FAILOVER", redistest.MasterName) }},
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestCluster(t *testing.T) {
 		return now == replica && behind == master
 	})
 	until(t, "the old master to follow", func() bool { return replica.Do("WAIT", 1, 100) == int64(1) })
-	survive(t, nodes, replica.Kill, func() bool {
+	survive(t, nodes, func() { cluster.Hurry(); replica.Kill() }, func() bool {
 		now, _ := cluster.Holder(t, master, name)
 		return now == master
 	})

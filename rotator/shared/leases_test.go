@@ -554,6 +554,7 @@ func TestLeasesAfterAFailover(t *testing.T) {
 		return o
 	}, impatient)
 	nodes[0].want(t, 400)
+	group.Hurry()
 	group.Servers[0].Kill()
 	nodes[1].grab(t, 500)
 	checkPeak(t, all, 1000)

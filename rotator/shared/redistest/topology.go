@@ -13,9 +13,12 @@ import (
 // MasterName is what sentinels call their master.
 const MasterName = "keycycler"
 
-// NodeTimeout is how long sentinels and clusters wait before they take a server
-// for dead.
-const NodeTimeout = 500 * time.Millisecond
+// How long sentinels and clusters wait before they take a server for dead: longer than a busy
+// machine keeps one waiting, until Hurry says that one dies.
+const (
+	patience = 5 * time.Second
+	hurry    = 500 * time.Millisecond
+)
 
 // Sentinels are a master with a replica, and sentinels that watch them.
 type Sentinels struct {
@@ -31,12 +34,11 @@ func StartSentinels(t testing.TB, config ...string) *Sentinels {
 	s.Servers = append(s.Servers, Start(t, config...))
 	master := s.Servers[0]
 	s.Servers = append(s.Servers, Start(t, append([]string{fmt.Sprint("replicaof 127.0.0.1 ", master.Port())}, config...)...))
-	ms := NodeTimeout.Milliseconds()
 	for range 3 {
 		sentinel := &Server{t: t, dir: tempDir(t), port: freePort(t), args: []string{"--sentinel"}, config: []string{
 			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master.Port()),
-			fmt.Sprintf("sentinel down-after-milliseconds %s %d", MasterName, ms),
-			fmt.Sprintf("sentinel failover-timeout %s %d", MasterName, 10*ms),
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d", MasterName, patience.Milliseconds()),
+			fmt.Sprintf("sentinel failover-timeout %s %d", MasterName, 10*hurry.Milliseconds()),
 		}}
 		sentinel.Restart()
 		s.Sentinels = append(s.Sentinels, sentinel)
@@ -57,6 +59,13 @@ func (s *Sentinels) Addrs() []string {
 		addrs = append(addrs, sentinel.Addr())
 	}
 	return addrs
+}
+
+// Hurry makes the sentinels replace a master that dies from now on within seconds.
+func (s *Sentinels) Hurry() {
+	for _, sentinel := range s.Sentinels {
+		sentinel.Do("SENTINEL", "SET", MasterName, "down-after-milliseconds", hurry.Milliseconds())
+	}
 }
 
 // Master is whom the sentinels take for the master.
@@ -84,7 +93,7 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	c := &Cluster{}
 	config = append([]string{
 		"cluster-enabled yes",
-		fmt.Sprint("cluster-node-timeout ", 2*NodeTimeout.Milliseconds()),
+		fmt.Sprint("cluster-node-timeout ", patience.Milliseconds()),
 		"cluster-replica-validity-factor 0",
 		"cluster-announce-ip 127.0.0.1",
 	}, config...)
@@ -115,6 +124,13 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 		})
 	}
 	return c
+}
+
+// Hurry makes the cluster replace a master that dies from now on within seconds.
+func (c *Cluster) Hurry() {
+	for _, s := range c.Servers {
+		s.Do("CONFIG", "SET", "cluster-node-timeout", 2*hurry.Milliseconds())
+	}
 }
 
 // replicated reports whether the server knows a replica for each master.
