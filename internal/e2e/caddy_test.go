@@ -58,7 +58,7 @@ func newGateway(t *testing.T) *gateway {
 	dir := t.TempDir()
 	return &gateway{
 		t: t, dir: dir, logFile: filepath.Join(dir, "caddy.log"),
-		plain: "http://127.0.0.1:" + live.FreePort(t), secure: "https://localhost:" + live.FreePort(t),
+		plain: "http://127.0.0.1:" + live.FreePort(t), secure: "https://localhost:" + live.SitePort(t),
 	}
 }
 

@@ -217,7 +217,7 @@ func TestClientCertificatesComeBefore(t *testing.T) {
 	upstream := fineUpstream(t)
 	authority, certificate := clientCertificate(t)
 	g := newGateway(t)
-	own := "https://localhost:" + live.FreePort(t)
+	own := "https://localhost:" + live.SitePort(t)
 	g.sites = fmt.Sprintf("%s {\n bind 127.0.0.1\n tls internal {\n client_auth {\n trust_pool file %s\n }\n }\n import site\n}", own, authority)
 	g.start(fmt.Sprintf("keycycler {\n keys %s\n client_tokens ada:%s\n}\nreverse_proxy %s", demoKeys(1), adasToken, upstream.URL))
 	ask := func(token string, certificates ...tls.Certificate) (*http.Response, error) {

@@ -69,7 +69,7 @@ type soak struct {
 func TestNodeSoak(t *testing.T) {
 	t.Parallel()
 	plan := planSoak()
-	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{live.FreePort(t), live.FreePort(t)}}
+	s := &soak{t: t, plan: plan, redis: startRedis(t), ports: [2]string{live.FreePort(t), live.SitePort(t)}}
 	s.upstream = startSoakUpstream(t, plan.keys, plan.period, 2*time.Second)
 	s.node = startNode(t, nodeConfig{name: "soak", upstream: s.upstream.URL})
 	s.writeKeys()

@@ -22,6 +22,21 @@ func DialLoopback(ctx context.Context, network, address string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
 }
 
+// SitePort is FreePort for an HTTPS site, which listens for HTTP/3 at the same number. FreePort
+// knows nothing of UDP, where a client's socket may have it.
+func SitePort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		port := FreePort(t)
+		if conn, err := net.ListenPacket("udp", "127.0.0.1:"+port); err == nil {
+			conn.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 // Do sends r and reads the answer.
 func Do(t testing.TB, client *http.Client, r *http.Request) (*http.Response, []byte) {
 	t.Helper()
