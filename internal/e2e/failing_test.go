@@ -107,14 +107,16 @@ func startFailingAll(t *testing.T, h2 bool, options, transport string, names ...
 
 func hashOf(body string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(body))) }
 
+// firstByte is how long an upstream may take. One that is well answers sooner on a busy machine, too.
+const firstByte = 3 * time.Second
+
 // While one upstream is well, each request is answered, whatever the others do.
 func TestUpstreamsThatFail(t *testing.T) {
-	const firstByte = time.Second
 	names := []string{"well", "limited", "down", "hanging", "expired", "resetting", "unavailable"}
 	for _, h2 := range []bool{false, true} {
 		for _, transport := range []string{"keycycler", "http"} {
 			t.Run(fmt.Sprintf("transport %s, HTTP/2 %t", transport, h2), func(t *testing.T) {
-				g, all := startFailingAll(t, h2, "first_byte 1s\n on reset timeout retry", transport, names...)
+				g, all := startFailingAll(t, h2, fmt.Sprintf("first_byte %s\n on reset timeout retry", firstByte), transport, names...)
 				bodies := []string{"", "x", strings.Repeat("k", 1<<10), strings.Repeat("m", 1<<20)}
 				if live.Long() && !h2 && transport == "keycycler" {
 					bodies = append(bodies, strings.Repeat("u", 20<<20))
@@ -259,14 +261,14 @@ func TestFirstByteWhileDialing(t *testing.T) {
 			upstream %s
 			tier 2
 		}
-		first_byte 1s
+		first_byte %s
 	}
 	reverse_proxy {
 		dynamic keycycler
 		transport keycycler {
 			tls_trust_pool file %s
 		}
-	}`, silent.Addr(), well.url, a.file))
+	}`, silent.Addr(), well.url, firstByte, a.file))
 	res, got := live.Do(t, http.DefaultClient, live.Request(t, "POST", g.plain, "the body"))
 	if res.StatusCode != 200 || string(got) != hashOf("the body") {
 		t.Errorf("%s %q", res.Status, got)
