@@ -24,6 +24,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d %v", n, err)
 	})
+	upstream.Wait = "3600" // longer than all reloads take
 	const keys, limited, connections, reloads = 10, 5, 200, 20
 	limitedKeys := strings.Fields(demoKeys(limited))
 	for _, key := range limitedKeys {

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ type Attempt struct {
 type Provider struct {
 	*httptest.Server
 	Serve func(w http.ResponseWriter, r *http.Request) // answers the keys that are not limited
+	Wait  string                                       // Retry-After of the others, in seconds. Default: 40
 
 	mu      sync.Mutex
 	calls   []Attempt
@@ -57,7 +59,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.note(a)
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
-		h.Set("Retry-After", "40")
+		h.Set("Retry-After", cmp.Or(p.Wait, "40"))
 		h.Set("X-Rejected", "yes")
 		if proves {
 			h.Set("X-Ratelimit-Limit-Requests", "60")
