@@ -108,7 +108,7 @@ func startFailingAll(t *testing.T, h2 bool, options, transport string, names ...
 func hashOf(body string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(body))) }
 
 // firstByte is how long an upstream may take. One that is well answers sooner on a busy machine, too.
-const firstByte = 3 * time.Second
+const firstByte = 2 * time.Second
 
 // While one upstream is well, each request is answered, whatever the others do.
 func TestUpstreamsThatFail(t *testing.T) {

@@ -182,7 +182,7 @@ var upstreamFaults = []faultCase{
 	},
 	{
 		fault: "The upstream never answers, and `response_header_timeout` passes", client: timedOut, calls: 1, lasts: true, acts: askLasting,
-		proxy: "transport http {\n response_header_timeout 3s\n }",
+		proxy: "transport http {\n response_header_timeout 2s\n }",
 		answers: []onWire{func(w *wire) {
 			w.readBody()
 			w.reach()
