@@ -104,15 +104,17 @@ func (f *FileState) place(storage certmagic.Storage) (string, error) {
 	return withoutLinks(path), nil
 }
 
-// withoutLinks follows links as far as there is something already.
+// withoutLinks follows links as far as there is something already. What is made later, as the
+// file and its directories are at the first start, leaves the result as it is.
 func withoutLinks(path string) string {
-	if file, err := filepath.EvalSymlinks(path); err == nil {
-		return file
+	if there, err := filepath.EvalSymlinks(path); err == nil {
+		return there
 	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		return filepath.Join(dir, filepath.Base(path))
+	dir := filepath.Dir(path)
+	if dir == path {
+		return path
 	}
-	return path
+	return filepath.Join(withoutLinks(dir), filepath.Base(path))
 }
 
 // checkStatePath shows no path that could be a key: files have names that everybody sees.

@@ -140,6 +140,7 @@ func TestPlacesOfTheStateFile(t *testing.T) {
 	for _, row := range []struct{ path, want, err string }{
 		{"{env.STATE_FILE}", filepath.Join(home, "from env.state"), ""},
 		{filepath.Join(dir, "link", "a.state"), filepath.Join(home, "a.state"), ""},
+		{filepath.Join(dir, "link", "none", "yet", "a.state"), filepath.Join(home, "none", "yet", "a.state"), ""},
 		{"linked.state", filepath.Join(home, "there.state"), ""},
 		{"relative.state", filepath.Join(home, "relative.state"), ""},
 		{"./x/y/../z.state", filepath.Join(home, "x", "z.state"), ""},
@@ -152,6 +153,21 @@ func TestPlacesOfTheStateFile(t *testing.T) {
 		if got != row.want || testkit.Message(err) != row.err {
 			t.Errorf("%q: %q, error %v, want %q, %s", row.path, got, err, row.want, row.err)
 		}
+	}
+}
+
+// A reload finds the file that the first start has made, also where a link leads to its
+// directory, and that was not there.
+func TestAReloadFindsTheFileOfTheFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "private"), 0o700), os.Symlink("private", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "link", "keycycler", "keys.state")
+	first := provisionFile(t, dir, &FileState{Path: path}, true)
+	second := provisionFile(t, dir, &FileState{Path: path}, true)
+	if first.Journal() != second.Journal() {
+		t.Error("they have journals of their own")
 	}
 }
 
