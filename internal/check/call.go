@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -95,6 +96,7 @@ func (c *Checker) call(ctx context.Context, k asked, bare bool) (*answer, error)
 
 // request is the check as if a client had sent it.
 func (c *Checker) request(ctx context.Context, s *caddyhttp.Server, w http.ResponseWriter) (*http.Request, error) {
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, localOf(s))
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+c.uri, http.NoBody)
 	if err != nil {
 		return nil, errNoPath // Config.Check has read it
@@ -106,6 +108,21 @@ func (c *Checker) request(ctx context.Context, s *caddyhttp.Server, w http.Respo
 		r.Header.Set(name, value)
 	}
 	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, s), nil
+}
+
+// localOf is where the server listens first: Caddy's placeholders take for granted that a
+// request has come somewhere.
+func localOf(s *caddyhttp.Server) net.Addr {
+	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	if len(s.Listen) == 0 {
+		return local
+	}
+	a, err := caddy.ParseNetworkAddress(s.Listen[0])
+	if err == nil && a.IsUnixNetwork() {
+		return &net.UnixAddr{Net: a.Network, Name: a.Host}
+	}
+	local.Port = int(a.StartPort)
+	return local
 }
 
 // outgoing makes the request of the attempt, as for a client's.
@@ -120,11 +137,12 @@ func (c *Checker) outgoing(ctx *observe.AttemptContext, in *http.Request, rep *o
 	return &o.Request
 }
 
-// serve calls the handlers. What breaks off has been answered as far as it has come.
-func serve(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
+// serve calls the handlers. What breaks off has been answered as far as it has come. No server
+// is there to recover from their panics.
+func serve(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
-			panic(p)
+			err = fmt.Errorf("a handler behind keycycler panicked: %v", p)
 		}
 	}()
 	return next.ServeHTTP(w, r)

@@ -215,6 +215,7 @@ func TestChecksGoTheWayOfRequests(t *testing.T) {
 	}{
 		{"the address stands in reverse_proxy alone", "keycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL, "/v1/models"},
 		{"handlers between them", "route {\nkeycycler way-e2e {\n keys " + key + "\n}\nrewrite * /deep{uri}\nreverse_proxy " + v.URL + "\n}", "/deep/v1/models"},
+		{"what only a request that has come somewhere has", "keycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + " {\n header_up X-Local \"{http.request.local} {http.request.local.host} {http.request.local.port}\"\n}", "/v1/models"},
 		{"a path of its own", "keycycler way-e2e {\n keys " + key + "\n check {\n uri /base/v1/models?x=1\n interval 0\n }\n}\nreverse_proxy " + v.URL, "/base/v1/models?x=1"},
 		{"handle within handle", "handle_path /llm/* {\nhandle {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}\n}", "/v1/models"},
 		{"a fallback", "error /x 502\nhandle_errors 502 {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}", "/v1/models"},
