@@ -3,6 +3,7 @@ package keep
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -144,14 +145,32 @@ func (p *page) own(had int64, taken []Cell) map[string]Counts {
 
 // learn takes up what the store has.
 func (p *page) learn(s Snapshot, own map[string]Counts, node string) {
-	others := make(map[string]Counts)
-	for _, c := range s.Cells {
-		if rest := c.Minus(own[c.Name]); rest != (Counts{}) {
+	p.others, p.marks, p.at, p.mine = besides(s.Cells, own), s.Had, s.Version, s.Had[node]
+	delete(p.marks, node)
+}
+
+// besides returns what is in a store's cells besides this node's own. A store counts names
+// that are too many as Other, and which these are may change when a node brings the span back.
+// But each number is in the cell of its name or in that of Other. So what of own is not in the
+// one is in the other.
+func besides(cells []Cell, own map[string]Counts) map[string]Counts {
+	others, left := make(map[string]Counts), maps.Clone(own)
+	for _, c := range cells {
+		mine, ok := own[c.Name]
+		if ok {
+			left[c.Name] = mine.Minus(c.Counts)
+		}
+		if rest := c.Minus(mine); rest != (Counts{}) {
 			others[c.Name] = rest
 		}
 	}
-	p.others, p.marks, p.at, p.mine = others, s.Had, s.Version, s.Had[node]
-	delete(p.marks, node)
+	for name, c := range left {
+		other := name[:1] + Other
+		if others[other] = others[other].Minus(c); others[other] == (Counts{}) {
+			delete(others, other)
+		}
+	}
+	return others
 }
 
 // distrust notes that what the store has is not sound. This node is to bring it back; one that
@@ -207,16 +226,17 @@ func (p *page) misses() {
 }
 
 // whole is what the store should have, now that it has lost the span: all that others had
-// counted when it was read last, and all that this node has.
+// counted when it was read last, and all that this node has. It has no more names than a store
+// tells apart: first those of others.
 func (p *page) whole(node string, taken []Cell) (s Snapshot) {
-	sums := maps.Clone(p.others)
-	if sums == nil {
-		sums = make(map[string]Counts)
+	all := bounded{sums: make(map[string]Counts)}
+	for name, c := range p.others {
+		all.add(name, c)
 	}
 	for _, c := range taken {
-		sums[c.Name] = sums[c.Name].Plus(c.Counts)
+		all.add(c.Name, c.Counts)
 	}
-	for name, c := range sums {
+	for name, c := range all.sums {
 		s.Cells = append(s.Cells, Cell{name, c})
 	}
 	s.Had = make(map[string]int64)
@@ -225,4 +245,23 @@ func (p *page) whole(node string, taken []Cell) (s Snapshot) {
 		s.Had[node] = p.made
 	}
 	return s
+}
+
+// bounded are sums by name, as a store has them: names beyond MaxNames are Other.
+type bounded struct {
+	sums  map[string]Counts
+	names [len(Kinds)]int
+}
+
+func (b *bounded) add(name string, c Counts) {
+	kind := strings.IndexByte(Kinds, name[0])
+	sum, known := b.sums[name]
+	if !known && b.names[kind] >= MaxNames[kind] {
+		name = name[:1] + Other
+		sum, known = b.sums[name]
+	}
+	if !known {
+		b.names[kind]++
+	}
+	b.sums[name] = sum.Plus(c)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
+	"strings"
 	"sync"
 
 	"github.com/keycycler/keycycler/rotator/keep"
@@ -101,23 +101,23 @@ func (s *Shelf) Add(_ context.Context, node string, batches []keep.Batch) (had [
 }
 
 func (s Shelved) add(cells []keep.Cell) {
+	var names [len(keep.Kinds)]int
+	for name := range s.sums {
+		names[kindOf(name)]++
+	}
 	for _, cell := range cells {
-		name, kind := cell.Name, cell.Name[:1]
-		if _, known := s.sums[name]; !known && s.names(kind) >= keep.MaxNames[slices.Index([]byte(keep.Kinds), kind[0])] {
-			name = kind + keep.Other
+		name, kind := cell.Name, kindOf(cell.Name)
+		if _, known := s.sums[name]; !known && names[kind] >= keep.MaxNames[kind] {
+			name = name[:1] + keep.Other
+		}
+		if _, known := s.sums[name]; !known {
+			names[kind]++
 		}
 		s.sums[name] = s.sums[name].Plus(cell.Counts)
 	}
 }
 
-func (s Shelved) names(kind string) (n int) {
-	for name := range s.sums {
-		if name[:1] == kind {
-			n++
-		}
-	}
-	return n
-}
+func kindOf(name string) int { return strings.IndexByte(keep.Kinds, name[0]) }
 
 // Read implements keep.Store: a few spans at a time.
 func (s *Shelf) Read(_ context.Context, spans []keep.Span, versions []string) (all []keep.Snapshot, err error) {
