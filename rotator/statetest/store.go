@@ -201,7 +201,11 @@ func storeBounds(t *testing.T, open Store) {
 		add(t, s, "nodeA", seq, keep.Batch{Span: today, Seq: seq, Known: seq > 1, Cells: few})
 	}
 	want[0] = cell("m0", 2)
-	holds(t, s, today, map[string]int64{"nodeA": seq}, append(want, cell("mother", 5), cell("cada", 1))...)
+	holds(t, s, today, map[string]int64{"nodeA": seq}, append(slices.Clone(want), cell("mother", 5), cell("cada", 1))...)
+	// A node may call some other itself.
+	mixed := []keep.Cell{cell("mthree", 1), cell("mother", 10), cell("mfour", 100)}
+	add(t, s, "nodeA", seq+1, keep.Batch{Span: today, Seq: seq + 1, Known: true, Cells: mixed})
+	holds(t, s, today, map[string]int64{"nodeA": seq + 1}, append(want, cell("mother", 116), cell("cada", 1))...)
 }
 
 func storeNumbers(t *testing.T, open Store) {

@@ -74,7 +74,7 @@ local function add(key, s, first, last)
   end
   local olds = redis.call('HMGET', key, unpack(names))
   for i, name in ipairs(names) do
-    local kind, old = string.sub(name, 1, 1), olds[i]
+    local kind, old = string.sub(name, 1, 1), values[name] or olds[i]
     if not old and more[kind] >= bound[kind] then
       name = kind .. 'other'
       old = values[name] or redis.call('HGET', key, name)
