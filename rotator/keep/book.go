@@ -117,7 +117,7 @@ func (b *Book) give(k *Keeper) {
 	}
 	b.keeper, b.read, b.next = k, time.Time{}, time.Time{}
 	for _, p := range b.pages {
-		p.lost, p.sure, p.at = false, false, ""
+		p.lost, p.sure, p.at, p.refused = false, false, "", 0
 	}
 	k.rouse()
 }
@@ -203,9 +203,11 @@ func (b *Book) settle(k *Keeper, now time.Time, sent []Batch, had []int64) (goes
 		switch {
 		case p == nil || !b.of(k):
 		case n == Lost, n == 0 && p.had > 0:
+			p.refused++
 			b.miss(now, p)
 		default:
 			before := p.had
+			p.refused = 0
 			if p.accept(now, n, b.taken(span)) {
 				b.soon(now) // it may have lost more
 			}
@@ -294,6 +296,7 @@ func (b *Book) take(now time.Time, p *page, span Span, s Snapshot) {
 	default:
 		p.learn(s, p.own(had, b.source.Taken(span)), b.node)
 		p.accept(now, had, b.taken(span))
+		p.insist(s)
 	}
 }
 

@@ -62,6 +62,25 @@ func (c Counts) Append(to []byte) []byte {
 // maxCounts bounds what is taken for numbers, in bytes: later versions may add some.
 const maxCounts = 400
 
+// maxDigits is how many digits Most has.
+const maxDigits = 16
+
+// ParseNumber reads a number from 0 to Most: digits alone, no more than Most has. Scripts in
+// Redis take the same: where one side took what the other one does not, nodes would neither
+// add to it nor bring back what they know.
+func ParseNumber(digits string) (n int64, ok bool) {
+	if digits == "" || len(digits) > maxDigits {
+		return 0, false
+	}
+	for _, d := range []byte(digits) {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(d-'0')
+	}
+	return n, n <= Most
+}
+
 // ParseCounts reads what Append has written, of this version or of a later one, which may have
 // more numbers.
 func ParseCounts(text string) (c Counts, ok bool) {
@@ -70,9 +89,9 @@ func ParseCounts(text string) (c Counts, ok bool) {
 	}
 	i := 0
 	for digits := range strings.SplitSeq(text, " ") {
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || n > Most {
-			return c, false
+		n, ok := ParseNumber(digits)
+		if !ok {
+			return Counts{}, false
 		}
 		if i < len(c) {
 			c[i] = n

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,6 +374,75 @@ func (p picky) Add(ctx context.Context, node string, batches []keep.Batch) ([]in
 		return nil, errAway
 	}
 	return p.Shelf.Add(ctx, node, batches)
+}
+
+// A store that refuses what it tells itself is told anew what it has: so no difference between
+// what is read and what can be added to keeps a node from sending, also for other spans.
+func TestRefusedThoughSound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n statetest.Counter
+		s := &stubborn{span: keep.Span{Pool: "main", Day: true, Number: time.Now().Unix() / (24 * 60 * 60)}}
+		minute := keep.Span{Pool: "main", Number: time.Now().Unix() / 60}
+		b := keep.NewBook("main", &n)
+		k := keep.NewKeeper(s, time.Now, func(error) {})
+		k.Keep(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); k.Run(ctx) }()
+		count := func(c keep.Counts) {
+			n.Count(s.span, "cada", c)
+			n.Count(minute, "cada", c)
+			time.Sleep(10 * keep.Interval)
+		}
+		count(keep.Counts{1})
+		s.refuses.Store(true)
+		count(keep.Counts{2})
+		count(keep.Counts{4})
+		cancel()
+		<-ended
+		all, err := s.Read(t.Context(), []keep.Span{s.span, minute}, []string{"", ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range all {
+			if len(got.Cells) != 1 || got.Cells[0].Counts != (keep.Counts{7}) {
+				t.Errorf("span %d of the store has %v", i, got.Cells)
+			}
+		}
+		if n := s.restored.Load(); n != 1 {
+			t.Errorf("it was brought back %d times", n)
+		}
+	})
+}
+
+// stubborn is a store that tells what it has of a span, and takes nothing more until that is
+// brought back.
+type stubborn struct {
+	statetest.Shelf
+	span     keep.Span
+	refuses  atomic.Bool
+	restored atomic.Int64
+}
+
+func (s *stubborn) Add(ctx context.Context, node string, batches []keep.Batch) (had []int64, err error) {
+	for _, b := range batches {
+		if b.Span == s.span && s.refuses.Load() {
+			had = append(had, keep.Lost)
+			continue
+		}
+		one, err := s.Shelf.Add(ctx, node, []keep.Batch{b})
+		if err != nil {
+			return nil, err
+		}
+		had = append(had, one...)
+	}
+	return had, nil
+}
+
+func (s *stubborn) Restore(ctx context.Context, span keep.Span, version string, to keep.Snapshot) error {
+	s.restored.Add(1)
+	s.refuses.Store(false)
+	return s.Shelf.Restore(ctx, span, version, to)
 }
 
 // No keeper keeps nothing.

@@ -31,7 +31,8 @@ type page struct {
 	at    string // the version that was read; "": none
 	mine  int64  // the last batch of this node that is in it
 
-	doubts int // how often it was read and not sound
+	doubts  int // how often it was read and not sound
+	refused int // how often in a row the store took nothing, and had all of it when it was read
 
 	part       // what other nodes have counted, and this one before its start
 	past *part // the same before the store has lost it; nil: it has not
@@ -218,6 +219,14 @@ func (p *page) merge(s Snapshot) {
 		p.others[c.Name] = p.others[c.Name].Plus(c.Counts)
 	}
 	p.at, p.known, p.lost, p.sure = s.Version, true, true, true
+}
+
+// insist makes this node bring back a span that is sound when it is read, where the store has
+// refused it again since that was so before: it is to take what it has at its word.
+func (p *page) insist(s Snapshot) {
+	if p.refused > 1 {
+		p.at, p.lost, p.sure = s.Version, true, true
+	}
 }
 
 // misses notes that the span is not there, or not sound.

@@ -142,8 +142,8 @@ func decodeField(s *keep.Snapshot, field, value string) bool {
 		return true
 	}
 	if node, ok := strings.CutPrefix(field, "@"); ok {
-		seq, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seq < 1 || seq > keep.Most || len(node) > 40 {
+		seq, ok := keep.ParseNumber(value)
+		if !ok || seq < 1 || len(node) > 40 {
 			return false
 		}
 		s.Had[strings.Clone(node)] = seq

@@ -126,6 +126,19 @@ func TestJunkInCounts(t *testing.T) {
 		{"a huge value", [][]any{{"HSET", day, "cada", huge}}},
 		{"a negative one", [][]any{{"HSET", day, "cada", "-5 0 0"}}},
 		{"too many numbers", [][]any{{"HSET", day, "cada", strings.Repeat("1 ", 500)}}},
+		{"a sign", [][]any{{"HSET", day, "cada", "+5 0 0"}}},
+		{"a zero below zero", [][]any{{"HSET", day, "cada", "5 -0 0"}}},
+		{"more digits than a number has", [][]any{{"HSET", day, "cada", "00000000000000005"}}},
+		{"more than the most", [][]any{{"HSET", day, "cada", "9000000000000001"}}},
+		{"nothing at all", [][]any{{"HSET", day, "cada", ""}}},
+		{"two spaces", [][]any{{"HSET", day, "cada", "5  0"}}},
+		{"a space at the end", [][]any{{"HSET", day, "cada", "5 "}}},
+		{"so many writes that one more is as many", [][]any{{"HSET", day, "#", "a 90000000000000000 4 1 0 0"}}},
+		{"a sign before last batches", marks(day, "+7")},
+		{"last batches of too many digits", marks(day, "000000000000000007")},
+		{"last batches that nobody can count on from", marks(day, "90000000000000000")},
+		{"no last batch", marks(day, "0")},
+		{"last batches that are none", marks(day, "junk")},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,6 +162,69 @@ func TestJunkInCounts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// marks makes that the last batch of each node, in a span.
+func marks(span, to string) [][]any {
+	return [][]any{{"EVAL", `
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 1) == '@' then
+    redis.call('HSET', KEYS[1], field, ARGV[1])
+  end
+end`, 1, span, to}}
+}
+
+// A value that can be added to is one that can be read, and no other: a node that found one of
+// these alone would neither go on nor bring anything back.
+func TestWhatCountsAsANumber(t *testing.T) {
+	t.Parallel()
+	span := spansNow()[1]
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		_, j, _ := open(t, c, patiently)
+		check := func(field, value string, want bool) {
+			t.Helper()
+			if err := c.Del(t.Context(), j.spanName(span)).Err(); err != nil {
+				t.Fatal(err)
+			}
+			addOne(t, counts{j}, span, 1)
+			if err := c.HSet(t.Context(), j.spanName(span), field, value).Err(); err != nil {
+				t.Fatal(err)
+			}
+			all, err := counts{j}.Read(t.Context(), []keep.Span{span}, []string{""})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if can, sound := addOne(t, counts{j}, span, 2) != keep.Lost, !all[0].Unsound; can != want || sound != want {
+				t.Errorf("%q in %s can be added to: %t; it can be read: %t; want %t", value, field, can, sound, want)
+			}
+		}
+		for _, row := range []struct {
+			value         string
+			counts, batch bool
+		}{
+			{"5", true, true}, {"0", true, false}, {"005", true, true}, {"5 0 7", true, false}, {"1 2 3 4 5 6 7 8 9 10", true, false},
+			{"9000000000000000", true, true}, {"9000000000000001", false, false}, {"9999999999999999", false, false}, {"1 9000000000000001", false, false},
+			{"0000000000000005", true, true}, {"00000000000000005", false, false}, {"90000000000000000", false, false}, {"1 00000000000000005", false, false},
+			{"+5", false, false}, {"-5", false, false}, {"-0", false, false}, {"5 +5", false, false}, {"5 -0", false, false}, {"5.0", false, false},
+			{"5e1", false, false}, {"0x5", false, false}, {"nan", false, false}, {"inf", false, false}, {"", false, false}, {" ", false, false},
+			{" 5", false, false}, {"5 ", false, false}, {"5  5", false, false}, {"5\t5", false, false}, {"5\n", false, false}, {"5\x00", false, false}, {"٥", false, false},
+			{strings.Repeat("1 ", 199) + "11", true, false}, {strings.Repeat("1 ", 200) + "1", false, false},
+		} {
+			check("cada", row.value, row.counts)
+			check("@node", row.value, row.batch)
+		}
+	})
+}
+
+// addOne adds a batch, and returns the node's last one.
+func addOne(t *testing.T, to keep.Store, span keep.Span, seq int64) int64 {
+	t.Helper()
+	b := keep.Batch{Span: span, Seq: seq, Cells: []keep.Cell{{Name: "cada", Counts: keep.Counts{1}}}}
+	had, err := to.Add(t.Context(), "node", []keep.Batch{b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return had[0]
 }
 
 // All of it expires.

@@ -25,7 +25,7 @@ local function open(key)
     return nil
   end
   local name, writes, fields, c, m, k = string.match(said, '^(%w+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  if not name or #name > 40 or redis.call('HLEN', key) ~= number(fields) then
+  if not name or #name > 40 or #writes > 15 or redis.call('HLEN', key) ~= number(fields) then
     return nil
   end
   return {said = said, name = name, writes = number(writes), fields = number(fields), c = number(c), m = number(m), k = number(k)}
@@ -37,7 +37,8 @@ end
 `
 
 // Count adds batches of a node, each if it is the next one. A name that is one too many is
-// counted as other. Where numbers are to be added to what is none, the span is lost.
+// counted as other. Where numbers are to be added to what is none, or the node's last batch is
+// none, the span is lost: each of them is what keep.ParseNumber takes, no more and no less.
 //
 //	KEYS: for each batch its span
 //	ARGV: node; a name that nothing else has, for new data; how many clients, models and keys there may be; then for each batch: number,
@@ -63,9 +64,27 @@ local function sum(old, new)
   end
   return table.concat(sums, ' ')
 end
-local long = string.rep('%d', 17)
+local long = string.rep('%d', 16)
 local function sound(old)
-  return not old or #old <= 400 and string.match(old, '^%d[%d ]*$') and not string.find(old, long)
+  if not old then
+    return true
+  elseif #old > 400 or string.find(old, '[^%d ]') or string.find(' ' .. old .. ' ', '  ', 1, true) then
+    return false
+  elseif string.find(old, long) then
+    for digits in string.gmatch(old, '%d+') do
+      if #digits > 16 or tonumber(digits) > most then
+        return false
+      end
+    end
+  end
+  return true
+end
+local function lastOf(had) -- nothing where that is no number of a batch
+  if not had then
+    return 0
+  end
+  local n = #had <= 16 and string.match(had, '^%d+$') and tonumber(had) or 0
+  return n >= 1 and n <= most and n or nil
 end
 local function add(key, s, first, last)
   local names, values, more, set = {}, {}, {c = s.c, m = s.m, k = s.k}, {}
@@ -110,7 +129,7 @@ for i, key in ipairs(KEYS) do
       s = {name = ARGV[2], writes = 0, fields = 1, c = 0, m = 0, k = 0}
     end
     local had = redis.call('HGET', key, node)
-    reply[i] = number(had)
+    reply[i] = lastOf(had) or -1
     if seq == reply[i] + 1 and not add(key, s, first, at - 2) then
       reply[i] = -1
     elseif seq == reply[i] + 1 then
