@@ -91,6 +91,37 @@ func (s *saver) known(id string) fact {
 	return f
 }
 
+// The script believes nothing that nodes do not read: what a key is known to cool for there would
+// be no news, and nobody would hear of it.
+func TestWhatTheScriptBelieves(t *testing.T) {
+	t.Parallel()
+	const id = "fa97607a83f3"
+	eachRedis(t, func(t *testing.T, c *redis.Client) {
+		for _, row := range []struct {
+			value string
+			read  bool
+		}{
+			{"8000000000000 1 0 0 other default", true}, {"8000000000000 1 0 0 other -", true}, {"8000000000000 1 0 0 x body:a b c", true},
+			{"8000000000000 1 0 0 other", false}, {"8000000000000 1 0 0 ", false}, {"8000000000000 1 0 0", false}, {"8000000000000 1 0 x y", false},
+			{"8e12 1 0 0 x y", false}, {"-1 1 0 0 x y", false}, {"8000000000000 1 0 0x5 x y", false}, {"8000000000000  1 0 0 x y", false}, {" 8000000000000 1 0 0 x y", false},
+		} {
+			if err := c.FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			s := newSaver(t, c)
+			s.saveNow(map[string]fact{id: {until: s.now() + 60_000, learned: s.now() - 500}})
+			if err := c.HSet(t.Context(), s.names.state, id, row.value).Err(); err != nil {
+				t.Fatal(err)
+			}
+			_, read := s.codec.decode(row.value)
+			news := s.saveNow(map[string]fact{id: {until: s.now() + 120_000, learned: s.now() - 400}})
+			if believed := news == 0; read != row.read || believed != row.read {
+				t.Errorf("%q is read: %t; it is believed: %t; want %t", row.value, read, believed, row.read)
+			}
+		}
+	})
+}
+
 // Nodes that pass a clearing on from one Redis to another differ by a millisecond in when
 // it was. A regression would have them tell each other for ever, always a bit later.
 func TestAClearingIsNewsOnce(t *testing.T) {

@@ -202,7 +202,7 @@ if first > 12 then
 end
 
 local function parse(value)
-  local a, b, c, d, e = string.match(value or '', '^(%d+) (%d+) (%d+) (%-?%d+) ([^%c]*)$')
+  local a, b, c, d, e = string.match(value or '', '^(%d+) (%d+) (%d+) (%-?%d+) ([^%c ]* [^%c]*)$')
   a, b, c, d = whole(a), whole(b), whole(c), whole(d)
   if not (a and b and c and d) or b > time + ahead or c > time + ahead or math.abs(d) > most_switch then
     return 0, 0, 0, 0, '- -', false
