@@ -21,6 +21,9 @@ type (
 	// Affinity stands for a value whose requests prefer the same key.
 	Affinity = draw.Affinity
 
+	// Session names a conversation of a pool's clients.
+	Session = draw.Session
+
 	// Want says which key a request wants.
 	Want = draw.Want
 

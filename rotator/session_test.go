@@ -14,7 +14,7 @@ import (
 func TestSessionsAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	p := makePool(t, makeKeys(t, 5), nil, start)
-	p.state.sessions.most = 20
+	p.state.sessions.Bound(20)
 	var model []Session // the latest first
 	keys := make(map[Session]Slot)
 	for range 20_000 {
@@ -37,8 +37,8 @@ func TestSessionsAgainstModel(t *testing.T) {
 			model = model[:min(len(model), 20)]
 		}
 	}
-	if n := len(p.state.sessions.ring); n != 21 {
-		t.Errorf("%d entries for 20 sessions", n)
+	if _, room := p.state.sessions.Sizes(); room != 20 {
+		t.Errorf("%d entries for 20 sessions", room)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestSessionsMemory(t *testing.T) {
 	}
 	used := heapInUse() - before
 	t.Logf("%d bytes a session", used/maxSessions)
-	if n := len(p.state.sessions.index); n != maxSessions || used > 80*maxSessions {
+	if n, _ := p.state.sessions.Sizes(); n != maxSessions || used > 80*maxSessions {
 		t.Errorf("%d sessions take %d bytes", n, used)
 	}
 	runtime.KeepAlive(p)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keycycler/keycycler/rotator/draw"
 )
 
 // Cooldown is what a caller learned about a key.
@@ -32,7 +34,7 @@ type State struct {
 
 	clearings atomic.Uint64 // see Pool.Clearings
 
-	sessions sessions
+	sessions draw.Homes[ID]
 
 	mu      sync.Mutex // taken before a pool's own lock, never after it
 	entries map[ID]*entry
@@ -66,7 +68,9 @@ type member struct {
 // NewState returns a state that knows nothing. now is the origin of its
 // deadlines; later calls must not pass earlier times.
 func NewState(now time.Time) *State {
-	return &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), owners: newOwners(maxOwners), sessions: sessions{most: maxSessions}, spilled: never, sweepAt: minOrphans}
+	s := &State{epoch: now, entries: make(map[ID]*entry), scopes: make(map[string]*scope), owners: newOwners(maxOwners), spilled: never, sweepAt: minOrphans}
+	s.sessions.Bound(maxSessions)
+	return s
 }
 
 // Destruct lets a State live in a caddy.UsagePool. There is nothing to release.
