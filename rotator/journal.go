@@ -111,7 +111,7 @@ func (s *State) learnIn(c Change, at, until, learned, cleared int64) (changed, n
 		return changed, news
 	}
 	sc := s.scope(c.Scope, at, until)
-	t := sc.term(c.ID)
+	t := s.term(sc, c.ID, at)
 	if until <= t.until {
 		return changed, news
 	}
@@ -149,7 +149,7 @@ func (s *State) endIn(c Change, at, cleared int64) (ended, news bool) {
 	if sc == nil || sc.name != c.Scope || sc.terms[c.ID] == nil && kept <= at {
 		return false, false
 	}
-	t := sc.term(c.ID)
+	t := s.term(sc, c.ID, at)
 	news = cleared > addSaturating(t.cleared, int64(echo))
 	ended = t.forgive(sc, cleared, at)
 	ended = sc.void(t, cleared, at) || ended

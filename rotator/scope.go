@@ -41,10 +41,12 @@ func ValidScope(name string) bool {
 	return true
 }
 
-// scope is what is known about keys in one scope. It is forgotten as a whole.
+// scope is what is known about keys in one scope. It is forgotten as a whole, and before that
+// what is known of single keys, when that is over.
 type scope struct {
 	name    string
 	terms   map[ID]*term
+	sweepAt int   // how many of these are a reason to look which can be forgotten
 	cooling int   // terms with a deadline, over or not
 	doubted int   // terms with a suspicion, likewise
 	end     int64 // when the last of them is of no use any more
@@ -93,14 +95,40 @@ func (sc *scope) relent(t *term) bool {
 // idle tells whether nothing is known of any key in the scope that pools must know.
 func (sc *scope) idle() bool { return sc.cooling == 0 && sc.doubted == 0 }
 
-// term returns what is known of the key in the scope, to be changed.
-func (sc *scope) term(id ID) *term {
+// term returns what is known of the key in the scope, to be changed. s.mu is held.
+func (s *State) term(sc *scope, id ID, at int64) *term {
 	t := sc.terms[id]
 	if t == nil {
+		if len(sc.terms) >= sc.sweepAt {
+			s.sweepTerms(sc, at)
+			sc.sweepAt = max(2*len(sc.terms), minTerms)
+		}
 		t = &term{learned: never, cleared: never}
 		sc.terms[id] = t
 	}
 	return t
+}
+
+// minTerms is how many keys are known in a scope before their number is a reason to look which
+// of them can be forgotten.
+const minTerms = 1000
+
+// sweepTerms forgets what is over of keys in the scope. What a key was convicted of stays for
+// as long as the key is known. s.mu is held.
+func (s *State) sweepTerms(sc *scope, at int64) {
+	for id, t := range sc.terms {
+		if t.matters(at) || t.doubt.suspects(at) || after(t.cleared) > at {
+			continue // what the key cools for next must come after the clearing
+		}
+		if t.tidy(at); t.doubt != nil && s.entries[id] != nil {
+			continue
+		}
+		sc.relent(t)
+		if t.until != 0 {
+			sc.cooling--
+		}
+		delete(sc.terms, id)
+	}
 }
 
 // scope returns the scope of that name, or, if it cannot have one of its own, the
@@ -120,7 +148,7 @@ func (s *State) scope(name string, at, until int64) *scope {
 	}
 	sc := s.scopes[name]
 	if sc == nil {
-		sc = &scope{name: name, terms: make(map[ID]*term), end: never}
+		sc = &scope{name: name, terms: make(map[ID]*term), sweepAt: minTerms, end: never}
 		s.scopes[name] = sc
 	}
 	return sc

@@ -143,7 +143,7 @@ func (s *State) termOf(id ID, e *entry, name string, at, until int64) (t *term, 
 	}
 	sc = s.scope(name, at, until)
 	s.open(sc, e, until)
-	return sc.term(id), sc
+	return s.term(sc, id, at), sc
 }
 
 // coolTerm sets the deadline. The pools are not told. s.mu is held.
@@ -294,12 +294,19 @@ func (s *State) detach(p *Pool, now time.Time) {
 }
 
 // sweep forgets the keys that no pool holds and that neither cool nor are disabled nor
-// have anything that counts for a limit, and the scopes in which nothing cools.
+// have anything that counts for a limit, the scopes in which nothing cools, and of others what
+// is over.
 func (s *State) sweep(at int64) {
 	s.sweepScopes(at)
-	if s.orphans == 0 {
-		return
+	if s.orphans > 0 {
+		s.sweepEntries(at)
 	}
+	for _, sc := range s.scopes {
+		s.sweepTerms(sc, at)
+	}
+}
+
+func (s *State) sweepEntries(at int64) {
 	for id, e := range s.entries {
 		if len(e.members) == 0 && e.until <= at && !e.off.Disabled() && e.usage.idle(at) {
 			delete(s.entries, id)
