@@ -265,6 +265,9 @@ func (g *Gateway) Close() {
 	if g.unwatch != nil {
 		g.unwatch()
 	}
+	if g.managed != nil {
+		g.managed.Stop() // an operator's change that is under way would bring other keys
+	}
 	if r := g.roster.Load(); r != nil {
 		// Who still waits must hear of what happens to the keys.
 		g.room.WhenEmpty(func() {

@@ -30,6 +30,9 @@ type Files struct {
 	source *keyset.Source
 	reload func() error
 	log    *zap.Logger
+
+	reading sync.Mutex // held while the source is read, within mu
+	stopped bool
 }
 
 // New returns what changes the source's files. reload makes the pool read the source again;
@@ -42,7 +45,28 @@ func New(source *keyset.Source, reload func() error, log *zap.Logger) *Files {
 func (f *Files) Reread() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.read()
+}
+
+// read makes the pool read its keys again, until Stop. f.mu is held.
+func (f *Files) read() error {
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	if f.stopped {
+		return errStopped
+	}
 	return f.reload()
+}
+
+// errStopped says that nobody reads the keys for this pool any more.
+var errStopped = errors.New("the config was unloaded meanwhile")
+
+// Stop makes the pool read nothing any more. It waits for a read that is under way, and not for
+// who changes a file.
+func (f *Files) Stop() {
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	f.stopped = true
 }
 
 // Files implements observe.ManagedFiles.
@@ -98,7 +122,7 @@ func (f *Files) Add(file string, keys []observe.NewKey) (added observe.KeysAdded
 
 // heed makes the pool read what was written.
 func (f *Files) heed() error {
-	if err := f.reload(); err != nil {
+	if err := f.read(); err != nil {
 		return refusef(http.StatusInternalServerError, "the file is written, but the keys were not read again: %w", err)
 	}
 	return nil

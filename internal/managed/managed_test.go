@@ -304,3 +304,19 @@ func TestWritersAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A pool whose config was unloaded reads nothing any more. What is written for it is written,
+// and who has asked for it is told.
+func TestAStoppedPoolReadsNothing(t *testing.T) {
+	file := testkit.WriteFile(t, "keys.txt", "sk-demo-1\n")
+	p := poolOf(t, []string{file})
+	reads := p.reads
+	p.Stop()
+	if err := p.Reread(); !errors.Is(err, errStopped) {
+		t.Errorf("error %v", err)
+	}
+	_, err := p.Add(file, []observe.NewKey{{Key: "sk-demo-2"}})
+	if !errors.Is(err, errStopped) || p.reads != reads || textOf(t, file) != "sk-demo-1\nsk-demo-2\n" {
+		t.Errorf("error %v, %d reads more, %q", err, p.reads-reads, textOf(t, file))
+	}
+}
