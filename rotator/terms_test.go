@@ -30,7 +30,7 @@ func TestTermsOfKeysThatAreGone(t *testing.T) {
 	if n := len(s.scopes["x"].terms); n != 8 {
 		t.Errorf("while nothing is over %d terms are left", n)
 	}
-	p = makePool(t, keys[:3], s, in(minute/2))
+	makePool(t, keys[:3], s, in(minute/2))
 	for i, want := range []int{5, 4} { // a suspicion lasts for ten minutes
 		now := in(time.Duration(1+10*i) * minute)
 		q := makePool(t, keys[:1], s, now)

@@ -89,13 +89,13 @@ func (c counts) Read(ctx context.Context, spans []keep.Span, versions []string) 
 	if err != nil {
 		return nil, err
 	}
-	if len(replies) == 0 || len(replies) > len(spans) {
+	if len(replies) == 0 || len(replies) > len(versions) {
 		return nil, fmt.Errorf("unexpected reply of %d parts", len(replies))
 	}
-	all := make([]keep.Snapshot, len(replies))
-	for i, reply := range replies {
-		words, _ := reply.([]any)
-		all[i] = decodeSpan(words, versions[i])
+	all := make([]keep.Snapshot, 0, len(replies))
+	for i, version := range versions[:len(replies)] {
+		words, _ := replies[i].([]any)
+		all = append(all, decodeSpan(words, version))
 	}
 	return all, nil
 }
