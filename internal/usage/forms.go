@@ -53,6 +53,7 @@ var forms = []form{
 			"prompt_tokens_details.cached_tokens":        cachedWithin,
 			"prompt_tokens_details.cache_write_tokens":   writtenWithin,
 			"input_tokens_details.cached_tokens":         cachedWithin,
+			"input_tokens_details.cache_write_tokens":    writtenWithin,
 			"completion_tokens_details.reasoning_tokens": reasoning,
 			"output_tokens_details.reasoning_tokens":     reasoning,
 		},
@@ -63,6 +64,7 @@ var forms = []form{
 		says: map[string]int{
 			"input_tokens": input, "output_tokens": output,
 			"cache_read_input_tokens": cacheRead, "cache_creation_input_tokens": cacheWritten,
+			"output_tokens_details.thinking_tokens": reasoning,
 		},
 	},
 	{
