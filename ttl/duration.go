@@ -67,10 +67,8 @@ func endsNumber(rest string) bool {
 // unit returns how many seconds the unit that s begins with has, and the
 // length of its name; 0 and 0 where there is none.
 func unit(s string) (seconds float64, length int) {
-	n := date.Letters(s)
+	n := date.Word(s)
 	switch s[:n] {
-	case "":
-		return 0, 0
 	case "ns":
 		return 1e-9, n
 	case "us", "µs", "μs":

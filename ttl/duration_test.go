@@ -103,6 +103,7 @@ func TestDuration(t *testing.T) {
 		{"space inside", "6m 0s", none},
 		{"not a number", "NaNs", none},
 		{"something after it", "6m0s!", none},
+		{"Chinese after it", "6m0s后", none},
 	} {
 		if got, ok := duration(c.value); !agrees(got, ok, c.want) {
 			t.Errorf("%s: duration(%q) = %v, %v", c.why, c.value, got, ok)
@@ -132,6 +133,8 @@ func TestSpan(t *testing.T) {
 		{"the same unit does, too", "20s 20s", 20},
 		{"cut off after the unit", "3s", 3},
 		{"zero", "0s.", 0},
+		{"microseconds before a word of Chinese", "5µs后", 5e-6},
+		{"a number before a word of Chinese", "5后", none},
 		{"another unit", "5 business days", none},
 		{"a date", "2026-04-01 at 00:00 utc", none},
 		{"a time of day", "10:30 utc", none},

@@ -1,5 +1,7 @@
 package date
 
+import "unicode"
+
 // Digits returns how many ASCII digits s begins with.
 func Digits(s string) int {
 	n := 0
@@ -12,7 +14,7 @@ func Digits(s string) int {
 // IsDigit tells whether c is an ASCII digit.
 func IsDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// Letters returns how many bytes of ASCII letters and micro signs s begins
+// Letters returns how many bytes of ASCII letters and of characters beyond ASCII s begins
 // with.
 func Letters(s string) int {
 	n := 0
@@ -20,6 +22,20 @@ func Letters(s string) int {
 		n++
 	}
 	return n
+}
+
+// spaceless is where the scripts begin that have no spaces between words, and their signs.
+const spaceless = '\u0e00'
+
+// Word returns how many bytes of a word s begins with. Chinese right behind it ends it, and so
+// does each sign.
+func Word(s string) int {
+	for i, r := range s {
+		if r >= spaceless || !unicode.IsLetter(r) {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // Whole returns the value of a string of digits.

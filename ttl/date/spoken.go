@@ -77,7 +77,7 @@ func (p *parser) chineseDate() (d civil) {
 
 // monthName reads "jun", "sept." or "june".
 func (p *parser) monthName() time.Month {
-	name := p.rest[:Letters(p.rest)]
+	name := p.rest[:Word(p.rest)]
 	p.rest = strings.TrimPrefix(p.rest[len(name):], ".")
 	for m := time.January; m <= time.December && len(name) >= 3; m++ {
 		if strings.HasPrefix(strings.ToLower(m.String()), name) {
@@ -91,7 +91,7 @@ func (p *parser) monthName() time.Month {
 // dayOfMonth reads "3" and "3rd".
 func (p *parser) dayOfMonth() int {
 	day := p.number(1, 2)
-	if ending := p.rest[:Letters(p.rest)]; slices.Contains([]string{"st", "nd", "rd", "th"}, ending) {
+	if ending := p.rest[:Word(p.rest)]; slices.Contains([]string{"st", "nd", "rd", "th"}, ending) {
 		p.rest = p.rest[len(ending):]
 	}
 	return day
@@ -143,7 +143,7 @@ func (p *parser) inHalf(d *civil) {
 // halfOfDay returns 'a' or 'p' for a text that begins with " am" or "pm", and otherwise 0.
 func halfOfDay(text string) byte {
 	text = strings.TrimPrefix(text, " ")
-	if Letters(text) == 2 && text[1]|0x20 == 'm' && (text[0]|0x20 == 'a' || text[0]|0x20 == 'p') {
+	if Word(text) == 2 && text[1]|0x20 == 'm' && (text[0]|0x20 == 'a' || text[0]|0x20 == 'p') {
 		return text[0] | 0x20
 	}
 	return 0
@@ -205,12 +205,12 @@ func sunday(year int, month time.Month, day int) time.Time {
 
 // zone reads the zone that a text begins with: "z", "utc", "(gmt+8)", "+0800", "-05:00".
 func zone(text string) (offset int, ok bool) {
-	text = strings.TrimLeft(text, " (")
-	switch name := text[:Letters(text)]; {
+	text = strings.TrimLeft(text, " (（")
+	switch name := text[:Word(text)]; {
 	case strings.EqualFold(name, "z"), strings.EqualFold(name, "utc"), strings.EqualFold(name, "gmt"):
 		offset, _ = shift(text[len(name):])
 		return offset, true
-	case name == "beijing", strings.HasPrefix(name, "北京时间"):
+	case name == "beijing", strings.HasPrefix(text, "北京时间"):
 		return China, true
 	}
 	return shift(text)
@@ -242,7 +242,7 @@ func shift(text string) (offset int, ok bool) {
 
 // strange tells whether a text begins with an abbreviation that could be a zone's.
 func strange(text string) bool {
-	text = strings.TrimLeft(text, " (")
-	n := Letters(text)
+	text = strings.TrimLeft(text, " (（")
+	n := Word(text)
 	return (n == 3 || n == 4) && strings.HasSuffix(text[:n], "t") && text[:n] != "cst"
 }
