@@ -206,6 +206,27 @@ func TestWideTextIsNoWayAround(t *testing.T) {
 	}
 }
 
+// A name that stands deeper in a body counts in whatever pieces that comes.
+func TestNestedNamesAreNoWayAround(t *testing.T) {
+	for _, row := range []struct {
+		what, body string
+		status     int
+	}{
+		{"a batch's", `{"requests":[{"params":{"model":"gpt-4o"}},{"params":{"model":"o3"}}]}`, 403},
+		{"a batch's that it may", `{"requests":[{"params":{"model":"gpt-4o"}},{"params":{"model":"gpt-4o-mini"}}]}`, 200},
+		{"a session's", `{"session":{"model":"o3"}}`, 403},
+		{"a tool's, behind a name that it may", `{"model":"gpt-4o","tools":[{"model":"o3"}]}`, 0}, // it is cut off there
+		{"a tool's that it may", `{"model":"gpt-4o","tools":[{"model":"gpt-4o"}]}`, 200},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/v1/messages/batches", iotest.OneByteReader(strings.NewReader(row.body)))
+			r.ContentLength = -1
+			r.Header.Set("Content-Type", "application/json")
+			asksWithModels(t, r, row.body, row.status, row.status/200%2)
+		})
+	}
+}
+
 // Each name in a URL counts, also where others look for it.
 func TestURLsAreNoWayAround(t *testing.T) {
 	for _, row := range []struct {

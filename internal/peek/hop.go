@@ -1,19 +1,19 @@
 package peek
 
-// hop is a JSON value that says nothing, on the way to its end: a string (quoted), or an
-// object or an array (of depth 1 behind its bracket).
-type hop struct {
-	depth   int32
-	quoted  bool
+// Hop is a JSON value that says nothing, on the way to its end: a string (Quoted), or an
+// object or an array (of Depth 1 behind its bracket).
+type Hop struct {
+	Depth   int32
+	Quoted  bool
 	escaped bool // the string's next byte is behind a backslash
 }
 
-// over hops over as much of the value as there is, and returns what stands behind it.
+// Over hops over as much of the value as there is, and returns what stands behind it.
 // ended tells whether its end was there.
-func (h *hop) over(p []byte) (rest []byte, ended bool) {
-	if h.quoted {
-		if p = h.overString(p); h.quoted || h.depth == 0 {
-			return p, !h.quoted
+func (h *Hop) Over(p []byte) (rest []byte, ended bool) {
+	if h.Quoted {
+		if p = h.overString(p); h.Quoted || h.Depth == 0 {
+			return p, !h.Quoted
 		}
 	}
 	for i := 0; i < len(p); {
@@ -25,12 +25,12 @@ func (h *hop) over(p []byte) (rest []byte, ended bool) {
 		case jsonQuote:
 			end := stringEnd(p[i:])
 			if end < 0 {
-				h.quoted, h.escaped = true, endsInEscape(p[i:])
+				h.Quoted, h.escaped = true, endsInEscape(p[i:])
 				return nil, false
 			}
 			i += end
 		default:
-			if h.depth += int32(kind); h.depth == 0 {
+			if h.Depth += int32(kind); h.Depth == 0 {
 				return p[i:], true
 			}
 		}
@@ -39,7 +39,7 @@ func (h *hop) over(p []byte) (rest []byte, ended bool) {
 }
 
 // overString hops to the string's end, or to the end of p.
-func (h *hop) overString(p []byte) []byte {
+func (h *Hop) overString(p []byte) []byte {
 	if h.escaped {
 		h.escaped, p = false, p[1:]
 	}
@@ -48,6 +48,6 @@ func (h *hop) overString(p []byte) []byte {
 		h.escaped = endsInEscape(p)
 		return nil
 	}
-	h.quoted = false
+	h.Quoted = false
 	return p[end:]
 }

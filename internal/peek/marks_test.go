@@ -226,7 +226,7 @@ func FuzzRenameForm(f *testing.F) {
 		f.Add([]byte(test.body), "other", true)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, name string, crlf bool) {
-		if !isModelName([]byte(name)) {
+		if !IsModelName([]byte(name)) {
 			return
 		}
 		end := "\n--b--\n"

@@ -204,14 +204,14 @@ func (n *modelName) add(text []byte) bool {
 
 // end tells that the name is complete.
 func (n *modelName) end() {
-	n.known = !n.junk && isModelName(n.text())
+	n.known = !n.junk && IsModelName(n.text())
 	if n.heeded() && !(n.known && n.more.serves(nameOf(n.text()))) {
 		n.stray()
 	}
 }
 
-// isModelName tells whether a name is printable and within the bounds.
-func isModelName(name []byte) bool {
+// IsModelName tells whether a name is printable and within the bounds.
+func IsModelName(name []byte) bool {
 	if len(name) == 0 || len(name) > maxModelName {
 		return false
 	}

@@ -203,7 +203,7 @@ func checkAgainstMultipart(t *testing.T, body []byte) {
 	if !ok || lastWithTail.Match(body) || lastInPreamble.Match(body) {
 		return
 	}
-	if !isModelName([]byte(want)) || strings.HasPrefix(want, "--b") {
+	if !IsModelName([]byte(want)) || strings.HasPrefix(want, "--b") {
 		want = "" // what begins with the delimiter is no name here
 	}
 	f := findModel(formType, body)

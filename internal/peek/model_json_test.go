@@ -154,7 +154,7 @@ func modelByEncodingJSON(body []byte) (name string, ok bool) {
 		return "", false
 	}
 	name, _ = members["model"].(string)
-	if !isModelName([]byte(name)) {
+	if !IsModelName([]byte(name)) {
 		name = ""
 	}
 	return name, true

@@ -39,7 +39,7 @@ func describeModel(f *ModelFinder) string {
 	if ok != f.Found() {
 		return fmt.Sprintf("found() %v and model() %v", f.Found(), ok)
 	}
-	if ok && !isModelName([]byte(name)) {
+	if ok && !IsModelName([]byte(name)) {
 		return fmt.Sprintf("%q, which is no name", name)
 	}
 	return fmt.Sprintf("%q %v, done %v, at %v", name, ok, f.Done(), f.Marks())
@@ -186,7 +186,7 @@ func TestIsModelName(t *testing.T) {
 		{"half a surrogate pair", "a\xed\xa0\x80", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := isModelName([]byte(test.text)); got != test.want {
+			if got := IsModelName([]byte(test.text)); got != test.want {
 				t.Errorf("%q: %v", test.text, got)
 			}
 		})
@@ -227,7 +227,7 @@ func FuzzModelPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		name, ok := ModelInPath(path)
-		if ok != isModelName([]byte(name)) || !strings.Contains(path, name) || strings.Contains(name, "/") {
+		if ok != IsModelName([]byte(name)) || !strings.Contains(path, name) || strings.Contains(name, "/") {
 			t.Errorf("%q names %q %v", path, name, ok)
 		}
 	})

@@ -21,7 +21,7 @@ func ModelInURL(u *url.URL) (string, bool) {
 			name = value
 		}
 	}
-	if !isModelName([]byte(name)) {
+	if !IsModelName([]byte(name)) {
 		return "", false
 	}
 	return name, true
@@ -50,7 +50,7 @@ func ModelInPath(path string) (string, bool) {
 
 // modelInPath returns from where to where in a path the model stands; nowhere: 0, 0.
 func modelInPath(path string) (from, to int) {
-	if from, to = PlaceInPath(path); !isModelName([]byte(path[from:to])) {
+	if from, to = PlaceInPath(path); !IsModelName([]byte(path[from:to])) {
 		return 0, 0
 	}
 	return from, to

@@ -84,7 +84,7 @@ func FuzzRenameInURL(f *testing.F) {
 	f.Add("/x/realtime?model=a;b&model=%41", "&")
 	f.Fuzz(func(t *testing.T, uri, name string) {
 		u, err := url.ParseRequestURI(uri)
-		if err != nil || !isModelName([]byte(name)) || strings.ContainsAny(uri, "#") || u.Host != "" || u.Opaque != "" || u.RequestURI() != uri {
+		if err != nil || !IsModelName([]byte(name)) || strings.ContainsAny(uri, "#") || u.Host != "" || u.Opaque != "" || u.RequestURI() != uri {
 			return
 		}
 		old, ok := ModelInURL(u)

@@ -86,7 +86,7 @@ type NumberScanner struct {
 	state    numberState
 	list     bool  // the text is an array
 	matched  uint8 // bytes of a field's name
-	hop      hop
+	hop      Hop
 	member   *Member // whose value is next; nil: one that nobody looks at
 	numeral  bool    // the scalar is a number so far
 	fraction bool    // … and of that the fraction
@@ -283,7 +283,7 @@ func (s *NumberScanner) key(p []byte) []byte {
 	}
 	rest := s.hop.overString(p)
 	s.named += copy(s.name[s.named:], p[:len(p)-len(rest)])
-	if !s.hop.quoted {
+	if !s.hop.Quoted {
 		s.state, s.member = numberColon, s.lookUp(s.name[:s.named-1])
 	}
 	return rest
@@ -311,7 +311,7 @@ func (s *NumberScanner) foreseen(p []byte) (m *Member, value int) {
 }
 
 // begin begins a member, behind its first quote.
-func (s *NumberScanner) begin() { s.state, s.named, s.hop = numberKey, 0, hop{quoted: true} }
+func (s *NumberScanner) begin() { s.state, s.named, s.hop = numberKey, 0, Hop{Quoted: true} }
 
 // members takes members of which all is there, as it mostly is, from behind the first quote
 // of a name. What is not it leaves to those who take it byte by byte, from where it says.
@@ -384,7 +384,7 @@ func (s *NumberScanner) part(p []byte) []byte {
 		}
 		return p[1:]
 	case c == '{', c == '[':
-		s.state, s.hop = numberHop, hop{depth: 1}
+		s.state, s.hop = numberHop, Hop{Depth: 1}
 		return s.pass(p[1:])
 	}
 	return p
@@ -412,11 +412,11 @@ func (s *NumberScanner) comma(p []byte) []byte {
 func (s *NumberScanner) valueByte(c byte) {
 	switch {
 	case c == '"':
-		s.state, s.hop = numberHop, hop{quoted: true}
+		s.state, s.hop = numberHop, Hop{Quoted: true}
 	case c == '{' && s.wanted():
 		s.enter(s.member)
 	case c == '{' || c == '[':
-		s.state, s.hop = numberHop, hop{depth: 1}
+		s.state, s.hop = numberHop, Hop{Depth: 1}
 	case isScalar(c):
 		s.state, s.number, s.fraction = numberScalar, 0, false
 		s.numeral = s.member != nil && s.member.Number > 0 && isDigit(c)
@@ -430,7 +430,7 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // pass hops over the rest of a value that nobody looks at.
 func (s *NumberScanner) pass(p []byte) []byte {
-	rest, ended := s.hop.over(p)
+	rest, ended := s.hop.Over(p)
 	if !ended {
 		return rest
 	}

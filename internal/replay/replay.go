@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/keycycler/keycycler/internal/nested"
 	"github.com/keycycler/keycycler/internal/peek"
 )
 
@@ -47,6 +48,7 @@ type Limits struct {
 	// Which models the body may name, "" for none; nil: any. Of a body that names another one
 	// no more is read, and none of the piece in which it does.
 	Serves func(model string) bool
+	nested *nested.Finder // of one body: holds names that stand deeper in it against that
 
 	// What of a client's trailer goes on, in a copy. nil: all of it.
 	Trailer func(http.Header) http.Header
@@ -241,6 +243,7 @@ func (b *Body) seekModel(p []byte) {
 	if !b.model.Found() || l.Serves != nil && b.model.Form != nil || (l.ByModel || l.Renames || l.Serves != nil || b.Followers != nil) && !b.model.Done() {
 		b.model.Write(p)
 	}
+	l.nested.Write(p)
 	if b.Followers != nil && b.beginsForm(p) {
 		b.Followers = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/keycycler/keycycler/internal/nested"
 	"github.com/keycycler/keycycler/internal/peek"
 )
 
@@ -31,10 +32,11 @@ func (b *Body) look(r *http.Request, l *Limits) {
 // has come with the last n bytes, or goes on where nobody here can read it, or is a form without
 // an end: some take what has come. b.mu is held.
 func (b *Body) strays(n int) bool {
-	if b.copy.limits.Serves == nil {
+	l := b.copy.limits
+	if l.Serves == nil {
 		return false
 	}
-	return b.model.Strays() || b.folded.Cut() || b.model.Form != nil && !b.model.Done() && b.ends(n)
+	return b.model.Strays() || l.nested.Strays() || b.folded.Cut() || b.model.Form != nil && !b.model.Done() && b.ends(n)
 }
 
 // heed has the names of models held against what the client may ask for, if that is not all. A
@@ -45,6 +47,9 @@ func (b *Body) heed(r *http.Request, l *Limits) {
 	}
 	media := peek.First(r.Header, "Content-Type")
 	b.model.Heed(l.Serves, media == "" || peek.IsJSON(media))
+	own := *l // few bodies have a finder: no room is kept for it in the others
+	own.nested = nested.NewFinder(l.Serves)
+	b.copy.limits = &own
 	if b.isSealed(r, media) {
 		b.end = errModel
 	}
