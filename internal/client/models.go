@@ -19,6 +19,9 @@ func Strays(r *http.Request, terms *quota.Terms) (model string, strays bool) {
 	if model, strays = strayInPath(r.URL.Path, terms); strays {
 		return model, true
 	}
+	if isCall(r.URL.Path) {
+		return "", true // its session's model is in a form's field, which is not read
+	}
 	model, strays, named := strayParameters(r.URL, terms)
 	if strays || named || !isWebsocket(r) {
 		return model, strays
@@ -42,6 +45,11 @@ func strayInPath(p string, terms *quota.Terms) (name string, strays bool) {
 		}
 	}
 	return "", false
+}
+
+// isCall tells of the path at which OpenAI's realtime calls begin.
+func isCall(p string) bool {
+	return strings.HasSuffix(strings.ToLower(path.Clean(p)), "/realtime/calls")
 }
 
 // strayParameters looks at each parameter of a path that ends in /realtime, also Azure's

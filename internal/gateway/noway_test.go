@@ -267,6 +267,10 @@ func TestURLsAreNoWayAround(t *testing.T) {
 		{"/v1/realtime", "websocket", 403},
 		{"/v1/realtime?intent=transcription", "websocket", 403},
 		{"/v1/responses", "WebSocket", 403},
+		// Nor is the field of a form that names a realtime call's session, and its model.
+		{"/v1/realtime/calls", "", 403},
+		{"/v1/Realtime/x/../calls/", "", 403},
+		{"/v1/realtime/calls/rtc_1/hangup", "", 200},
 		{"/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", "websocket", 403},
 	} {
 		t.Run(row.uri, func(t *testing.T) {
