@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
 	if !said {
-		_ = flag.Set("test.parallel", "16")
+		_ = flag.Set("test.parallel", "32")
 	}
 	m.Run()
 }

@@ -191,19 +191,18 @@ func Agree(members ...*Member) bool {
 }
 
 // Until polls until the condition holds and returns how long that took. It ends the
-// test after the limit.
+// test after the limit. It asks less often the longer it takes: asking may be work.
 func Until(t testing.TB, limit time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
 	for !holds() {
+		pause := min(max(2*time.Millisecond, time.Since(begin)/10), 30*time.Millisecond)
 		select {
 		case <-deadline.C:
 			t.Fatalf("%s: not within %s", what, limit)
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 	return time.Since(begin)

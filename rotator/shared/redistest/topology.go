@@ -93,7 +93,7 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	c := &Cluster{}
 	config = append([]string{
 		"cluster-enabled yes",
-		fmt.Sprint("cluster-node-timeout ", patience.Milliseconds()),
+		fmt.Sprint("cluster-node-timeout ", (2 * hurry).Milliseconds()), // it also sets how soon they know each other
 		"cluster-replica-validity-factor 0",
 		"cluster-announce-ip 127.0.0.1",
 	}, config...)
@@ -123,13 +123,17 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 			return whole && (i < masters || strings.Contains(s.Info("replication"), "master_link_status:up"))
 		})
 	}
+	c.waits(patience)
 	return c
 }
 
 // Hurry makes the cluster replace a master that dies from now on within seconds.
-func (c *Cluster) Hurry() {
+func (c *Cluster) Hurry() { c.waits(2 * hurry) }
+
+// waits sets for how long servers wait before they take another one for dead.
+func (c *Cluster) waits(d time.Duration) {
 	for _, s := range c.Servers {
-		s.Do("CONFIG", "SET", "cluster-node-timeout", 2*hurry.Milliseconds())
+		s.Do("CONFIG", "SET", "cluster-node-timeout", d.Milliseconds())
 	}
 }
 
