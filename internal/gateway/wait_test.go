@@ -502,16 +502,15 @@ func comeAndGo(t *testing.T, h *Gateway, seed uint64, request func(int) *http.Re
 	}
 }
 
-// A request that has waited in vain is answered although its client is still
-// uploading, and has paused.
-func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
-	h := patient(t, 1, 200*time.Millisecond, nil)
+// uploadInVain uploads to a pool whose key comes too late for who waits, over HTTP/1 and 2: each
+// is called for both. The handler is the server's.
+func uploadInVain(t *testing.T, configure func(*Config), handler func(h *Gateway, w http.ResponseWriter, r *http.Request), each func(send func(body io.Reader) *http.Response)) {
+	t.Helper()
+	h := patient(t, 1, 200*time.Millisecond, configure)
 	coolAll(h, 100*time.Millisecond, 0)
 	first := h.room.Join("", "", 1) // who never goes
 	defer h.room.Leave(first, false)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
-	}))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(h, w, r) }))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
@@ -519,69 +518,64 @@ func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
 		transport := server.Client().Transport.(*http.Transport).Clone()
 		transport.ForceAttemptHTTP2 = version == 2
 		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
-		pr, pw := io.Pipe()
-		go io.WriteString(pw, strings.Repeat("x", 100_000))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, pr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := transport.RoundTrip(r)
-		if err != nil || res.StatusCode != http.StatusTooManyRequests || res.ProtoMajor != version {
-			t.Fatalf("HTTP/%d: %v, %v", version, res, err)
+		each(func(body io.Reader) *http.Response {
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := transport.RoundTrip(r)
+			if err != nil || res.ProtoMajor != version {
+				t.Fatalf("HTTP/%d: %v, %v", version, res, err)
+			}
+			return res
+		})
+		transport.CloseIdleConnections()
+	}
+}
+
+// A request that has waited in vain is answered although its client is still
+// uploading, and has paused.
+func TestAnUploadDoesNotHoldTheAnswerBack(t *testing.T) {
+	uploadInVain(t, nil, func(h *Gateway, w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
+	}, func(send func(io.Reader) *http.Response) {
+		pr, pw := io.Pipe()
+		go io.WriteString(pw, strings.Repeat("x", 100_000))
+		res := send(pr)
+		if res.StatusCode != http.StatusTooManyRequests {
+			t.Fatalf("%s: %s", res.Proto, res.Status)
 		}
 		res.Body.Close()
 		pw.Close()
-		transport.CloseIdleConnections()
-	}
+	})
 }
 
 // Who handles the error of a request that has waited in vain gets its body whole, though that
 // has not all come yet.
 func TestAnUploadThatWaitedInVainIsHandedOn(t *testing.T) {
-	h := patient(t, 1, 200*time.Millisecond, raising)
-	coolAll(h, 100*time.Millisecond, 0)
-	first := h.room.Join("", "", 1) // who never goes
-	defer h.room.Leave(first, false)
 	raised := make(chan error, 2)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	uploadInVain(t, raising, func(h *Gateway, w http.ResponseWriter, r *http.Request) {
 		raised <- h.ServeHTTP(w, r, testkit.Script(testkit.Fine))
 		body, err := io.ReadAll(r.Body)
 		fmt.Fprint(w, len(body), err)
-	}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	for _, version := range []int{1, 2} {
-		transport := server.Client().Transport.(*http.Transport).Clone()
-		transport.ForceAttemptHTTP2 = version == 2
-		transport.TLSClientConfig.NextProtos = map[int][]string{1: {"http/1.1"}, 2: {"h2"}}[version]
+	}, func(send func(io.Reader) *http.Response) {
 		pr, pw := io.Pipe()
 		go func() {
 			io.WriteString(pw, strings.Repeat("x", 100_000))
 			if err := <-raised; err == nil {
-				t.Errorf("HTTP/%d: nothing was raised", version)
+				t.Error("nothing was raised")
 			}
 			io.WriteString(pw, strings.Repeat("x", 100_000))
 			pw.Close()
 		}()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, pr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := transport.RoundTrip(r)
-		if err != nil || res.ProtoMajor != version {
-			t.Fatalf("HTTP/%d: %v, %v", version, res, err)
-		}
+		res := send(pr)
 		if got, err := io.ReadAll(res.Body); string(got) != "200000 <nil>" {
-			t.Errorf("HTTP/%d: who comes after us has read %s; %v", version, got, err)
+			t.Errorf("%s: who comes after us has read %s; %v", res.Proto, got, err)
 		}
 		res.Body.Close()
-		transport.CloseIdleConnections()
-	}
+	})
 }
 
 func TestWaitsAreCounted(t *testing.T) {
