@@ -473,8 +473,8 @@ func TestLostLeases(t *testing.T) {
 			begin := time.Now()
 			use := func(holds func() bool) func() bool {
 				return func() bool {
-					nodes[0].meter.take()
-					nodes[1].meter.take()
+					for nodes[0].meter.take() || nodes[1].meter.take() {
+					}
 					return holds()
 				}
 			}
