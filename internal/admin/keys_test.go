@@ -97,8 +97,9 @@ func TestKeysAreAddedAndRemoved(t *testing.T) {
 }
 
 func inPool(g *gateway.Gateway, id rotator.ID) bool {
-	for s := range g.KeyPool().Len() {
-		if g.KeyPool().Key(rotator.Slot(s)).ID() == id {
+	pool := g.KeyPool() // that of now: others may add and remove keys
+	for s := range pool.Len() {
+		if pool.Key(rotator.Slot(s)).ID() == id {
 			return true
 		}
 	}
