@@ -414,7 +414,8 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 	return h.lookAhead(ctx)
 }
 
-// lookAhead has it found out, once the config runs, whether requests come here at all.
+// lookAhead has it found out, once the config runs, whether requests come here at all, and
+// whether checks can.
 func (h *Handler) lookAhead(ctx caddy.Context) error {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -424,7 +425,10 @@ func (h *Handler) lookAhead(ctx caddy.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // nobody tells when the config runs
 	}
-	return app.(*caddyevents.App).On("started", started(func() { h.tellUnreached(server) }))
+	return app.(*caddyevents.App).On("started", started(func() {
+		h.tellUnreached(server)
+		h.tellUnchecked(server)
+	}))
 }
 
 // started is what is to be done when the config runs.
@@ -440,6 +444,13 @@ func (do started) Handle(context.Context, caddy.Event) error {
 func (h *Handler) tellUnreached(server *caddyhttp.Server) {
 	if misuse.Unreached(server.Routes, h) {
 		h.logger.Warn("no request comes to keycycler: a handler before it answers them all: put keycycler before it")
+	}
+}
+
+// tellUnchecked warns of checks that will not be made.
+func (h *Handler) tellUnchecked(server *caddyhttp.Server) {
+	if h.Check != nil && !check.Finds(server, h) {
+		h.logger.Warn("no key is checked: keycycler stands within a handler of another module, so the way to the upstream is not known: take 'check' out, or put keycycler into a route")
 	}
 }
 

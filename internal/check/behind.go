@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // way is where requests go that have come to a handler.
@@ -16,7 +18,7 @@ type way struct {
 }
 
 // wayOf returns the way of requests from the handler on, in the config that runs. It is nil
-// if the handler is not in that, or stands within a handler of others.
+// if the handler is not in that, or stands within a handler of another module.
 func wayOf(self caddyhttp.MiddlewareHandler) *way {
 	app, err := caddy.ActiveContext().AppIfConfigured("http")
 	if err != nil {
@@ -24,10 +26,23 @@ func wayOf(self caddyhttp.MiddlewareHandler) *way {
 	}
 	servers := app.(*caddyhttp.App).Servers
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		for _, routes := range routesOf(servers[name]) {
-			if next := behind(routes, self, caddyhttp.HandlerFunc(unhandled)); next != nil {
-				return &way{servers[name], next}
-			}
+		if next := wayIn(servers[name], self); next != nil {
+			return &way{servers[name], next}
+		}
+	}
+	return nil
+}
+
+// Finds tells whether it can be told from the server's routes where requests go from the
+// handler on: not if that stands within a handler of another module. The routes must be
+// provisioned.
+func Finds(s *caddyhttp.Server, self caddyhttp.MiddlewareHandler) bool { return wayIn(s, self) != nil }
+
+// wayIn returns the handlers behind the handler, nil if the server's routes do not have it.
+func wayIn(s *caddyhttp.Server, self caddyhttp.MiddlewareHandler) caddyhttp.Handler {
+	for _, routes := range routesOf(s) {
+		if next := behind(routes, self, caddyhttp.HandlerFunc(unhandled)); next != nil {
+			return next
 		}
 	}
 	return nil
@@ -82,15 +97,29 @@ func within(handlers []caddyhttp.MiddlewareHandler, self caddyhttp.MiddlewareHan
 
 // inside is behind in the routes within a handler.
 func inside(h, self caddyhttp.MiddlewareHandler, rest caddyhttp.Handler) caddyhttp.Handler {
-	sub, ok := h.(*caddyhttp.Subroute)
-	if !ok {
-		return nil
+	switch h := h.(type) {
+	case *caddyhttp.Subroute:
+		found := behind(h.Routes, self, rest)
+		if found == nil && h.Errors != nil {
+			found = behind(h.Errors.Routes, self, rest)
+		}
+		return found
+	case *reverseproxy.Handler:
+		return afterAnswers(h.HandleResponse, self, rest)
+	case *intercept.Intercept:
+		return afterAnswers(h.HandleResponse, self, caddyhttp.HandlerFunc(unhandled))
 	}
-	found := behind(sub.Routes, self, rest)
-	if found == nil && sub.Errors != nil {
-		found = behind(sub.Errors.Routes, self, rest)
+	return nil
+}
+
+// afterAnswers is behind in the routes of those answers that a handler has others handle.
+func afterAnswers(all []caddyhttp.ResponseHandler, self caddyhttp.MiddlewareHandler, rest caddyhttp.Handler) caddyhttp.Handler {
+	for _, h := range all {
+		if found := behind(h.Routes, self, rest); found != nil {
+			return found
+		}
 	}
-	return found
+	return nil
 }
 
 // link is a handler with what follows it.

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/keycycler/keycycler/internal/observe"
 	"github.com/keycycler/keycycler/internal/testkit"
@@ -219,6 +221,8 @@ func TestChecksGoTheWayOfRequests(t *testing.T) {
 		{"a path of its own", "keycycler way-e2e {\n keys " + key + "\n check {\n uri /base/v1/models?x=1\n interval 0\n }\n}\nreverse_proxy " + v.URL, "/base/v1/models?x=1"},
 		{"handle within handle", "handle_path /llm/* {\nhandle {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}\n}", "/v1/models"},
 		{"a fallback", "error /x 502\nhandle_errors 502 {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}", "/v1/models"},
+		{"for answers of a reverse_proxy", "reverse_proxy http://127.0.0.1:1 {\n@out status 5xx\nhandle_response @out {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}\n}", "/v1/models"},
+		{"for answers of any handler", "intercept {\n@out status 5xx\nhandle_response @out {\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL + "\n}\n}\nrespond 503", "/v1/models"},
 		{"another site's path is none of its", "@chat path /v1/chat/*\nreverse_proxy @chat http://127.0.0.1:1\nkeycycler way-e2e {\n keys " + key + "\n}\nreverse_proxy " + v.URL, "/v1/models"},
 		{"the key's own upstream, by its proxy", "keycycler way-e2e {\n keys " + key + " {\n upstream " + v.URL + "/base\n proxy http://ops:" + outboundPassword + "@" + proxy.address + "\n}\n}\nreverse_proxy {\n dynamic keycycler\n transport keycycler\n}", "/base/v1/models"},
 	} {
@@ -235,6 +239,50 @@ func TestChecksGoTheWayOfRequests(t *testing.T) {
 	if went := proxy.targets(); went != address.Host {
 		t.Errorf("the proxy went to %s", went)
 	}
+}
+
+// Within a handler of another module nobody knows the way. A pool that would check its keys
+// says so.
+func TestNoWayForChecks(t *testing.T) {
+	const key, line = "sk-check-lost-1", "no key is checked: keycycler stands within a handler of another module"
+	for _, row := range []struct {
+		sentence, within, check string
+		says                    bool
+	}{
+		{"within a handler of another module", "box", " check\n", true},
+		{"without checks", "box", "", false},
+		{"within a route", "route", " check\n", false},
+	} {
+		t.Run(row.sentence, func(t *testing.T) {
+			g := startGateway(t, row.within+" {\nkeycycler lost-e2e {\n keys "+key+"\n"+row.check+"}\nreverse_proxy http://127.0.0.1:1\n}")
+			if says := strings.Contains(g.log(), line); says != row.says {
+				t.Errorf("%s: %s", row.sentence, g.log())
+			}
+		})
+	}
+	startGateway(t, "box {\nkeycycler lost-e2e {\n keys "+key+"\n}\nreverse_proxy http://127.0.0.1:1\n}")
+	if status, text := adminapi.Ask("POST", "/keycycler/pools/lost-e2e/keys/"+testkit.IDOf(key)+"/test", ""); status != 409 || !strings.Contains(text, "within a handler of another module") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// box is a handler of another module, with a route within it.
+type box struct{ caddyhttp.Subroute }
+
+func init() {
+	caddy.RegisterModule(new(box))
+	httpcaddyfile.RegisterHandlerDirective("box", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		within, err := httpcaddyfile.ParseSegmentAsSubroute(h)
+		if err != nil {
+			return nil, err
+		}
+		return &box{*within.(*caddyhttp.Subroute)}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("box", httpcaddyfile.Before, "respond")
+}
+
+func (*box) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.box", New: func() caddy.Module { return new(box) }}
 }
 
 // What cannot be asked says what to write.
