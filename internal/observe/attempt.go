@@ -32,6 +32,7 @@ type AttemptContext struct {
 	report  *Report
 	request *http.Request // the attempt's
 	key     Place
+	n       int32 // it is the n-th
 
 	mu      sync.Mutex
 	over    bool
@@ -60,7 +61,7 @@ const (
 
 // Begin makes c the context of an attempt with this key, whose request is about to be made.
 func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key Place) {
-	c.Context, c.request, c.report, c.key = ctx, request, r, key
+	c.Context, c.request, c.report, c.key, c.n = ctx, request, r, key, r.attempts
 }
 
 // Value implements context.Context.
@@ -185,7 +186,24 @@ func (c *AttemptContext) lookup(name string) (any, bool) {
 	if name == proxied {
 		c.own.Store(missing)
 	}
+	if value, ok := c.field(name); ok {
+		return value, true
+	}
 	return c.report.beneath(name)
+}
+
+// field returns one of keycycler's placeholders. What dials for the attempt may ask when the
+// next one has begun: it is told of its own, and nothing of what became of the request since.
+func (c *AttemptContext) field(name string) (any, bool) {
+	if !strings.HasPrefix(name, PlaceholderPrefix) {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		return c.report.latest.field(name)
+	}
+	return c.report.at(c.key, c.n).field(name)
 }
 
 // ofRequest looks at the attempt's request as it is now.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"testing"
 
@@ -51,4 +52,63 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What dials for an attempt outlives it, and may ask for placeholders (the name in its TLS)
+// when the next attempt is under way with a key of another index: it is told of its own.
+func TestALateDialIsToldOfItsOwnAttempt(t *testing.T) {
+	ctx := context.WithValue(t.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}), "GET", "/", nil)
+	var report Report
+	report.Begin(r)
+	report.Pool, report.Client = &Pool{Name: "demo"}, "ada"
+	one, two := NewIndex(poolOf(t, 1), nil), NewIndex(poolOf(t, 2), nil)
+	begin := func(key Place, n int) (*AttemptContext, func() string) {
+		report.Attempt(key, n)
+		c := new(AttemptContext)
+		c.Begin(r.Context(), r, &report, key)
+		own := c.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		const p = "{" + PlaceholderPrefix
+		return c, func() string {
+			return own.ReplaceAll(p+"pool} "+p+"client} "+p+"attempts} "+p+"key_id} "+p+"outcome}", "")
+		}
+	}
+	said := func(key Place, n int) string { return fmt.Sprintf("demo ada %d %s ", n, key.ID()) }
+	first := Place{one, 0}
+	c, asks := begin(first, 1)
+	if got := asks(); got != said(first, 1) {
+		t.Errorf("during the first attempt: %q", got)
+	}
+	c.End()
+	stop, late := make(chan struct{}), make(chan string)
+	go func() {
+		defer close(late)
+		for got := ""; got == "" || got == said(first, 1); {
+			got = asks()
+			select {
+			case <-stop:
+				return
+			case late <- got:
+			}
+		}
+	}()
+	for n := 2; n < 1000; n++ {
+		report.Outcome = OutcomeCanceled
+		key := Place{two, 1}
+		if n%2 == 1 {
+			key = first
+		}
+		c, asks := begin(key, n)
+		report.Outcome = ""
+		if got := asks(); got != said(key, n) {
+			t.Fatalf("during attempt %d: %q", n, got)
+		}
+		c.End()
+		report.Outcome = outcomeServed
+		if got := <-late; got != said(first, 1) {
+			t.Fatalf("what dials for the first attempt is told %q during attempt %d", got, n)
+		}
+	}
+	close(stop)
+	<-late
 }

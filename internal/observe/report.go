@@ -103,6 +103,15 @@ func (p *Report) Attempt(key Place, n int) {
 	p.index, p.slot, p.attempts = key.Index, key.Slot, int32(n)
 }
 
+// at returns the report as it was during the n-th attempt, with this key. It may be called
+// at any time from then on.
+func (p *Report) at(key Place, n int32) *Report {
+	return &Report{
+		Pool: p.Pool, index: key.Index, slot: key.Slot, attempts: n,
+		Named: p.Named, Body: p.Body, Client: p.Client, Session: p.Session, client: p.client,
+	}
+}
+
 // key is that of the last attempt.
 func (p *Report) key() Place { return Place{p.index, p.slot} }
 
@@ -115,11 +124,9 @@ func (p *Report) lookup(name string) (any, bool) {
 	return p.latest.set(name)
 }
 
-// beneath is what the handlers of an attempt see, besides what is the attempt's.
+// beneath is what the handlers of an attempt see, besides what is the attempt's and
+// keycycler's.
 func (p *Report) beneath(name string) (any, bool) {
-	if value, ok := p.latest.field(name); ok {
-		return value, true
-	}
 	if value, ok := p.below.Get(name); ok {
 		return value, true
 	}
