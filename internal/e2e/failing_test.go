@@ -185,7 +185,11 @@ func TestUpstreamsThatAllFail(t *testing.T) {
 		if len(names) == 1 {
 			names = append(names, "down")
 		}
-		g, all := startFailingAll(t, true, "first_byte 200ms\n on reset timeout retry\n select hash {http.request.header.X-Order}", "keycycler", names...)
+		patience := "10s"
+		if slices.Contains(names, "hanging") {
+			patience = "200ms"
+		}
+		g, all := startFailingAll(t, true, "first_byte "+patience+"\n on reset timeout retry\n select hash {http.request.header.X-Order}", "keycycler", names...)
 		seen := make(map[string]bool)
 		for i := 0; i < 100 && !seen[want]; i++ { // in each order; the last one counts
 			r := live.Request(t, "POST", g.plain+"/v1/x", body)

@@ -81,8 +81,17 @@ func calm(t testing.TB, nodes []*node) {
 		return !slices.ContainsFunc(nodes, func(n *node) bool { return !n.journal.Health().Healthy })
 	})
 	for _, n := range nodes {
+		n.journal.telling.Lock() // what is being told is told
 		n.turns.forget()
+		n.journal.telling.Unlock()
 	}
+}
+
+// told returns what the node's journal has told of its health, up to what that is now.
+func (n *node) told() []Health {
+	n.journal.telling.Lock()
+	defer n.journal.telling.Unlock()
+	return n.turns.list()
 }
 
 func (c *turns) forget() {
@@ -180,7 +189,7 @@ func unhealthy(t testing.TB, nodes []*node) {
 func checkTurns(t testing.TB, nodes []*node, want int) {
 	t.Helper()
 	for i, n := range nodes {
-		got := n.turns.list()
+		got := n.told()
 		for k := 2; k+1 < len(got); {
 			if isLate(got[k].Err) && got[k+1].Healthy {
 				got = slices.Delete(got, k, k+2)

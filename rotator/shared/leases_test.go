@@ -260,7 +260,7 @@ func TestFiveNodesShareALimit(t *testing.T) {
 		running.Go(func() { s.drive(demand[i], end) })
 	}
 	running.Wait()
-	peak, last := all.high(), all.count()
+	peak, last := all.high(), all.Used(end.UnixNano())
 	t.Logf("at most %d of %d in a window, %d in the last one", peak, most, last)
 	if peak > most || last < most*95/100 {
 		t.Errorf("at most %d of %d in a window, %d in the last one", peak, most, last)

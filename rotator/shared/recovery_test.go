@@ -202,14 +202,14 @@ func TestWhatIsWrittenGoesByAGoodLook(t *testing.T) {
 	}
 }
 
-// sluggish is a connection whose first command takes 0.7 s, by the node's clock.
+// sluggish is a connection whose first command takes that long, by the node's clock.
 type sluggish struct {
 	deaf
 	begin  chan struct{} // closed: commands may go out
 	passed atomic.Int64
 }
 
-const slow = 700 * time.Millisecond
+const slow = slowTrip * 4 / 5
 
 func (s *sluggish) now() time.Time { return time.Now().Add(time.Duration(s.passed.Load())) }
 
@@ -302,7 +302,7 @@ func TestKilledConnections(t *testing.T) {
 	}
 	agreeOn(t, nodes, 200)
 	for i, n := range nodes {
-		if h, turns := n.journal.Health(), n.turns.list(); h.Fails == 0 || len(turns)%2 != 0 {
+		if h, turns := n.journal.Health(), n.told(); h.Fails == 0 || len(turns)%2 != 0 {
 			t.Errorf("node %d: %d failures, health has turned %d times", i, h.Fails, len(turns))
 		}
 	}

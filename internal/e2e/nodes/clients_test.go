@@ -154,16 +154,7 @@ func TestNodesShareAClientsRequests(t *testing.T) {
 	var refused atomic.Int32
 	for i, demand := range []int{2 * most, most / 4, most / 10, 4, 1} {
 		running.Go(func() {
-			tick := time.NewTicker(per / time.Duration(demand))
-			defer tick.Stop()
-			for now := range tick.C {
-				if now.After(end) {
-					return
-				}
-				if status, _ := nodes[i].ask("ada"); status != http.StatusOK {
-					refused.Add(1)
-				}
-			}
+			refused.Add(int32(ask(demand, per, end, func() int { status, _ := nodes[i].ask("ada"); return status })))
 		})
 	}
 	running.Wait()
