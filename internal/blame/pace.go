@@ -142,11 +142,12 @@ func (p *Pace) end() (told bool) {
 }
 
 // Heed ends the pace where operators have cleared or enabled keys meanwhile: cleared counts
-// that. A key that is added is ready, and needs no more: the pace asks for that.
+// that, and who has counted before others may come after them. A key that is added is ready, and
+// needs no more: the pace asks for that.
 func (p *Pace) Heed(cleared uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cleared != cleared {
+	if p.cleared < cleared {
 		p.cleared = cleared
 		p.end()
 	}

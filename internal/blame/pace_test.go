@@ -218,6 +218,12 @@ func TestAPaceThatHeldNobody(t *testing.T) {
 	if p.Heed(7); !p.Active() {
 		t.Error("what an operator did before counts")
 	}
+	if p.Heed(6); !p.Active() {
+		t.Error("who has counted before another one ends the pace again")
+	}
+	if p.Heed(7); !p.Active() {
+		t.Error("what was heeded counts once more")
+	}
 }
 
 // Where all refusals state a time, it is asked no more often than thirty times until the

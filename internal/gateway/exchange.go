@@ -258,7 +258,9 @@ func (x *exchange) affinity() rotator.Affinity {
 // were removed meanwhile are not among them.
 func (x *exchange) pick(now time.Time) (ok bool) {
 	if r := x.g.roster.Load(); r != x.roster {
-		x.roster, x.want.Tried = r, x.want.Tried[:0]
+		old := x.roster.Pool
+		x.roster = r
+		x.tryNot(old)
 		x.closeAgain()
 	}
 	x.want.Scope, x.want.Among, x.want.Shut, x.want.Explore = x.scope, x.among(), x.shut(), 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keycycler/keycycler/internal/line"
 	"github.com/keycycler/keycycler/internal/replay"
+	"github.com/keycycler/keycycler/rotator"
 )
 
 // rooms are those of the process in which requests wait for keys, by their addresses: one whose config was unloaded goes
@@ -187,11 +188,32 @@ func (x *exchange) client() string {
 func (x *exchange) forgive(now time.Time) {
 	x.want.Tried, x.want.Limited = x.want.Tried[:0], false
 	for i := range x.met {
-		if m := &x.met[i]; m.pool == x.roster.Pool && m.again().After(now) {
-			x.want.Tried = append(x.want.Tried, m.asked)
+		m := &x.met[i]
+		if s, ok := x.slotNow(m.pool, m.asked); ok && m.again().After(now) {
+			x.want.Tried = append(x.want.Tried, s)
 			x.want.Limited = x.want.Limited || m.refusal.Limit
 		}
 	}
+}
+
+// tryNot keeps the request from the keys that it was sent with before its roster was replaced.
+func (x *exchange) tryNot(old *rotator.Pool) {
+	kept := x.want.Tried[:0]
+	for _, was := range x.want.Tried {
+		if s, ok := x.slotNow(old, was); ok {
+			kept = append(kept, s)
+		}
+	}
+	x.want.Tried = kept
+}
+
+// slotNow returns where a key of the pool stands in the request's roster.
+func (x *exchange) slotNow(pool *rotator.Pool, s rotator.Slot) (rotator.Slot, bool) {
+	if pool == x.roster.Pool {
+		return s, true
+	}
+	place, ok := x.roster.Find(pool.Key(s).ID())
+	return place.Slot, ok
 }
 
 // refusing returns when the first of the keys may be asked again that have refused the

@@ -83,6 +83,54 @@ func TestKeysFilesAreWatched(t *testing.T) {
 	}
 }
 
+// A key that has refused a request is not asked again by it because the keys were read again
+// meanwhile.
+func TestWhatWasTriedIsKnownInNewKeys(t *testing.T) {
+	inBubble := func(t *testing.T, wait time.Duration, play func(t *testing.T, h *Gateway, reread func())) {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys")
+			writeKeys(t, path, "sk-demo-1", "sk-demo-2", "sk-demo-3")
+			h := patient(t, 0, wait, func(c *Config) { (*c.Keys.Groups)[0].Files = []string{path} })
+			play(t, h, func() {
+				writeKeys(t, path, "# others", "sk-demo-3", "sk-demo-1", "sk-demo-2")
+				if err := h.reloadKeys(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	t.Run("between two attempts", func(t *testing.T) {
+		inBubble(t, 0, func(t *testing.T, h *Gateway, reread func()) {
+			u := &testkit.Upstream{Answer: func(n int, w http.ResponseWriter, _ *http.Request) error {
+				if n == 1 {
+					reread()
+				}
+				return testkit.BadKey.Write(w)
+			}}
+			_, err := testkit.Serve(h, u, testkit.Post("x"))
+			if keys := u.Keys(); err != nil || !slices.Equal(slices.Sorted(slices.Values(keys)), keysNow(h)) {
+				t.Errorf("calls with %v, %v", keys, err)
+			}
+		})
+	})
+	t.Run("while it waits", func(t *testing.T) {
+		inBubble(t, time.Hour, func(t *testing.T, h *Gateway, reread func()) {
+			u := testkit.Script(testkit.Limited, testkit.Limited, testkit.Limited, testkit.Fine)
+			time.AfterFunc(5*time.Second, func() {
+				reread()
+				for s := range rotator.Slot(3) {
+					h.KeyPool().Clear(time.Now(), s)
+				}
+			})
+			began := time.Now()
+			w, err := testkit.Serve(h, u, testkit.Post("x"))
+			if took := time.Since(began); err != nil || w.Code != 200 || took != 40*time.Second {
+				t.Errorf("the client got %d after %s, %v", w.Code, took, err)
+			}
+		})
+	})
+}
+
 // Kubernetes mounts secrets as links to links, and swaps the one in the middle.
 func TestSwappedLinksAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
