@@ -130,6 +130,9 @@ func (c *Checker) test(ctx context.Context, k asked) (observe.CheckStatus, error
 	if s.Milliseconds = time.Since(began).Milliseconds(); a != nil {
 		c.follow(ctx, k, a, &s)
 	}
+	if errors.Is(ctx.Err(), context.Canceled) && s.Did == observe.CheckNothing {
+		return s, ctx.Err() // nobody waits for it any more: it has not been made
+	}
 	s.State = k.Pool.Status(time.Now(), k.slot).Condition.String()
 	if c.plan != (Plan{}) {
 		c.memory.note(k.key().ID(), began)

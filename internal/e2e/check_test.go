@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -238,6 +239,29 @@ func TestChecksGoTheWayOfRequests(t *testing.T) {
 	}
 	if went := proxy.targets(); went != address.Host {
 		t.Errorf("the proxy went to %s", went)
+	}
+}
+
+// A check that nobody waits for any more, as when its operator leaves or the config is unloaded,
+// has not been made: it is not counted.
+func TestATestThatIsGivenUp(t *testing.T) {
+	const key = "sk-check-given-up-1"
+	asked := make(chan struct{}, 1)
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(func() { live.CloseServer(t, upstream) })
+	startGateway(t, "keycycler given-up-e2e {\n keys "+key+"\n check {\n interval 1h\n }\n}\nreverse_proxy "+upstream.URL)
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		leave()
+	}()
+	w := httptest.NewRecorder()
+	adminapi.Mux().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/keycycler/pools/given-up-e2e/keys/"+testkit.IDOf(key)+"/test", nil))
+	if n := checksCounted(t, "given-up-e2e", "failed"); n != 0 || w.Code == http.StatusOK {
+		t.Errorf("%d %s, and %v checks have failed", w.Code, w.Body, n)
 	}
 }
 
