@@ -136,18 +136,24 @@ func (*Admin) page(w http.ResponseWriter, r *http.Request) error {
 // listPools answers GET /keycycler/pools.
 func (*Admin) listPools(w http.ResponseWriter, _ *http.Request) error {
 	now := time.Now()
-	views := observe.Live.Views()
-	pools := make([]observe.PoolStatus, 0, len(views)) // no pool is [], not null
-	for _, v := range views {
+	all := views()
+	pools := make([]observe.PoolStatus, 0, len(all)) // no pool is [], not null
+	for _, v := range all {
 		pools = append(pools, v.Status(now))
 	}
 	return writeJSON(w, pools)
 }
 
+// views returns the pools that operators see.
+func views() []*observe.View { return observe.Live.Views(running()) }
+
+// viewOf returns the one of that name, or nil.
+func viewOf(pool string) *observe.View { return observe.Live.View(running(), pool) }
+
 // viewAt returns the pool that the path names.
 func viewAt(r *http.Request) (*observe.View, error) {
 	name := r.PathValue("pool")
-	v := observe.Live.View(name)
+	v := viewOf(name)
 	if v == nil {
 		return nil, apiError(http.StatusNotFound, "no pool is named %s: %spools lists them", directive.Shown(name), observe.AdminPrefix)
 	}

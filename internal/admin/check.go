@@ -32,7 +32,7 @@ func (*Admin) testKey(w http.ResponseWriter, r *http.Request) error {
 // Test implements status.Source.
 func (pageSource) Test(r *http.Request, pool, id string) (status.Found, error) {
 	parsed, _ := rotator.ParseID(id) // what is no id is no key's
-	v := observe.Live.View(pool)
+	v := viewOf(pool)
 	if v == nil {
 		return "", fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
 	}

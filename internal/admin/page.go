@@ -15,15 +15,14 @@ import (
 	"github.com/keycycler/keycycler/rotator"
 )
 
-// pageSource is what the status page shows and does: the pools of the newest
-// config.
+// pageSource is what the status page shows and does: the pools that operators see.
 type pageSource struct{}
 
 // Pools implements status.Source.
 func (pageSource) Pools() []status.Pool {
-	now, views := time.Now(), observe.Live.Views()
-	pools := make([]status.Pool, 0, len(views))
-	for _, v := range views {
+	now, all := time.Now(), views()
+	pools := make([]status.Pool, 0, len(all))
+	for _, v := range all {
 		pools = append(pools, pagePool(now, v))
 	}
 	return pools
@@ -54,7 +53,7 @@ func pagePool(now time.Time, v *observe.View) status.Pool {
 // Keys implements status.Source.
 func (pageSource) Keys(pool string) iter.Seq[status.Key] {
 	return func(yield func(status.Key) bool) {
-		v, now := observe.Live.View(pool), time.Now()
+		v, now := viewOf(pool), time.Now()
 		if v == nil {
 			return
 		}
@@ -74,7 +73,7 @@ const gatherTime = time.Second
 
 // Usage implements status.Source.
 func (pageSource) Usage(pool, by string, hour bool) *status.Usage {
-	v := observe.Live.View(pool)
+	v := viewOf(pool)
 	if v == nil || !v.Counted() {
 		return nil
 	}
@@ -164,7 +163,7 @@ func pageCooling(k *status.Key, st rotator.Status) {
 
 // Do implements status.Source.
 func (pageSource) Do(pool, id string, a status.Action) (int, error) {
-	v := observe.Live.View(pool)
+	v := viewOf(pool)
 	if v == nil {
 		return 0, fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
 	}

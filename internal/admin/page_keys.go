@@ -18,7 +18,7 @@ var errProviders = errors.New("paste those of one, or use 'caddy keycycler impor
 // Remove implements status.Source.
 func (pageSource) Remove(pool, id string) error {
 	parsed, _ := rotator.ParseID(id) // what is no id is no key's
-	v := observe.Live.View(pool)
+	v := viewOf(pool)
 	if v == nil {
 		return fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
 	}
@@ -31,7 +31,7 @@ func (pageSource) Remove(pool, id string) error {
 
 // Add implements status.Source.
 func (pageSource) Add(pool, file, text string) (status.Added, error) {
-	v := observe.Live.View(pool)
+	v := viewOf(pool)
 	if v == nil {
 		return status.Added{}, fmt.Errorf("pool %s: %w", directive.Shown(pool), status.ErrNotFound)
 	}

@@ -87,17 +87,23 @@ func (g *gateway) start(directives string) {
 // till then are reset, as with every reload of Caddy on Linux.
 func (g *gateway) load(directives string) {
 	g.t.Helper()
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(g.caddyfile(directives)), nil)
-	if err != nil {
-		g.t.Fatalf("adapting the Caddyfile: %v", err)
-	}
-	live.InTime(g.t, "Caddy loads the config", func() { err = caddy.Load(config, true) })
-	if err != nil {
+	if err := g.tryLoad(directives); err != nil {
 		g.t.Fatalf("loading the config: %v", err)
 	}
 	live.Eventually(g.t, "the old listeners are closed", func() bool {
 		return live.Listeners(g.t, g.plain) <= 1 && live.Listeners(g.t, g.secure) <= 1
 	})
+}
+
+// tryLoad does so, or returns why Caddy stays with the config that it has.
+func (g *gateway) tryLoad(directives string) error {
+	g.t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(g.caddyfile(directives)), nil)
+	if err != nil {
+		g.t.Fatalf("adapting the Caddyfile: %v", err)
+	}
+	live.InTime(g.t, "Caddy loads the config", func() { err = caddy.Load(config, true) })
+	return err
 }
 
 func (g *gateway) caddyfile(directives string) string {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,11 +16,16 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keycycler/keycycler/internal/observe"
+	"github.com/keycycler/keycycler/internal/testkit"
+	"github.com/keycycler/keycycler/internal/testkit/adminapi"
 	"github.com/keycycler/keycycler/internal/testkit/live"
 	"github.com/keycycler/keycycler/rotator"
 )
@@ -376,4 +382,68 @@ func TestACollapseIsLoggedInFewLines(t *testing.T) {
 	if len(g.logged("requests are served again")) != 1 {
 		t.Error("nothing says that requests are served again")
 	}
+}
+
+// While a config is loaded, operators see and change the pools of the one that runs, and go on
+// so when the new one fails.
+func TestOperatorsSeeTheConfigThatRuns(t *testing.T) {
+	const key = "sk-runs-1"
+	names := func() string {
+		var all []string
+		for _, p := range adminapi.AskFor[[]observe.PoolStatus](t, "GET", "/keycycler/pools", "") {
+			all = append(all, p.Pool)
+		}
+		return strings.Join(all, " ")
+	}
+	pool := func(name string) string { return "keycycler " + name + " {\n keys " + key + "\n}\n" }
+	g := startGateway(t, "route {\n"+pool("runs-e2e")+pool("too-e2e")+"respond fine\n}")
+	const config = "route {\n%slookout\n%srespond fine\n}"
+	asked := 0
+	lookout.look = func() error {
+		asked++
+		if got := names(); got != "runs-e2e too-e2e" {
+			t.Errorf("while another config is loaded there are the pools %s", got)
+		}
+		if status, text := adminapi.Ask("POST", "/keycycler/pools/too-e2e/keys/"+testkit.IDOf(key)+"/disable", ""); status != http.StatusOK {
+			t.Errorf("and a key of one is not disabled: %d %s", status, text)
+		}
+		return errors.New("this config fails")
+	}
+	t.Cleanup(func() { lookout.look = nil })
+	if err := g.tryLoad(fmt.Sprintf(config, pool("next-e2e"), pool("last-e2e"))); err == nil || asked == 0 {
+		t.Fatalf("it was loaded: %v, and looked at %d times", err, asked)
+	}
+	if got := names(); got != "runs-e2e too-e2e" {
+		t.Errorf("when it has failed there are the pools %s", got)
+	}
+	lookout.look = func() error { return nil }
+	g.load(fmt.Sprintf(config, pool("next-e2e"), pool("last-e2e")))
+	if got := names(); got != "last-e2e next-e2e" {
+		t.Errorf("when it runs there are the pools %s", got)
+	}
+}
+
+// lookout is a handler that looks around while its config is loaded.
+var lookout struct {
+	look func() error
+}
+
+type lookoutHandler struct{}
+
+func init() {
+	caddy.RegisterModule(lookoutHandler{})
+	httpcaddyfile.RegisterHandlerDirective("lookout", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return lookoutHandler{}, nil
+	})
+}
+
+func (lookoutHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.lookout", New: func() caddy.Module { return new(lookoutHandler) }}
+}
+
+func (lookoutHandler) Provision(caddy.Context) error { return lookout.look() }
+
+func (lookoutHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
 }

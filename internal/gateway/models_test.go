@@ -158,7 +158,7 @@ func TestAModelWithoutAReadyKeyIsTold(t *testing.T) {
 		if got := observe.Exhausted(h.roster.Load().Index, now); len(got) != 1 || got[0].Model != "gpt-a*" || got[0].Keys != 2 {
 			t.Errorf("exhausted are %+v", got)
 		}
-		status := observe.Live.View("models-test").Status(now)
+		status := observe.Live.View(nil, "models-test").Status(now)
 		if len(status.Models) != 1 || status.Models[0].Model != "gpt-a*" || status.Models[0].Cooling != 2 || status.Models[0].Remaining != 60 {
 			t.Errorf("the list has %+v", status.Models)
 		}

@@ -66,7 +66,7 @@ func TestBadPrices(t *testing.T) {
 		if g, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v, want %s", path, g, err, want)
 		}
-		if observe.Live.View(c.Pool) != nil {
+		if observe.Live.View(nil, c.Pool) != nil {
 			t.Errorf("%s: operators see the pool", path)
 		}
 	}

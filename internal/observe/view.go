@@ -79,9 +79,14 @@ func (r *registry) Remove(p *Pool) {
 	r.pools = slices.DeleteFunc(r.pools, func(other *Pool) bool { return other == p })
 }
 
-// Views returns the pools of the newest config, by name. A config before it may
-// still serve its last requests: what is known about keys it shares anyhow.
-func (r *registry) Views() []*View {
+// Views returns the pools of the config that runs, by name: one that is being loaded has not
+// got all of its own yet, and may fail. Those before may still serve their last requests: what
+// is known about keys they share anyhow. Where the config that runs has no pool, they are the
+// newest one's.
+func (r *registry) Views(running any) []*View {
+	if views := r.of(running); len(views) > 0 {
+		return views
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.pools) == 0 {
@@ -92,8 +97,8 @@ func (r *registry) Views() []*View {
 }
 
 // View returns the pool of that name, or nil.
-func (r *registry) View(name string) *View {
-	for _, v := range r.Views() {
+func (r *registry) View(running any, name string) *View {
+	for _, v := range r.Views(running) {
 		if v.Name() == name {
 			return v
 		}
