@@ -32,11 +32,11 @@ type AttemptContext struct {
 	report  *Report
 	request *http.Request // the attempt's
 	key     Place
-	n       int32 // it is the n-th
 
 	mu      sync.Mutex
 	over    bool
 	proxied bool         // it goes by its key's proxy
+	n       uint16       // it is the n-th
 	own     atomic.Int32 // whether reverse_proxy has set its placeholders on repl
 	repl    *caddy.Replacer
 	vars    map[string]any
@@ -61,7 +61,7 @@ const (
 
 // Begin makes c the context of an attempt with this key, whose request is about to be made.
 func (c *AttemptContext) Begin(ctx context.Context, request *http.Request, r *Report, key Place) {
-	c.Context, c.request, c.report, c.key, c.n = ctx, request, r, key, r.attempts
+	c.Context, c.request, c.report, c.key, c.n = ctx, request, r, key, uint16(r.attempts) // at most 1000
 }
 
 // Value implements context.Context.
@@ -203,7 +203,7 @@ func (c *AttemptContext) field(name string) (any, bool) {
 	if !c.over {
 		return c.report.latest.field(name)
 	}
-	return c.report.at(c.key, c.n).field(name)
+	return c.report.at(c.key, int32(c.n)).field(name)
 }
 
 // ofRequest looks at the attempt's request as it is now.
